@@ -1,0 +1,136 @@
+"""What is traded: assets, instruments and the rules of their numbers.
+
+Asset keys (`BTC-PERP`) are what strategies speak of. An instrument is one venue's perpetual on an
+asset. All quantities and prices outside a venue package are in base coins and in settle currency
+per base coin; `contract_size` and `price_multiplier` say how a codec gets there.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+import msgspec
+
+from perpbot.domain.errors import InvalidValue
+from perpbot.domain.money import ONE, ZERO, ceil_to, floor_to, on_grid, plain
+from perpbot.domain.sides import Side
+
+
+class Instrument(msgspec.Struct, frozen=True, kw_only=True):
+    """One venue's linear perpetual on one asset.
+
+    `quantity_step`, `min_quantity`, `max_quantity` are in base coins, `tick_size` in settle
+    currency per base coin, `min_notional` in settle currency.
+    """
+
+    venue: str
+    asset: str
+    symbol: str
+    """The venue's own spelling, as its wire writes it (`BTCUSDT`, `BTC-USDT-SWAP`, `BTC`)."""
+    base: str
+    settle: str
+    tick_size: Decimal
+    quantity_step: Decimal
+    min_quantity: Decimal
+    min_notional: Decimal = ZERO
+    max_quantity: Decimal | None = None
+    price_digits: int | None = None
+    """Most significant digits a price may have, where the venue limits them (Hyperliquid: 5)."""
+    contract_size: Decimal = ONE
+    """Base coins in one wire unit of quantity."""
+    price_multiplier: Decimal = ONE
+    """Base coins that one wire price speaks of (1000 for 1000PEPE and kPEPE)."""
+    wire_code: int = 0
+    """The venue's number for the instrument (OKX instIdCode, Hyperliquid asset index)."""
+    funding_interval_s: int = 28_800
+    max_leverage: int = 1
+    tradable: bool = True
+
+    @property
+    def id(self) -> str:
+        """The instrument id, such as `okx:BTC-USDT-PERP`."""
+        return f"{self.venue}:{self.base}-{self.settle}-PERP"
+
+    def round_price(self, price: Decimal, side: Side) -> Decimal:
+        """Round a limit price onto the venue's grid without making it more aggressive."""
+        up = side is Side.SELL
+        if self.price_digits is not None and price > 0:
+            price = _round_digits(price, self.price_digits, up=up)
+        return ceil_to(price, self.tick_size) if up else floor_to(price, self.tick_size)
+
+    def round_quantity(self, quantity: Decimal) -> Decimal:
+        """Round a positive quantity down onto the venue's grid."""
+        return floor_to(quantity, self.quantity_step)
+
+    def check_order(self, price: Decimal | None, quantity: Decimal, *, reduce_only: bool) -> None:
+        """Raise `InvalidValue` unless the venue would take these numbers.
+
+        A reduction is exempt from the minimum notional, as every venue here allows it.
+        """
+        if quantity <= 0 or not on_grid(quantity, self.quantity_step):
+            raise InvalidValue(
+                f"{self.id}: quantity was {plain(quantity)}, "
+                f"a positive multiple of {plain(self.quantity_step)} was expected"
+            )
+        if quantity < self.min_quantity:
+            raise InvalidValue(
+                f"{self.id}: quantity was {plain(quantity)}, "
+                f"at least {plain(self.min_quantity)} was expected"
+            )
+        if self.max_quantity is not None and quantity > self.max_quantity:
+            raise InvalidValue(
+                f"{self.id}: quantity was {plain(quantity)}, "
+                f"at most {plain(self.max_quantity)} was expected"
+            )
+        if price is None:
+            return
+        if price <= 0 or self.round_price(price, Side.BUY) != price:
+            raise InvalidValue(
+                f"{self.id}: price was {plain(price)}, "
+                f"a positive multiple of {plain(self.tick_size)} was expected"
+            )
+        if not reduce_only and price * quantity < self.min_notional:
+            raise InvalidValue(
+                f"{self.id}: notional was {plain(price * quantity)}, "
+                f"at least {plain(self.min_notional)} was expected"
+            )
+
+
+def _round_digits(price: Decimal, digits: int, *, up: bool) -> Decimal:
+    # Integers are always allowed (Hyperliquid, "tick and lot size"), so never round above 1.
+    exponent = min(price.adjusted() - digits + 1, 0)
+    rounding = ROUND_CEILING if up else ROUND_FLOOR
+    return price.quantize(Decimal(1).scaleb(exponent), rounding=rounding)
+
+
+def asset_key(base: str) -> str:
+    """Return the asset key of a base coin: `BTC` gives `BTC-PERP`."""
+    return f"{base.upper()}-PERP"
+
+
+_QUOTES = ("USDT", "USDC", "USD")
+
+
+def parse_asset(text: str) -> str:
+    """Read any spelling of a perpetual that traders use and return its asset key.
+
+    Accepts `BTC-PERP`, `BTC-USD`, `BTC-USDT`, `BTC/USDT`, `BTC/USDT:USDT`, `BTC-USDT-SWAP`,
+    `BTC-USDT-PERP`, `btcusdt`, `BTC`. Raises `InvalidValue` for anything else.
+    """
+    name = text.strip().upper().split(":", 1)[0] if "/" in text else text.strip().upper()
+    parts = [part for part in name.replace("/", "-").split("-") if part]
+    if parts and parts[-1] in {"PERP", "SWAP"}:
+        parts = parts[:-1]
+    if len(parts) == 2 and parts[1] in _QUOTES:
+        parts = parts[:1]
+    if len(parts) == 1:
+        base = parts[0]
+        for quote in _QUOTES:
+            if base.endswith(quote) and len(base) > len(quote):
+                base = base[: -len(quote)]
+                break
+        if base.isalnum():
+            return asset_key(base)
+    raise InvalidValue(f"symbol was {text!r}, a perpetual such as BTC-PERP was expected")
+
+

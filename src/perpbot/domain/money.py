@@ -1,0 +1,75 @@
+"""Exact arithmetic for prices, quantities and amounts.
+
+Everything here is `Decimal`. Numbers enter once, through `decimal_of`, which refuses what is not a
+finite number; from there on no float touches money.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, InvalidOperation
+
+from perpbot.domain.errors import InvalidValue
+
+ZERO = Decimal(0)
+ONE = Decimal(1)
+BPS = Decimal(10_000)
+
+
+def decimal_of(value: str | int | Decimal, field: str = "value") -> Decimal:
+    """Return `value` as a finite Decimal; raise `InvalidValue` naming `field` otherwise."""
+    try:
+        number = Decimal(value)
+    except (InvalidOperation, TypeError, ValueError):
+        raise InvalidValue(f"{field} was {value!r}, a number such as 0.001 was expected") from None
+    if not number.is_finite():
+        raise InvalidValue(f"{field} was {value!r}, a finite number was expected")
+    return number
+
+
+def decimal_of_float(value: float, field: str = "value") -> Decimal:
+    """Return the shortest decimal that reads back as `value` (a quote entering an order)."""
+    return decimal_of(repr(value), field)
+
+
+def floor_to(value: Decimal, step: Decimal) -> Decimal:
+    """Round towards minus infinity onto the grid of `step`."""
+    return (value / step).to_integral_value(rounding=ROUND_FLOOR) * step
+
+
+def ceil_to(value: Decimal, step: Decimal) -> Decimal:
+    """Round towards plus infinity onto the grid of `step`."""
+    return (value / step).to_integral_value(rounding=ROUND_CEILING) * step
+
+
+def nearest_to(value: Decimal, step: Decimal) -> Decimal:
+    """Round half-even onto the grid of `step`."""
+    return (value / step).to_integral_value(rounding=ROUND_HALF_EVEN) * step
+
+
+def truncate_to(value: Decimal, step: Decimal) -> Decimal:
+    """Round towards zero onto the grid of `step`: the size of a signed quantity never grows."""
+    return (value / step).to_integral_value(rounding=ROUND_DOWN) * step
+
+
+def on_grid(value: Decimal, step: Decimal) -> bool:
+    """Tell whether `value` is a whole number of steps."""
+    return value % step == 0
+
+
+def common_step(first: Decimal, second: Decimal) -> Decimal:
+    """Return the smallest step that is a whole multiple of both (least common multiple)."""
+    exponent = min(first.as_tuple().exponent, second.as_tuple().exponent)
+    scale = Decimal(1).scaleb(-int(exponent))
+    a, b = int(first * scale), int(second * scale)
+    x, y = a, b
+    while y:
+        x, y = y, x % y
+    return Decimal(a * b // x) / scale
+
+
+def plain(value: Decimal) -> str:
+    """Write without exponent and without trailing zeros: the form of wires and summaries."""
+    if value == 0:
+        return "0"
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text

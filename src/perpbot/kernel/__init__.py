@@ -1,0 +1,1 @@
+"""How a node runs: clock, timers, event bus, journal, ids, supervisor."""

@@ -1,0 +1,1 @@
+"""Exchanges of our own: matching, accounting, markets, faults, and a server for each protocol."""

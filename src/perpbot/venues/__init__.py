@@ -1,0 +1,1 @@
+"""The doors: one package a venue, each speaking that venue's real protocol."""

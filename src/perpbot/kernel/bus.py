@@ -1,0 +1,305 @@
+"""One dispatcher for everything that happens.
+
+Promises: events of a lane are handled in the order in which they were published; urgent before
+durable before stream before latest; nothing but a superseded latest value is ever dropped, and that
+is counted. A durable or urgent event is in the journal before any handler sees it, so journal order
+is dispatch order. There is no worker thread: `publish` handles the event at once when the bus is
+idle, and queues it when a handler (or another thread) is publishing.
+
+A core handler that raises halts the bus: state may be half applied, so the node stops and recovers
+from the journal. Other handlers are isolated, reported and, after repeated failures, quarantined.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections import deque
+from collections.abc import Callable
+from threading import get_ident
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from perpbot.domain.errors import PerpbotError
+from perpbot.domain.events import BusOverflow, ComponentFailed, Event, Lane
+from perpbot.kernel.clock import Clock
+
+T = TypeVar("T", bound=Event)
+Handler = Callable[[Any], None]
+
+QUARANTINE_AFTER = 5
+"""Failures in a row after which a handler that is not core is no longer called."""
+
+
+class BusHalted(PerpbotError):
+    """A core handler raised, or a lane passed its hard limit: nothing is dispatched any more."""
+
+
+class EventLog(Protocol):
+    """Where durable events go before they are handled."""
+
+    def append(self, event: Event) -> int:
+        """Write `event`; return its sequence number. Raises `JournalFull`."""
+
+
+class BusStatistics(msgspec.Struct, frozen=True):
+    """Counts since the start; `depth` is what waits now."""
+
+    depth: dict[str, int]
+    deepest: dict[str, int]
+    handled: int
+    journalled: int
+    replaced: int
+    failures: dict[str, int]
+    quarantined: tuple[str, ...]
+    halted: bool
+
+
+class _Subscription:
+    __slots__ = ("core", "failures", "handler", "name", "row")
+
+    def __init__(self, handler: Handler, name: str, *, core: bool) -> None:
+        self.handler = handler
+        self.name = name
+        self.core = core
+        self.failures = 0
+        self.row = 0
+
+
+class _Route:
+    """What happens to one event class: journal or not, core handlers, then the others."""
+
+    __slots__ = ("core", "durable", "others")
+
+    def __init__(self, event_class: type[Event], subscriptions: list[_Subscription]) -> None:
+        self.durable = event_class.lane <= Lane.DURABLE
+        self.core = tuple(s.handler for s in subscriptions if s.core)
+        self.others = tuple(s for s in subscriptions if not s.core)
+
+
+class EventBus:
+    """See the module. `wake` is called (from any thread) when another thread left something."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        journal: EventLog | None = None,
+        *,
+        wake: Callable[[], None] | None = None,
+        on_halt: Callable[[BaseException], None] | None = None,
+        high_water: int = 10_000,
+        hard_limit: int = 1_000_000,
+    ) -> None:
+        self._clock = clock
+        self._journal = journal
+        self._wake = wake
+        self._on_halt = on_halt
+        self._high_water = high_water
+        self._hard_limit = hard_limit
+        self._owner = get_ident()
+        self._busy = False
+        self._subscriptions: list[tuple[type[Event], _Subscription]] = []
+        self._routes: dict[type[Event], _Route] = {}
+        self._queues: tuple[deque[Event], deque[Event], deque[Event]] = (deque(), deque(), deque())
+        self._latest: dict[tuple[type[Event], object], Event] = {}
+        self._foreign: deque[Event] = deque()
+        self._deepest = [0, 0, 0, 0]
+        self._handled = 0
+        self._replaced = 0
+        self._overflowing = False
+        self._quarantined: list[str] = []
+        self._halt: BaseException | None = None
+        self.sequence = 0
+        """Of the last durable event that was taken."""
+
+    # --- subscribing ---
+
+    def subscribe(
+        self, event_class: type[T], handler: Callable[[T], None], *, core: bool = True, name: str = ""
+    ) -> None:
+        """Call `handler` for every event of the class and of its subclasses, in this order.
+
+        `core` handlers only change their own component and may publish; when one raises the bus
+        halts. Use `core=False` for everything that trading does not depend on.
+        """
+        label = name or getattr(handler, "__qualname__", repr(handler))
+        self._subscriptions.append((event_class, _Subscription(handler, label, core=core)))
+        self._routes.clear()
+
+    def _route(self, event_class: type[Event]) -> _Route:
+        route = self._routes.get(event_class)
+        if route is None:
+            matching = [s for c, s in self._subscriptions if issubclass(event_class, c)]
+            route = self._routes[event_class] = _Route(event_class, matching)
+        return route
+
+    # --- publishing ---
+
+    def publish(self, event: Event) -> None:
+        """Handle `event` now, or queue it when a handler or another thread is publishing.
+
+        Raises `BusHalted` when the bus has halted, or halts while handling it.
+        """
+        if self._busy or get_ident() != self._owner:
+            self._enqueue(event)
+            return
+        self._busy = True
+        try:
+            route = self._routes.get(event.__class__)
+            if route is None or route.durable or route.others or self._halt is not None:
+                self._dispatch(event)
+            else:
+                self._handled += 1
+                for handler in route.core:
+                    handler(event)
+            if self._latest or self._queues[0] or self._queues[1] or self._queues[2]:
+                self._drain()
+        except BusHalted:
+            raise
+        except Exception as error:
+            self._stop(event, error)
+        finally:
+            self._busy = False
+
+    def drain(self) -> None:
+        """Handle what other threads left. Called by the owner's loop."""
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            self._drain()
+        finally:
+            self._busy = False
+
+    def _enqueue(self, event: Event) -> None:
+        if get_ident() != self._owner:
+            self._foreign.append(event)
+            if self._wake is not None:
+                self._wake()
+            return
+        self._queue(event)
+
+    def _queue(self, event: Event) -> None:
+        lane = event.lane
+        if lane is Lane.LATEST:
+            key = (event.__class__, event.key)
+            if self._latest.pop(key, None) is not None:
+                self._replaced += 1
+            self._latest[key] = event
+            depth = len(self._latest)
+        else:
+            queue = self._queues[lane]
+            queue.append(event)
+            depth = len(queue)
+        if depth > self._deepest[lane]:
+            self._deepest[lane] = depth
+            if depth > self._high_water and not self._overflowing:
+                self._overflowing = True
+                self._queues[Lane.DURABLE].append(
+                    BusOverflow(
+                        ts_ns=self._clock.now_ns(), lane=lane.name.lower(), depth=depth, active=True
+                    )
+                )
+            if depth > self._hard_limit:
+                self._stop(event, BusHalted(f"{lane.name.lower()} lane holds {depth} events"))
+
+    def _drain(self) -> None:
+        urgent, durable, stream = self._queues
+        latest = self._latest
+        while True:
+            while self._foreign:
+                self._queue(self._foreign.popleft())
+            if urgent:
+                self._dispatch(urgent.popleft())
+            elif durable:
+                self._dispatch(durable.popleft())
+            elif stream:
+                self._dispatch(stream.popleft())
+            elif latest:
+                self._dispatch(latest.pop(next(iter(latest))))
+            else:
+                break
+        if self._overflowing:
+            self._overflowing = False
+            self._deepest = [0, 0, 0, 0]
+            self._dispatch(
+                BusOverflow(ts_ns=self._clock.now_ns(), lane="all", depth=0, active=False)
+            )
+
+    # --- handling ---
+
+    def _dispatch(self, event: Event) -> None:
+        if self._halt is not None:
+            raise BusHalted(f"the bus has halted: {self._halt}") from self._halt
+        route = self._route(event.__class__)
+        try:
+            if route.durable and self._journal is not None:
+                self.sequence = self._journal.append(event)
+            self._handled += 1
+            for handler in route.core:
+                handler(event)
+        except Exception as error:
+            self._stop(event, error)
+        for subscription in route.others:
+            self._isolate(subscription, event)
+
+    def _isolate(self, subscription: _Subscription, event: Event) -> None:
+        if subscription.row >= QUARANTINE_AFTER:
+            return
+        try:
+            subscription.handler(event)
+            subscription.row = 0
+        except Exception as error:
+            subscription.failures += 1
+            subscription.row += 1
+            quarantined = subscription.row >= QUARANTINE_AFTER
+            if quarantined:
+                self._quarantined.append(subscription.name)
+            if not isinstance(event, ComponentFailed):
+                self._queue(self._failure(subscription.name, error, quarantined=quarantined))
+
+    def _failure(
+        self, component: str, error: BaseException, *, quarantined: bool = False
+    ) -> ComponentFailed:
+        return ComponentFailed(
+            ts_ns=self._clock.now_ns(),
+            component=component,
+            error=f"{type(error).__name__}: {error}",
+            traceback="".join(traceback.format_exception(error)),
+            quarantined=quarantined,
+        )
+
+    def _stop(self, event: Event, error: BaseException) -> None:
+        """Halt: record why where the journal still takes it, tell the owner, raise."""
+        if self._halt is None:
+            self._halt = error
+            if self._journal is not None:
+                try:
+                    self._journal.append(self._failure(f"core, handling {event.kind}", error))
+                except PerpbotError as unwritten:
+                    error.add_note(f"the journal could not record this: {unwritten}")
+            if self._on_halt is not None:
+                self._on_halt(error)
+        raise BusHalted(f"handling {event.kind}: {type(error).__name__}: {error}") from error
+
+    # --- looking in ---
+
+    @property
+    def halted(self) -> BaseException | None:
+        """What halted the bus, or None."""
+        return self._halt
+
+    def statistics(self) -> BusStatistics:
+        """Return the counts."""
+        depth = [len(queue) for queue in self._queues] + [len(self._latest)]
+        names = [lane.name.lower() for lane in Lane]
+        return BusStatistics(
+            depth=dict(zip(names, depth, strict=True)),
+            deepest=dict(zip(names, self._deepest, strict=True)),
+            handled=self._handled,
+            journalled=self.sequence,
+            replaced=self._replaced,
+            failures={s.name: s.failures for _, s in self._subscriptions if s.failures},
+            quarantined=tuple(self._quarantined),
+            halted=self._halt is not None,
+        )

@@ -837,7 +837,8 @@ class ComponentFailed(Event, frozen=True, kw_only=True):
 class BusOverflow(Event, frozen=True, kw_only=True):
     """A lane passed its high-water mark (`active`) or fell below it again."""
 
-    lane: str
+    queue: str
+    """urgent, durable, stream or latest; "all" when it is over."""
     depth: int
     active: bool
 

@@ -197,7 +197,10 @@ class EventBus:
                 self._overflowing = True
                 self._queues[Lane.DURABLE].append(
                     BusOverflow(
-                        ts_ns=self._clock.now_ns(), lane=lane.name.lower(), depth=depth, active=True
+                        ts_ns=self._clock.now_ns(),
+                        queue=lane.name.lower(),
+                        depth=depth,
+                        active=True,
                     )
                 )
             if depth > self._hard_limit:
@@ -223,7 +226,7 @@ class EventBus:
             self._overflowing = False
             self._deepest = [0, 0, 0, 0]
             self._dispatch(
-                BusOverflow(ts_ns=self._clock.now_ns(), lane="all", depth=0, active=False)
+                BusOverflow(ts_ns=self._clock.now_ns(), queue="all", depth=0, active=False)
             )
 
     # --- handling ---

@@ -1,0 +1,1 @@
+"""What we own and owe: orders, positions, balances, leases, capital, profit and loss."""

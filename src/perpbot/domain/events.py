@@ -62,6 +62,7 @@ class EventKind(StrEnum):
     TRADE_COMPLETED = "TRADE_COMPLETED"
     SUBMIT_ORDERS = "SUBMIT_ORDERS"
     CANCEL_ORDERS = "CANCEL_ORDERS"
+    CLOSE_PAIR = "CLOSE_PAIR"
     QUERY_ORDER = "QUERY_ORDER"
     RECONCILE_VENUE = "RECONCILE_VENUE"
     ORDER_REPORTED = "ORDER_REPORTED"
@@ -364,6 +365,15 @@ class CancelOrders(Event, frozen=True, kw_only=True):
 
     client_ids: tuple[str, ...]
     reason: str
+
+
+@event(EventKind.CLOSE_PAIR, Lane.DURABLE)
+class ClosePair(Event, frozen=True, kw_only=True):
+    """Leave a pair: convergence, take_profit, stop, max_hold, funding, shutdown, kill."""
+
+    pair_id: str
+    reason: str
+    detail: dict[str, str] = {}
 
 
 @event(EventKind.QUERY_ORDER, Lane.STREAM)

@@ -54,7 +54,8 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
 class OrderReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a venue (or our transport) says of one order. Not yet a fact of ours.
 
-    `state` SENT, ACCEPTED, PARTIALLY_FILLED, FILLED, CANCELLED, EXPIRED, REJECTED or UNKNOWN.
+    `state` SENT, ACCEPTED, PARTIALLY_FILLED, FILLED, CANCELLED, EXPIRED, REJECTED, UNKNOWN, or
+    PROVEN_ABSENT when the venue says that it does not know the order (the node judges the proof).
     `filled` is cumulative, in base coins; None when the report does not say.
     """
 

@@ -22,6 +22,7 @@ from perpbot.domain.events import (
     OrderFailed,
     OrderFilled,
     OrderPlaced,
+    OrderProvenAbsent,
     OrderReported,
     OrderSent,
     OrderUnknown,
@@ -36,6 +37,8 @@ from perpbot.portfolio.orders import Order, OrderTable
 
 _UNANSWERED = frozenset({OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN})
 TRADE_IDS_KEPT = 100_000
+EXPIRY_MARGIN_NS = 1_000_000_000
+"""Added to a request's expiry before absence is proof: clocks differ."""
 
 
 class BookedTrades:
@@ -99,10 +102,12 @@ class ReportIntake:
         self._funding_owner = funding_owner
         self._foreign: set[tuple[str, str]] = set()
         self._told: dict[str, Decimal] = {}
+        self._in_flight: set[str] = set()
         self.duplicates = 0
         bus.subscribe(OrderReported, self._on_order)
         bus.subscribe(FillReported, self._on_fill)
         bus.subscribe(AccountReported, self._on_account)
+        bus.subscribe(OrderFilled, self._filled)
 
     def filled_by_venue(self, order: Order) -> Decimal:
         """Return the largest cumulative quantity that any report spoke of."""
@@ -132,14 +137,15 @@ class ReportIntake:
                 self._publish(OrderUnknown(**self._head(order), reason=report.reason))
         elif report.state is OrderState.REJECTED:
             self._refused(order, report)
+        elif report.state is OrderState.PROVEN_ABSENT:
+            self._absent(order, report)
         else:
             self._seen(order, report)
 
     def _seen(self, order: Order, report: OrderReport) -> None:
         """The venue knows the order: it was placed, whatever became of it since."""
-        if report.venue_order_id and order.venue_order_id != report.venue_order_id:
-            self._place(order, report)
-        elif order.state in _UNANSWERED:
+        new_id = bool(report.venue_order_id) and order.venue_order_id != report.venue_order_id
+        if new_id or order.state in _UNANSWERED:
             self._place(order, report)
         if report.state in {OrderState.CANCELLED, OrderState.EXPIRED} and not order.state.is_end:
             ended = OrderCancelled if report.state is OrderState.CANCELLED else OrderExpired
@@ -173,6 +179,21 @@ class ReportIntake:
                 )
             )
 
+    def _absent(self, order: Order, report: OrderReport) -> None:
+        """The venue does not know the order; proof only once the request can no longer arrive."""
+        if order.state is not OrderState.UNKNOWN or order.filled or self._told.get(
+            order.request.client_id
+        ):
+            return
+        expires_ns = order.request.expires_ns
+        if expires_ns and self._clock.now_ns() > expires_ns + EXPIRY_MARGIN_NS:
+            self._publish(
+                OrderProvenAbsent(
+                    **self._head(order, report.venue_ns),
+                    evidence=f"unknown to the venue after its expiry: {report.reason}",
+                )
+            )
+
     def _foreign_order(self, report: OrderReport) -> None:
         key = (report.venue, report.venue_order_id)
         if report.state in {OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED} and (
@@ -197,9 +218,10 @@ class ReportIntake:
     def take_fill(self, report: FillReport, *, reconciled: bool) -> bool:
         """Book an execution unless it is booked; return whether it was new."""
         key = fill_key(report.venue, report.account, report.asset, report.side, report.trade_id)
-        if key in self._booked:
+        if key in self._booked or key in self._in_flight:
             self.duplicates += 1
             return False
+        self._in_flight.add(key)
         order = self._orders.get(report.client_id) or self._orders.by_venue_id(
             report.venue, report.venue_order_id
         )
@@ -230,6 +252,11 @@ class ReportIntake:
             )
         )
         return True
+
+    def _filled(self, event: OrderFilled) -> None:
+        self._in_flight.discard(
+            fill_key(event.venue, event.account, event.asset, event.side, event.trade_id)
+        )
 
     # --- funding ---
 

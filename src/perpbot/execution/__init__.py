@@ -1,0 +1,1 @@
+"""How we do it: pair trades, legs, hedging, retries, reconciliation, stops."""

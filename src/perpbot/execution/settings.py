@@ -1,0 +1,145 @@
+"""What the execution room lets people set: times, budgets, fallbacks, retries, reconciliation."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+from pydantic import model_validator
+
+from perpbot.settings import SettingsModel, contradiction, setting
+
+
+class FallbackProfile(StrEnum):
+    """What may follow a limit order that does not fill."""
+
+    LIMIT_ONLY = "limit_only"
+    """Nothing: the order is cancelled. The default, and right for a first live run."""
+    BALANCED = "balanced"
+    """Maker first, then taker for what remains."""
+    AGGRESSIVE = "aggressive"
+    """Taker at once, at market where the market is fast."""
+
+
+class ExecutionSettings(SettingsModel):
+    """How orders are sent, hedged, retried and compared with the venue."""
+
+    fallback: FallbackProfile = setting(
+        FallbackProfile.LIMIT_ONLY,
+        "What may follow a limit order that does not fill.",
+        override=True,
+    )
+    hedge_after_ms: int = setting(
+        1_500,
+        "Time from the first fill of one leg until the other leg is cancelled and the rest hedged"
+        " or unwound.",
+        unit="ms",
+        ge=50,
+        le=30_000,
+        override=True,
+    )
+    unwind_loss_budget_bps: float = setting(
+        100.0,
+        "Most that a hedge or an unwind may give away of its notional before it works the order"
+        " at a limit.",
+        unit="bps",
+        gt=0,
+        le=1_000,
+        override=True,
+    )
+    wait_fill_limit_s: float = setting(
+        30.0, "Absolute limit for a pair to open.", unit="s", ge=1, le=600, override=True
+    )
+    order_expiry_ms: int = setting(
+        2_000,
+        "Life of a request where the venue knows one: after it, absence is proof.",
+        unit="ms",
+        ge=200,
+        le=60_000,
+        override=True,
+    )
+    maker_timeout_ms: int = setting(
+        3_000,
+        "Time that a maker order waits before the fallback.",
+        unit="ms",
+        ge=50,
+        le=600_000,
+        override=True,
+    )
+    retry_attempts: int = setting(
+        3,
+        "Tries of a request that was definitely refused for a passing reason. Unknown outcomes are"
+        " never retried.",
+        unit="tries",
+        ge=1,
+        le=10,
+    )
+    retry_base_ms: int = setting(
+        100,
+        "Delay of the first retry, full jitter; each further one doubles.",
+        unit="ms",
+        ge=1,
+        le=10_000,
+    )
+    retry_max_ms: int = setting(5_000, "Longest delay of a retry.", unit="ms", ge=1, le=60_000)
+    resolve_limit_s: float = setting(
+        30.0,
+        "Time after which an order of unknown outcome raises an alarm, counted while the venue can"
+        " be reached.",
+        unit="s",
+        ge=1,
+        le=600,
+    )
+    reconcile_orders_s: float = setting(
+        5.0, "Time between two comparisons of open orders.", unit="s", ge=1, le=600, override=True
+    )
+    reconcile_positions_s: float = setting(
+        10.0, "Time between two comparisons of positions.", unit="s", ge=1, le=600, override=True
+    )
+    reconcile_balances_s: float = setting(
+        30.0, "Time between two comparisons of balances.", unit="s", ge=1, le=3_600, override=True
+    )
+    reconcile_quiet_s: float = setting(
+        5.0, "Objects touched within this time are compared next time.", unit="s", ge=0, le=60
+    )
+    reconcile_confirmations: int = setting(
+        2, "Times that a difference must be seen before it is acted on.", unit="times", ge=2, le=10
+    )
+    circuit_breaker_failures: int = setting(
+        3,
+        "Failures in a row on one venue that stop opens there until a check succeeds.",
+        unit="failures",
+        ge=1,
+        le=100,
+        override=True,
+    )
+    dead_man_timeout_s: float = setting(
+        60.0,
+        "Time without a sign of life after which a dedicated account cancels its resting orders.",
+        unit="s",
+        ge=10,
+        le=600,
+        override=True,
+    )
+
+    @model_validator(mode="after")
+    def _retries_grow(self) -> Self:
+        if self.retry_base_ms > self.retry_max_ms:
+            raise contradiction(
+                f"was {self.retry_base_ms} ms: at most retry_max_ms ({self.retry_max_ms} ms)"
+                " was expected",
+                "retry_base_ms",
+                "retry_max_ms",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _hedge_comes_before_the_limit(self) -> Self:
+        if self.hedge_after_ms >= self.wait_fill_limit_s * 1_000:
+            raise contradiction(
+                f"was {self.hedge_after_ms} ms: below wait_fill_limit_s"
+                f" ({self.wait_fill_limit_s:g} s) was expected",
+                "hedge_after_ms",
+                "wait_fill_limit_s",
+            )
+        return self

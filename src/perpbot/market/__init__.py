@@ -1,0 +1,1 @@
+"""What the market is: quotes, books, their quality, the basis between venues."""

@@ -1,0 +1,112 @@
+"""What the market room lets people set: which markets, and when a quote is not to be believed."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, model_validator
+
+from perpbot.domain.instruments import parse_asset
+from perpbot.settings import SettingsModel, contradiction, setting
+
+
+def _distinct_assets(symbols: tuple[str, ...]) -> tuple[str, ...]:
+    assets = tuple(parse_asset(symbol) for symbol in symbols)
+    twice = sorted({asset for asset in assets if assets.count(asset) > 1})
+    if twice:
+        raise contradiction(f"names {', '.join(twice)} more than once")
+    return assets
+
+
+Assets = Annotated[tuple[str, ...], AfterValidator(_distinct_assets)]
+"""Asset keys; any known spelling (`BTC/USDT`, `btcusdt`) is accepted and becomes `BTC-PERP`."""
+
+
+class MarketSettings(SettingsModel):
+    """Which markets are watched, and when their quotes are refused."""
+
+    symbols: Assets = setting(
+        ("BTC-PERP", "ETH-PERP"), "Assets to watch and trade, on every venue that lists them.",
+        min_length=1,
+    )  # fmt: skip
+    silence_intervals: float = setting(
+        1.0,
+        "Silence of a quote channel that makes it stale, in declared quote intervals.",
+        unit="intervals",
+        ge=1,
+        le=20,
+        override=True,
+    )
+    max_lag_ms: float | None = setting(
+        None,
+        "Lag above the venue's own floor that makes a quote stale; nothing: the venue's declared.",
+        unit="ms",
+        gt=0,
+        le=60_000,
+        override=True,
+    )
+    max_price_jump_bps: float = setting(
+        50.0,
+        "Move between two quotes of one market that is reported as a jump.",
+        unit="bps",
+        gt=0,
+        le=5_000,
+        override=True,
+    )
+    price_band_bps: float = setting(
+        500.0,
+        "Distance from the median mid of all venues beyond which a quote is out of band.",
+        unit="bps",
+        gt=0,
+        le=5_000,
+        override=True,
+    )
+    price_sanity_factor: float = setting(
+        10.0,
+        "A price this many times above or below the last good one is an error, not a move.",
+        unit="times",
+        gt=1,
+        le=100,
+    )
+    min_touch_notional_usd: Decimal = setting(
+        Decimal(100),
+        "Quotes with less than this at the touch are not traded on.",
+        unit="USD",
+        ge=0,
+        le=10_000_000,
+        override=True,
+    )
+    book_depth_levels: int = setting(
+        10, "Levels kept of each side of a book.", unit="levels", ge=1, le=1_000
+    )
+    basis_sample_interval_ms: int = setting(
+        100, "Time between two samples of the basis of a pair.", unit="ms", ge=10, le=10_000
+    )
+    basis_window_s: float = setting(
+        600.0,
+        "Window of the rolling median of the basis. Ten minutes: long against a dislocation, which"
+        " lasts seconds, and short against the standing basis, which drifts over hours.",
+        unit="s",
+        gt=0,
+        le=86_400,
+    )
+    basis_warmup_s: float = setting(
+        120.0,
+        "Time that a pair is sampled before it may open. Two minutes: enough samples (1 200) that"
+        " a single dislocation cannot pass for the basis.",
+        unit="s",
+        gt=0,
+        le=86_400,
+    )
+
+    @model_validator(mode="after")
+    def _warm_up_fits_window(self) -> Self:
+        if self.basis_warmup_s > self.basis_window_s:
+            raise contradiction(
+                f"was {self.basis_warmup_s:g} s: at most basis_window_s"
+                f" ({self.basis_window_s:g} s) was expected",
+                "basis_warmup_s",
+                "basis_window_s",
+            )
+        return self

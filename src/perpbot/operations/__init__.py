@@ -1,0 +1,1 @@
+"""Keeping it alive: health, alerts, metrics, control."""

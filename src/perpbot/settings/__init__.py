@@ -1,0 +1,83 @@
+"""What people set: layers of sources, their origins, secrets, modes and logs.
+
+Rooms declare their own models with `SettingsModel` and `setting`; the tree is put together above
+all of them. Nothing here knows a room.
+"""
+
+from __future__ import annotations
+
+from perpbot.settings.aliases import Alias, AliasTable, OldValueError, number, same, scaled
+from perpbot.settings.credentials import (
+    CONSOLE_TOKEN,
+    VENUE_CREDENTIALS,
+    CredentialField,
+    Credentials,
+    load_credentials,
+    read_secret,
+)
+from perpbot.settings.environment import Environment, Variable, read_environment
+from perpbot.settings.explanation import Explanation, show, value_at
+from perpbot.settings.fields import FieldNote, KeyReader, leaves
+from perpbot.settings.loader import Flag, Loaded, Sources, load
+from perpbot.settings.logging import LoggingSettings, Logs, start_logging
+from perpbot.settings.model import (
+    SettingsModel,
+    apply_overrides,
+    contradiction,
+    overrides_of,
+    setting,
+)
+from perpbot.settings.modes import Mode
+from perpbot.settings.problems import Layer, Origin, Problem, SettingsError, Violation
+from perpbot.settings.redaction import Redactor
+from perpbot.settings.reference import env_example, reference_page, schema
+from perpbot.settings.secret import Secret, looks_secret, mask_value
+
+__all__ = [
+    "CONSOLE_TOKEN",
+    "VENUE_CREDENTIALS",
+    "Alias",
+    "AliasTable",
+    "CredentialField",
+    "Credentials",
+    "Environment",
+    "Explanation",
+    "FieldNote",
+    "Flag",
+    "KeyReader",
+    "Layer",
+    "Loaded",
+    "LoggingSettings",
+    "Logs",
+    "Mode",
+    "OldValueError",
+    "Origin",
+    "Problem",
+    "Redactor",
+    "Secret",
+    "SettingsError",
+    "SettingsModel",
+    "Sources",
+    "Variable",
+    "Violation",
+    "apply_overrides",
+    "contradiction",
+    "env_example",
+    "leaves",
+    "load",
+    "load_credentials",
+    "looks_secret",
+    "mask_value",
+    "number",
+    "overrides_of",
+    "read_environment",
+    "read_secret",
+    "reference_page",
+    "same",
+    "scaled",
+    "schema",
+    "setting",
+    "show",
+    "start_logging",
+    "value_at",
+]

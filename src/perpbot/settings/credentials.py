@@ -1,0 +1,187 @@
+"""Keys to the venues: which variables hold them, and who may read them.
+
+Only testnet and live read credentials; in every other mode the variables are not even looked at.
+Each variable `X` may instead be given as `X_FILE`, the path of a file that holds the value (Docker
+and systemd secrets). A venue with some but not all of its required fields is refused; a venue with
+none is read-only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from perpbot.settings.environment import Environment, Variable
+from perpbot.settings.modes import Mode
+from perpbot.settings.problems import Problem, SettingsError
+from perpbot.settings.secret import Secret
+
+SECRET_BYTES_MAX = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialField:
+    """One credential: its name in code, its variable, other accepted variables."""
+
+    name: str
+    variable: str
+    description: str
+    aliases: tuple[str, ...] = ()
+    required: bool = True
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Every variable that may hold it, the preferred first."""
+        return (self.variable, *self.aliases)
+
+
+VENUE_CREDENTIALS: Mapping[str, tuple[CredentialField, ...]] = {
+    "binance": (
+        CredentialField("api_key", "BINANCE_API_KEY", "API key with futures permission"),
+        CredentialField(
+            "api_secret", "BINANCE_API_SECRET", "its secret", aliases=("BINANCE_SECRET",)
+        ),
+    ),
+    "okx": (
+        CredentialField("api_key", "OKX_API_KEY", "API key with trade permission"),
+        CredentialField("api_secret", "OKX_API_SECRET", "its secret"),
+        CredentialField(
+            "passphrase",
+            "OKX_PASSPHRASE",
+            "the passphrase chosen with the key",
+            aliases=("OKX_API_PASSPHRASE",),
+        ),
+    ),
+    "hyperliquid": (
+        CredentialField(
+            "private_key",
+            "HYPERLIQUID_PK",
+            "private key of an approved agent wallet",
+            aliases=("HYPERLIQUID_PRIVATE_KEY",),
+        ),
+        CredentialField(
+            "account_address",
+            "HYPERLIQUID_ACCOUNT_ADDRESS",
+            "address of the master account that the agent trades for",
+        ),
+        CredentialField(
+            "vault_address",
+            "HYPERLIQUID_VAULT_ADDRESS",
+            "address of the vault or sub-account, if the agent trades for one",
+            required=False,
+        ),
+    ),
+}
+"""The credentials of the venues that this version has."""
+
+CONSOLE_TOKEN = CredentialField(
+    "token", "PERPBOT_CONSOLE_TOKEN", "token that opens the console", required=False
+)
+
+
+class Credentials(Mapping[str, Secret]):
+    """The secrets of one venue by field name. Empty means read-only."""
+
+    def __init__(self, venue: str, values: Mapping[str, Secret] | None = None) -> None:
+        self.venue = venue
+        self._values = dict(values or {})
+
+    def __getitem__(self, name: str) -> Secret:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.venue!r}, {sorted(self._values)})"
+
+
+def load_credentials(
+    venue: str,
+    mode: Mode,
+    environment: Environment,
+    fields: tuple[CredentialField, ...] | None = None,
+    *,
+    account: str = "",
+) -> Credentials:
+    """Return the credentials of `venue` in `mode`; empty where the mode reads none.
+
+    `fields` defaults to the table above; a venue of an extension brings its own. With `account`
+    (`sub1`) the variables are those of a second set: `OKX__SUB1__API_KEY`. Raises `SettingsError` with every problem: missing parts, unreadable files, a value given twice.
+    """
+    if not mode.sends_orders_out:
+        return Credentials(venue)
+    if fields is None:
+        fields = VENUE_CREDENTIALS.get(venue, ())
+    if account:
+        fields = tuple(_of_account(field, venue, account) for field in fields)
+    problems: list[Problem] = []
+    values: dict[str, Secret] = {}
+    for field in fields:
+        found, wrong = read_secret(field, environment)
+        problems += wrong
+        if found is not None:
+            values[field.name] = found
+    missing = [field for field in fields if field.required and field.name not in values]
+    if values and not problems:
+        problems += [
+            Problem(
+                f"is not set, though other credentials of {venue} are: {field.description}",
+                field.variable,
+            )
+            for field in missing
+        ]
+    if problems:
+        raise SettingsError(problems)
+    return Credentials(venue, values)
+
+
+def _of_account(field: CredentialField, venue: str, account: str) -> CredentialField:
+    prefix = venue.upper()
+
+    def rename(variable: str) -> str:
+        return f"{prefix}__{account.upper()}__{variable.removeprefix(f'{prefix}_')}"
+
+    aliases = tuple(rename(alias) for alias in field.aliases)
+    return replace(field, variable=rename(field.variable), aliases=aliases)
+
+
+def read_secret(
+    field: CredentialField, environment: Environment
+) -> tuple[Secret | None, list[Problem]]:
+    """Read one credential from its variable, an alias, or the file of its `_FILE` variable."""
+    given = [
+        variable
+        for name in field.variables
+        for variable in (environment.get(name), environment.get(f"{name}_FILE"))
+        if variable is not None
+    ]
+    if not given:
+        return None, []
+    if len(given) > 1:
+        names = ", ".join(f"{variable.name} ({variable.origin})" for variable in given)
+        return None, [Problem(f"is given more than once: {names}; keep one", field.variable)]
+    return _read(given[0], from_file=given[0].name not in field.variables)
+
+
+def _read(variable: Variable, *, from_file: bool) -> tuple[Secret | None, list[Problem]]:
+    if not from_file:
+        return Secret(variable.text.strip()), []
+    path = Path(variable.text.strip())
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(SECRET_BYTES_MAX + 1).decode().strip()
+    except OSError as error:
+        reason = f"names {path}, which cannot be read: {error.strerror}"
+        return None, [Problem(reason, variable.name, variable.origin)]
+    except UnicodeDecodeError:
+        reason = f"names {path}, which is not text"
+        return None, [Problem(reason, variable.name, variable.origin)]
+    if not text or len(text) > SECRET_BYTES_MAX:
+        reason = f"names {path}, which is empty or larger than {SECRET_BYTES_MAX} bytes"
+        return None, [Problem(reason, variable.name, variable.origin)]
+    return Secret(text), []

@@ -1,0 +1,1 @@
+"""Why we do it: each strategy in a package of its own."""

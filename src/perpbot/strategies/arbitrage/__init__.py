@@ -1,0 +1,1 @@
+"""Buy where a perpetual is cheap, sell where it is dear, leave when the gap closes."""

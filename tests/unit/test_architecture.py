@@ -1,4 +1,4 @@
-"""Rules of the house that import-linter has no contract for; its contracts are in pyproject.toml."""
+"""Rules of the house for which import-linter has no contract (see pyproject.toml for its own)."""
 
 from __future__ import annotations
 

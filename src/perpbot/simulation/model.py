@@ -72,7 +72,7 @@ class OrderStatus(StrEnum):
 
 
 class OrderView(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of an order; `cause` says why it ended (user, ioc, fok, post_only, self_trade…)."""
+    """The state of an order; `cause` says why it ended (user, ioc, fok, post_only…)."""
 
     order_id: int
     account: str
@@ -205,7 +205,7 @@ class OrderUpdate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountUpdate(msgspec.Struct, frozen=True, kw_only=True):
-    """Balances and legs of an account that changed; `cause` is order, funding, transfer…"""
+    """Balances and legs of an account that changed; `cause` is order, funding, transfer."""
 
     account: str
     cause: str
@@ -272,6 +272,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     band_ratio: Decimal = Decimal("0.2")
     settle: str = "USDT"
     hedge_mode: bool = False
+    """Whether accounts may choose to hold LONG and SHORT legs apart; all start one-way."""
+    dead_man_removes_stops: bool = False
+    """Whether a dead man's switch also cancels stops that have not triggered."""
 
 
 class ExchangeView(Protocol):
@@ -304,7 +307,7 @@ class ExchangeView(Protocol):
     def amend(
         self, account: str, order_id: int, *, price: Decimal | None, quantity: Decimal | None
     ) -> OrderView:
-        """Change price or total quantity; keeps the order id; loses priority unless only smaller."""
+        """Change price or total quantity, keep the id; loses priority unless only smaller."""
 
     def order(self, account: str, order_id: int) -> OrderView | None:
         """Any order of the account, open or ended."""
@@ -345,7 +348,7 @@ class ExchangeView(Protocol):
     def leverage(self, account: str, symbol: str) -> int:
         """Leverage of a symbol."""
 
-    def set_hedge_mode(self, account: str, enabled: bool) -> None:
+    def set_hedge_mode(self, account: str, enabled: bool) -> None:  # noqa: FBT001
         """Refused (POSITION_MODE) with open orders or positions."""
 
     def hedge_mode(self, account: str) -> bool:

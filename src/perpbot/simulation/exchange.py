@@ -1,0 +1,560 @@
+"""An exchange of our own: accounts, orders, matching, margin, funding and liquidation.
+
+Synchronous and single threaded; the caller's clock is its only time. It implements
+`perpbot.simulation.model.ExchangeView`: wire servers and the in-process venue stand in front of
+it, a market driver (synthetic or a tape) behind it. All amounts are exact. A refused request
+changes nothing; news is delivered before a call returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from itertools import count
+
+from perpbot.domain.money import ZERO
+from perpbot.domain.sides import OrderType, PositionSide, Side, TimeInForce
+from perpbot.simulation import admission
+from perpbot.simulation.accountant import Accountant
+from perpbot.simulation.book import Order, reduces
+from perpbot.simulation.ledger import Account, booked
+from perpbot.simulation.margin import equity, initial_margin, leverage_of, maintenance
+from perpbot.simulation.matching import Matcher
+from perpbot.simulation.model import (
+    BalanceView,
+    BookView,
+    Contract,
+    ExchangeRefusal,
+    Execution,
+    FundingPayment,
+    Listener,
+    Mark,
+    OrderStatus,
+    OrderView,
+    PositionView,
+    Profile,
+    PublicTrade,
+    Refusal,
+    Ticket,
+)
+from perpbot.simulation.views import account_update, balance_view, position_view
+
+Levels = Sequence[tuple[Decimal, Decimal]]
+
+
+class Exchange:
+    """A venue's matching engine and clearing house; see `ExchangeView` for what each call does."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        contracts: Sequence[Contract],
+        clock_ns: Callable[[], int],
+        accountant: Accountant,
+    ) -> None:
+        self.profile = profile
+        self._contracts = tuple(contracts)
+        self._clock_ns = clock_ns
+        self._accountant = accountant
+        self._core = Matcher(profile, contracts, clock_ns, accountant)
+        self._news = self._core.news
+        self._accounts = self._core.accounts
+        self._order_ids = count(1)
+        self._payment_ids = count(1)
+        self._halted: set[str] = set()
+        self._told_marks: dict[str, Mark] = {}
+
+    # --- the market ------------------------------------------------------------------------------
+
+    def contracts(self) -> Sequence[Contract]:
+        """All listed contracts."""
+        return self._contracts
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Deliver all news to `listener`; returns what stops it."""
+        return self._news.listen(listener)
+
+    def quote(self, symbol: str, bids: Levels, asks: Levels) -> None:
+        """Replace the market makers' depth (best first); what crosses client orders trades.
+
+        Raises `InvalidValue` for levels that are crossed, out of order or not positive.
+        """
+        book = self._core.books[symbol]
+        with self._news:
+            book.replace(bids, asks)
+            if book.bids.best_client is not None or book.asks.best_client is not None:
+                self._core.meet_background(symbol)
+            if symbol not in self._told_marks:
+                # Until somebody tells marks, they follow the middle.
+                self._core.marks[symbol] = book.mid or self._core.marks[symbol]
+            self._core.tell_book(symbol)
+
+    def take(
+        self, symbol: str, side: Side, quantity: Decimal, limit: Decimal | None = None
+    ) -> Decimal:
+        """Let an outsider without an account take from the book; returns what was filled."""
+        with self._news:
+            filled = self._core.outside_taker(symbol, side, quantity, limit)
+            self._core.tell_book(symbol)
+        return filled
+
+    def set_mark(
+        self, symbol: str, mark: Decimal, index: Decimal, funding_rate: Decimal, next_ns: int
+    ) -> None:
+        """Move the mark; triggers stops, then liquidates what is short of maintenance."""
+        told = Mark(
+            symbol=symbol,
+            mark_price=mark,
+            index_price=index,
+            funding_rate=funding_rate,
+            next_funding_ns=next_ns,
+            ts_ns=self._clock_ns(),
+        )
+        contract = self._contract(symbol)
+        with self._news:
+            self._told_marks[symbol] = told
+            self._core.marks[symbol] = mark
+            self._accountant.marked(
+                venue=self.profile.name, asset=contract.asset, price=mark, ts_ns=told.ts_ns
+            )
+            self._news.put(told)
+            for account in self._accounts.values():
+                self._trigger_stops(account, symbol, mark)
+            for account in self._accounts.values():
+                self._liquidate_if_short(account, contract.settle)
+
+    def settle_funding(self, symbol: str) -> None:
+        """Pay funding on all positions at the current rate and mark: longs pay a positive rate."""
+        contract = self._contract(symbol)
+        mark = self.mark(symbol)
+        with self._news:
+            for account in self._accounts.values():
+                for key, leg in account.legs.items():
+                    if key[0] == symbol and leg.quantity:
+                        self._pay_funding(account, contract, key[1], leg.quantity, mark)
+
+    def book(self, symbol: str, depth: int = 20) -> BookView:
+        """The book now."""
+        self._contract(symbol)
+        book = self._core.books[symbol]
+        return BookView(
+            symbol=symbol,
+            bids=book.bids.levels(depth),
+            asks=book.asks.levels(depth),
+            sequence=book.sequence,
+            ts_ns=self._clock_ns(),
+        )
+
+    def mark(self, symbol: str) -> Mark:
+        """Mark, index and funding now."""
+        contract = self._contract(symbol)
+        told = self._told_marks.get(symbol)
+        if told is not None:
+            return told
+        mid = self._core.marks[symbol]
+        now = self._clock_ns()
+        interval = contract.funding_interval_s * 1_000_000_000
+        return Mark(
+            symbol=symbol,
+            mark_price=mid,
+            index_price=mid,
+            funding_rate=ZERO,
+            next_funding_ns=(now // interval + 1) * interval,
+            ts_ns=now,
+        )
+
+    def recent_trades(self, symbol: str, limit: int = 100) -> Sequence[PublicTrade]:
+        """Newest last."""
+        self._contract(symbol)
+        trades = list(self._core.trades[symbol])
+        return trades[max(len(trades) - limit, 0) :]
+
+    def set_halted(self, symbol: str, *, halted: bool) -> None:
+        """Stop or resume taking orders in a symbol; cancels still work."""
+        self._contract(symbol)
+        (self._halted.add if halted else self._halted.discard)(symbol)
+
+    # --- orders ----------------------------------------------------------------------------------
+
+    def submit(self, account: str, ticket: Ticket) -> OrderView:
+        """Match and rest; returns the order after all immediate fills. Raises ExchangeRefusal."""
+        holder = self._account(account)
+        contract = self._contract(ticket.symbol)
+        mark = self._core.marks[ticket.symbol]
+        if ticket.symbol in self._halted:
+            raise ExchangeRefusal(Refusal.HALTED, f"{ticket.symbol} does not trade now")
+        if ticket.expires_ns and self._clock_ns() > ticket.expires_ns:
+            raise ExchangeRefusal(Refusal.EXPIRED_REQUEST, "the request came after its expiry")
+        admission.check_supported(self.profile, ticket)
+        admission.check_client_id(holder, ticket, self.profile.client_ids)
+        admission.check_position_side(holder, ticket)
+        admission.check_numbers(contract, ticket, mark)
+        with self._news:
+            if ticket.trigger_price is not None:
+                admission.check_trigger(ticket, mark)
+                order = self._new_order(holder, ticket)
+                self._core.wait_for_trigger(order)
+            else:
+                quantity = self._admit(holder, contract, ticket, ticket.quantity)
+                order = self._new_order(holder, ticket)
+                if quantity != ticket.quantity:
+                    order.resize(quantity)
+                self._core.place(order)
+                self._core.tell_book(ticket.symbol)
+        return order.view()
+
+    def cancel(self, account: str, symbol: str, order_id: int) -> OrderView:
+        """Take an open order away. Raises ExchangeRefusal(UNKNOWN_ORDER) when not open."""
+        order = self._open_order(account, order_id)
+        if order.ticket.symbol != symbol:
+            raise ExchangeRefusal(Refusal.UNKNOWN_ORDER, f"order {order_id} is not in {symbol}")
+        with self._news:
+            self._core.withdraw(order, "user")
+            self._core.tell_book(symbol)
+        return order.view()
+
+    def cancel_all(self, account: str, symbol: str | None = None) -> Sequence[OrderView]:
+        """Take all resting orders away (not untriggered ones)."""
+        with self._news:
+            return self._cancel_resting(self._account(account), symbol, "user")
+
+    def amend(
+        self, account: str, order_id: int, *, price: Decimal | None, quantity: Decimal | None
+    ) -> OrderView:
+        """Change price or total quantity of a resting order; keeps the order id.
+
+        Loses its place in the queue unless only the quantity became smaller. A total at or below
+        what is filled cancels the order. A refusal leaves the order as it was.
+        """
+        order = self._open_order(account, order_id)
+        holder = self._accounts[account]
+        if not order.arrival or order.ticket.price is None:
+            raise ExchangeRefusal(Refusal.UNKNOWN_ORDER, f"order {order_id} does not rest")
+        contract = self._contract(order.ticket.symbol)
+        new_price = order.ticket.price if price is None else price
+        total = order.ticket.quantity if quantity is None else quantity
+        admission.check_price(contract, new_price, "price")
+        admission.check_quantity(contract, total)
+        with self._news:
+            if total <= order.filled:
+                self._core.withdraw(order, "amend")
+            elif new_price == order.ticket.price and total <= order.ticket.quantity:
+                self._core.shrink(order, total)
+            else:
+                self._replace(holder, contract, order, new_price, total)
+            self._core.tell_book(contract.symbol)
+        return order.view()
+
+    def order(self, account: str, order_id: int) -> OrderView | None:
+        """Any order of the account, open or ended."""
+        found = self._account(account).orders.get(order_id)
+        return None if found is None else found.view()
+
+    def order_by_client_id(self, account: str, client_id: str) -> OrderView | None:
+        """The newest order with that client id."""
+        found = self._account(account).newest.get(client_id)
+        return None if found is None else found.view()
+
+    def open_orders(self, account: str, symbol: str | None = None) -> Sequence[OrderView]:
+        """Resting and untriggered orders, oldest first."""
+        return [
+            order.view()
+            for order in self._account(account).open.values()
+            if symbol is None or order.ticket.symbol == symbol
+        ]
+
+    def order_history(self, account: str, since_ns: int = 0) -> Sequence[OrderView]:
+        """All orders of the account that changed since a time, oldest first."""
+        orders = self._account(account).orders.values()
+        return [order.view() for order in orders if order.updated_ns >= since_ns]
+
+    def executions(self, account: str, since_ns: int = 0) -> Sequence[Execution]:
+        """Fills of the account, oldest first."""
+        return [fill for fill in self._account(account).executions if fill.ts_ns >= since_ns]
+
+    # --- accounts --------------------------------------------------------------------------------
+
+    def open_account(self, account: str, balances: dict[str, Decimal]) -> None:
+        """Create an account with wallet balances by currency; what it brings is a transfer."""
+        self._accounts[account] = Account(account, balances)
+        for currency, amount in balances.items():
+            self._accountant.transferred(
+                venue=self.profile.name, account=account, currency=currency, amount=amount
+            )
+
+    def positions(self, account: str) -> Sequence[PositionView]:
+        """Non-zero legs."""
+        holder = self._account(account)
+        return [
+            position_view(holder, key, self._core.market)
+            for key, leg in holder.legs.items()
+            if leg.quantity
+        ]
+
+    def balances(self, account: str) -> Sequence[BalanceView]:
+        """All currencies of the account."""
+        holder = self._account(account)
+        return [balance_view(holder, currency, self._core.market) for currency in holder.wallets]
+
+    def funding_payments(self, account: str, since_ns: int = 0) -> Sequence[FundingPayment]:
+        """Payments of the account, oldest first."""
+        return [paid for paid in self._account(account).funding if paid.ts_ns >= since_ns]
+
+    def leverage(self, account: str, symbol: str) -> int:
+        """Leverage of a symbol."""
+        return leverage_of(self._account(account), self._contract(symbol))
+
+    def set_leverage(self, account: str, symbol: str, leverage: int) -> None:
+        """Set initial leverage: 1 up to the contract's maximum, and only if margin covers it."""
+        holder, contract = self._account(account), self._contract(symbol)
+        if not 1 <= leverage <= contract.max_leverage:
+            raise ExchangeRefusal(
+                Refusal.BAD_QUANTITY, f"leverage {leverage} is not in 1 to {contract.max_leverage}"
+            )
+        before = leverage_of(holder, contract)
+        holder.leverages[symbol] = leverage
+        needed = initial_margin(holder, contract.settle, self._core.market)
+        if leverage < before and needed > equity(holder, contract.settle, self._core.market):
+            holder.leverages[symbol] = before
+            raise ExchangeRefusal(
+                Refusal.INSUFFICIENT_MARGIN, f"equity does not carry leverage {leverage}"
+            )
+
+    def hedge_mode(self, account: str) -> bool:
+        """Whether the account holds LONG and SHORT legs apart."""
+        return self._account(account).hedge_mode
+
+    def set_hedge_mode(self, account: str, enabled: bool) -> None:  # noqa: FBT001
+        """Refused (POSITION_MODE) with open orders or positions, or where the venue has none."""
+        holder = self._account(account)
+        if enabled and not self.profile.hedge_mode:
+            raise ExchangeRefusal(Refusal.POSITION_MODE, f"{self.profile.name} is one-way only")
+        busy = holder.open or any(leg.quantity for leg in holder.legs.values())
+        if enabled != holder.hedge_mode and busy:
+            raise ExchangeRefusal(
+                Refusal.POSITION_MODE, "the mode cannot change with open orders or positions"
+            )
+        holder.hedge_mode = enabled
+
+    def transfer(self, account: str, currency: str, amount: Decimal) -> None:
+        """Move money in or out; out at most what is free (refused INSUFFICIENT_MARGIN)."""
+        holder = self._account(account)
+        free = balance_view(holder, currency, self._core.market).free
+        if amount < ZERO and -amount > free:
+            raise ExchangeRefusal(
+                Refusal.INSUFFICIENT_MARGIN,
+                f"{free} {currency} free, {-amount} asked for",
+            )
+        with self._news:
+            holder.wallets[currency] = holder.wallets.get(currency, ZERO) + amount
+            self._accountant.transferred(
+                venue=self.profile.name, account=account, currency=currency, amount=amount
+            )
+            self._news.put(
+                account_update(holder, "transfer", self._core.market, currency=currency)
+            )
+
+    def arm_dead_man(self, account: str, symbol: str | None, at_ns: int) -> None:
+        """Cancel all (of a symbol) at a time; 0 disarms. Driven by `advance`."""
+        dead_men = self._account(account).dead_men
+        if at_ns:
+            dead_men[symbol] = at_ns
+        else:
+            dead_men.pop(symbol, None)
+
+    def advance(self) -> None:
+        """Do what is due by the clock (dead man's switches)."""
+        now = self._clock_ns()
+        with self._news:
+            for account in self._accounts.values():
+                due = [symbol for symbol, at_ns in account.dead_men.items() if at_ns <= now]
+                for symbol in due:
+                    del account.dead_men[symbol]
+                    self._cancel_resting(account, symbol, "dead_man")
+                    if self.profile.dead_man_removes_stops:
+                        self._cancel_stops(account, symbol, "dead_man")
+
+    # --- within ----------------------------------------------------------------------------------
+
+    def _account(self, name: str) -> Account:
+        found = self._accounts.get(name)
+        if found is None:
+            raise ExchangeRefusal(Refusal.UNKNOWN_ACCOUNT, f"account {name!r} does not exist")
+        return found
+
+    def _contract(self, symbol: str) -> Contract:
+        found = self._core.contracts.get(symbol)
+        if found is None:
+            raise ExchangeRefusal(Refusal.UNKNOWN_SYMBOL, f"symbol {symbol!r} is not listed")
+        return found
+
+    def _open_order(self, account: str, order_id: int) -> Order:
+        found = self._account(account).open.get(order_id)
+        if found is None:
+            raise ExchangeRefusal(Refusal.UNKNOWN_ORDER, f"order {order_id} is not open")
+        return found
+
+    def _new_order(self, account: Account, ticket: Ticket) -> Order:
+        order = Order(next(self._order_ids), account.name, ticket, self._clock_ns())
+        account.add(order)
+        return order
+
+    def _admit(
+        self,
+        account: Account,
+        contract: Contract,
+        ticket: Ticket,
+        quantity: Decimal,
+    ) -> Decimal:
+        """Check what depends on the market; return the quantity that may enter."""
+        book = self._core.books[contract.symbol]
+        admission.check_band(ticket, self._core.marks[contract.symbol], self.profile.band_ratio)
+        if (
+            ticket.time_in_force is TimeInForce.POST_ONLY
+            and self.profile.post_only_refuses
+            and ticket.price is not None
+            and book.would_take(ticket.side, ticket.price)
+        ):
+            raise ExchangeRefusal(Refusal.POST_ONLY_WOULD_TAKE, "the order would take")
+        if reduces(ticket):
+            return admission.reducible_quantity(account, ticket, quantity)
+        admission.check_margin(
+            account, contract, ticket, quantity=quantity, market=self._core.market, book=book
+        )
+        return quantity
+
+    def _replace(
+        self, account: Account, contract: Contract, order: Order, price: Decimal, total: Decimal
+    ) -> None:
+        """Take a resting order out and enter it anew with its id, or leave all as it was."""
+        before = order.ticket
+        remaining = total - order.filled
+        book_side = self._core.books[contract.symbol].side(before.side)
+        book_side.remove(order)
+        account.open.pop(order.order_id)
+        arrival, order.arrival = order.arrival, 0
+        self._core.reprice(order, price, total)
+        try:
+            remaining = self._admit(account, contract, order.ticket, remaining)
+        except ExchangeRefusal:
+            order.ticket = before
+            order.resize(before.quantity)
+            order.arrival = arrival
+            book_side.restore(order)
+            account.restore_open(order)
+            raise
+        order.resize(order.filled + remaining)
+        self._core.place(order)
+
+    def _cancel_resting(
+        self, account: Account, symbol: str | None, cause: str
+    ) -> Sequence[OrderView]:
+        orders = self._core.resting(account, symbol)
+        for order in orders:
+            self._core.withdraw(order, cause)
+        for touched in {order.ticket.symbol for order in orders}:
+            self._core.tell_book(touched)
+        return [order.view() for order in orders]
+
+    def _cancel_stops(self, account: Account, symbol: str | None, cause: str) -> None:
+        for order in list(account.open.values()):
+            if not order.arrival and symbol in (None, order.ticket.symbol):
+                self._core.withdraw(order, cause)
+
+    # --- stops, liquidation, funding -------------------------------------------------------------
+
+    def _trigger_stops(self, account: Account, symbol: str, mark: Decimal) -> None:
+        waiting = [
+            order
+            for order in account.open.values()
+            if order.status is OrderStatus.UNTRIGGERED
+            and order.ticket.symbol == symbol
+            and admission.is_triggered(order.ticket, mark)
+        ]
+        for order in waiting:
+            # One stop's fills may have ended the next one.
+            if order.status is OrderStatus.UNTRIGGERED:
+                self._activate(account, order)
+        if waiting:
+            self._core.tell_book(symbol)
+
+    def _activate(self, account: Account, order: Order) -> None:
+        """Turn a stop into a live order; one that cannot enter now expires with the reason."""
+        ticket = order.ticket
+        wanted = ticket.quantity
+        if ticket.close_position:
+            wanted = account.reducible(ticket.symbol, ticket.position_side, ticket.side)
+        try:
+            quantity = self._admit(account, self._contract(ticket.symbol), ticket, wanted)
+        except ExchangeRefusal as refusal:
+            self._core.end(order, OrderStatus.EXPIRED, refusal.refusal.value)
+            return
+        order.resize(quantity)
+        order.status = OrderStatus.NEW
+        order.updated_ns = self._clock_ns()
+        self._core.place(order)
+
+    def _liquidate_if_short(self, account: Account, currency: str) -> None:
+        market = self._core.market
+        needed = maintenance(account, currency, market)
+        if not needed or equity(account, currency, market) >= needed:
+            return
+        for order in list(account.open.values()):
+            if self._contract(order.ticket.symbol).settle == currency:
+                self._core.withdraw(order, "liquidation")
+                self._core.tell_book(order.ticket.symbol)
+        for (symbol, position_side), leg in list(account.legs.items()):
+            if leg.quantity and self._contract(symbol).settle == currency:
+                self._close_out(account, symbol, position_side, leg.quantity)
+
+    def _close_out(
+        self, account: Account, symbol: str, position_side: PositionSide, quantity: Decimal
+    ) -> None:
+        """Close a leg at market; what the book cannot take within its band goes at the mark."""
+        ticket = Ticket(
+            symbol=symbol,
+            side=Side.SELL if quantity > ZERO else Side.BUY,
+            order_type=OrderType.MARKET,
+            quantity=abs(quantity),
+            time_in_force=TimeInForce.IOC,
+            position_side=position_side,
+            reduce_only=True,
+        )
+        order = self._new_order(account, ticket)
+        self._core.liquidate(order)
+        self._core.tell_book(symbol)
+
+    def _pay_funding(
+        self,
+        account: Account,
+        contract: Contract,
+        position_side: PositionSide,
+        quantity: Decimal,
+        mark: Mark,
+    ) -> None:
+        amount = booked(-quantity * mark.mark_price * mark.funding_rate)
+        payment = FundingPayment(
+            payment_id=next(self._payment_ids),
+            account=account.name,
+            symbol=contract.symbol,
+            rate=mark.funding_rate,
+            amount=amount,
+            quantity=quantity,
+            ts_ns=self._clock_ns(),
+        )
+        account.funding.append(payment)
+        account.wallets[contract.settle] = account.wallets.get(contract.settle, ZERO) + amount
+        self._accountant.funded(
+            venue=self.profile.name, account=account.name, asset=contract.asset, amount=amount
+        )
+        key = (contract.symbol, position_side)
+        self._news.put(
+            account_update(
+                account,
+                "funding",
+                self._core.market,
+                currency=contract.settle,
+                legs=(key,),
+                funding=payment,
+            )
+        )

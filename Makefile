@@ -21,8 +21,10 @@ help: ## show the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
 
 setup: $(VENV)/.core ## make the virtual environment with what running needs
+	@:
 
 dev: $(VENV)/.dev ## add what tests and checks need
+	@:
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

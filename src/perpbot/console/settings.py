@@ -12,7 +12,7 @@ class ConsoleSettings(SettingsModel):
     host: str = setting(
         "127.0.0.1", "Address to listen on.", min_length=1, max_length=255
     )  # fmt: skip
-    port: int = setting(8000, "Port to listen on.", unit="port", ge=1, le=65_535)
+    port: int = setting(8000, "Port to listen on.", ge=1, le=65_535)
     refresh_ms: int = setting(
         250, "Time between two pictures of the terminal view.", unit="ms", ge=50, le=10_000
     )

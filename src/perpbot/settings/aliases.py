@@ -7,7 +7,7 @@ cannot have been meant in the old key's unit is refused.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from perpbot.settings.fields import Path
@@ -55,6 +55,9 @@ class AliasTable:
     def leads_on(self, path: Path) -> bool:
         """Tell whether an old key lies below `path`."""
         return path in self._prefixes
+
+    def __iter__(self) -> Iterator[Alias]:
+        return iter(self._by_path.values())
 
     def names(self) -> list[str]:
         """Return every old key, dotted."""

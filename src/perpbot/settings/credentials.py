@@ -111,7 +111,8 @@ def load_credentials(
     """Return the credentials of `venue` in `mode`; empty where the mode reads none.
 
     `fields` defaults to the table above; a venue of an extension brings its own. With `account`
-    (`sub1`) the variables are those of a second set: `OKX__SUB1__API_KEY`. Raises `SettingsError` with every problem: missing parts, unreadable files, a value given twice.
+    (`sub1`) the variables are those of a second set: `OKX__SUB1__API_KEY`. Raises
+    `SettingsError` with every problem: missing parts, unreadable files, a value given twice.
     """
     if not mode.sends_orders_out:
         return Credentials(venue)

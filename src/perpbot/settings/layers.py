@@ -35,12 +35,12 @@ class Layers:
         return list(self._history.get(path, ()))
 
     def origin(self, path: Path) -> Origin:
-        """Return the origin of the value at `path` or of the leaf that holds it."""
+        """Return the origin of the value at `path`, of the leaf that holds it, or of one below."""
         for depth in range(len(path), 0, -1):
             node = self.get(path[:depth])
             if node is not None:
                 return node.origin
-        return DEFAULT
+        return next((n[-1].origin for p, n in self._history.items() if _below(p, path)), DEFAULT)
 
     def paths(self) -> list[Path]:
         """Return every path that somebody set."""
@@ -57,3 +57,7 @@ class Layers:
                 section = section.setdefault(step, {})
             section[path[-1]] = nodes[-1].plain()
         return root
+
+
+def _below(path: Path, section: Path) -> bool:
+    return path[: len(section)] == section

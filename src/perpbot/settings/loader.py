@@ -99,7 +99,7 @@ def load(
         reading.take(node_of(flag.value, origin), tuple(flag.key.split(".")))
     reading.take_profile(profiles or {})
     reading.find_clashes()
-    settings, found = validate(root, reading.layers)
+    settings, found, wrong = validate(root, reading.layers)
     reading.problems += found
     if settings is None:
         raise SettingsError(reading.problems)
@@ -108,10 +108,18 @@ def load(
     )
     for check in checks:
         for violation in check(loaded):
+            # What rests on a value that is refused already would only repeat the news.
+            if any(_touches(key, wrong) for key in violation.keys):
+                continue
             reading.problems.append(_problem(loaded, violation))
     if reading.problems:
         raise SettingsError(reading.problems)
     return loaded
+
+
+def _touches(key: str, paths: Iterable[Path]) -> bool:
+    wanted = tuple(key.split("."))
+    return any(path[: len(wanted)] == wanted[: len(path)] for path in paths)
 
 
 def _problem(loaded: Loaded[RootT], violation: Violation) -> Problem:
@@ -207,6 +215,9 @@ class _Reading:
             message = f"was {shown}: {error}; write {alias.new} instead"
             self.problems.append(Problem(message, alias.old, node.origin))
             return
+        if not converted:
+            message = "is an old key whose value says nothing new; leave it out"
+            self.warnings.append(Problem(message, alias.old, node.origin))
         for key, value in converted.items():
             self.warnings.append(
                 Problem(f"is an old key; write {key}: {_yaml(value)}", alias.old, node.origin)
@@ -221,11 +232,12 @@ class _Reading:
 
     def _refuse_unknown(self, node: Node, path: Path, missing: Missing) -> None:
         key = key_of(path)
-        hint = suggest_key(self.root, path, missing) or suggest(key, self.aliases.names())
+        if looks_secret(path[-1]):
+            hint = "; credentials come from the environment or .env, never from settings"
+        else:
+            hint = suggest_key(self.root, path, missing) or suggest(key, self.aliases.names())
         shown = "" if isinstance(node.value, dict) else mask_value(key, node.plain())
         value = f" (value {shown})" if shown else ""
-        if looks_secret(path[-1]) and not hint:
-            hint = "; credentials come from the environment or .env, never from settings"
         self.problems.append(Problem(f"is not a known key{value}{hint}", key, node.origin))
 
 

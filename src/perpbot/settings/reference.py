@@ -5,7 +5,7 @@ Generated text is committed and a test compares it, so that it cannot fall behin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from perpbot.settings.aliases import Alias, AliasTable
 from perpbot.settings.credentials import CredentialField
 from perpbot.settings.explanation import show
-from perpbot.settings.fields import FREE, FieldNote, leaves, sections
+from perpbot.settings.fields import FieldNote, leaves, sections
 
 
 def schema(root: type[BaseModel]) -> dict[str, Any]:
@@ -28,28 +28,32 @@ def reference_page(
     root: type[BaseModel],
     *,
     introduction: str,
-    aliases: Iterable[Alias] = (),
+    section: Callable[[str], str | None] = lambda name: name,
+    aliases: AliasTable | None = None,
     profiles: Mapping[str, Mapping[str, object]] | None = None,
-    values: Mapping[str, object] | None = None,
 ) -> str:
-    """Return the Markdown page of every key. `values` gives defaults that a class cannot know."""
-    known = tuple(aliases)
-    table = AliasTable(known)
+    """Return the Markdown page of every key.
+
+    `section` gives the title of a section by its key, or None to leave it out.
+    """
+    table = aliases or AliasTable()
     texts = sections(root)
     by_section: dict[str, list[FieldNote]] = {}
     for note in leaves(root):
         by_section.setdefault(note.key.rpartition(".")[0], []).append(note)
     parts = [introduction.rstrip()]
-    for section, notes in by_section.items():
-        title = f"`{section.replace(FREE, '<name>')}`" if section else "At the top"
-        parts.append(f"## {title}")
-        if texts.get(section):
-            parts.append(texts[section])
-        parts.append(_table(notes, values or {}, table))
+    for key, notes in by_section.items():
+        title = section(key) if key else ""
+        if title is None:
+            continue
+        parts.append(f"## `{title}`" if title else "## At the top")
+        if texts.get(key):
+            parts.append(texts[key])
+        parts.append(_table(notes, table))
     if profiles:
         parts += ["## Defaults that depend on the mode", _profiles(profiles)]
-    if known:
-        parts += ["## Old keys", _old_keys(known)]
+    if old := list(table):
+        parts += ["## Old keys", _old_keys(old)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -81,11 +85,11 @@ def _variable(field: CredentialField) -> list[str]:
     return [f"# {field.description}{notes}", f"#{field.variable}="]
 
 
-def _table(notes: list[FieldNote], values: Mapping[str, object], aliases: AliasTable) -> str:
+def _table(notes: list[FieldNote], aliases: AliasTable) -> str:
     rows = ["| key | default | unit | range | meaning |", "|---|---|---|---|---|"]
     for note in notes:
         name = note.key.rpartition(".")[2]
-        default = show(values.get(note.key, note.default))
+        default = show(note.default)
         limits = note.limits or (note.type_name if note.type_name.startswith("one of") else "")
         meaning = note.description + (" *" if note.override else "")
         if old := aliases.of(note.key):
@@ -102,7 +106,7 @@ def _profiles(profiles: Mapping[str, Mapping[str, object]]) -> str:
     return "\n".join(rows)
 
 
-def _old_keys(aliases: tuple[Alias, ...]) -> str:
+def _old_keys(aliases: list[Alias]) -> str:
     rows = ["| old key | now |", "|---|---|"]
     for alias in aliases:
         now = f"`{alias.new}`" if alias.convert else f"no effect: {alias.reason}"

@@ -20,8 +20,14 @@ from perpbot.settings.secret import mask_value
 RootT = TypeVar("RootT", bound=BaseModel)
 
 
-def validate(root: type[RootT], layers: Layers) -> tuple[RootT | None, list[Problem]]:
-    """Return the settings, or None and every problem."""
+def validate(
+    root: type[RootT], layers: Layers
+) -> tuple[RootT | None, list[Problem], frozenset[Path]]:
+    """Return the settings, every problem, and the paths that had to be set aside for the former.
+
+    With problems the settings are good for further checks only; without any settings at all the
+    defaults themselves are wrong.
+    """
     problems: list[Problem] = []
     aside: frozenset[Path] = frozenset()
     while True:
@@ -36,10 +42,10 @@ def validate(root: type[RootT], layers: Layers) -> tuple[RootT | None, list[Prob
                     problems.append(_describe(root, layers, details, paths))
                 wrong.update(paths)
             if wrong <= aside:
-                return None, problems
+                return None, problems, aside
             aside |= wrong
         else:
-            return (None if problems else settings), problems
+            return settings, problems, aside
 
 
 def _leaves_of(details: ErrorDetails, layers: Layers) -> list[Path]:

@@ -29,9 +29,7 @@ class SimulationSettings(SettingsModel):
     seconds: float = setting(
         30.0, "Length of a demo before it stops opening.", unit="s", ge=1, le=86_400
     )
-    port_base: int = setting(
-        0, "First port of the servers; 0 takes free ones.", unit="port", ge=0, le=65_000
-    )
+    port_base: int = setting(0, "First port of the servers; 0 takes free ones.", ge=0, le=65_000)
     balance_usd: Decimal = setting(
         Decimal(10_000), "Balance of each venue at the start.", unit="USD", gt=0, le=1_000_000_000
     )

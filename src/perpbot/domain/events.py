@@ -63,6 +63,7 @@ class EventKind(StrEnum):
     SUBMIT_ORDERS = "SUBMIT_ORDERS"
     CANCEL_ORDERS = "CANCEL_ORDERS"
     CLOSE_PAIR = "CLOSE_PAIR"
+    EVALUATE_PAIR = "EVALUATE_PAIR"
     QUERY_ORDER = "QUERY_ORDER"
     RECONCILE_VENUE = "RECONCILE_VENUE"
     ORDER_REPORTED = "ORDER_REPORTED"
@@ -374,6 +375,14 @@ class ClosePair(Event, frozen=True, kw_only=True):
     pair_id: str
     reason: str
     detail: dict[str, str] = {}
+
+
+@event(EventKind.EVALUATE_PAIR, Lane.STREAM)
+class EvaluatePair(Event, frozen=True, kw_only=True, gc=False):
+    """Decide what a pair does next. On the stream lane: after every durable event has been folded,
+    so that two decisions never overlap."""
+
+    pair_id: str
 
 
 @event(EventKind.QUERY_ORDER, Lane.STREAM)

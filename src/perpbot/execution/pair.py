@@ -1,0 +1,298 @@
+"""Pair trades: what is planned, where each one is, what each leg holds. Folds from the journal.
+
+A pair is one durable thing of two legs. `TRANSITIONS` holds every legal move of its state; legs
+change by booked fills only. A pair that is not FLAT always has a next action: an unsettled order,
+or an entry in `perpbot.execution.trader`'s agenda, which is rebuilt from this state at a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from perpbot.domain.errors import StateConflict
+from perpbot.domain.events import (
+    ClosePair,
+    Event,
+    FundingPaid,
+    OrderFilled,
+    PairPlanned,
+    PairStateChanged,
+    PositionAdjusted,
+    SubmitOrders,
+    TradeCompleted,
+)
+from perpbot.domain.money import ZERO
+from perpbot.domain.pairs import PairPlan, ProfitSplit
+from perpbot.domain.sides import PairState
+
+P = PairState
+
+TRANSITIONS: Mapping[PairState, frozenset[PairState]] = {
+    P.PLANNED: frozenset({P.RESERVED, P.FLAT}),
+    P.RESERVED: frozenset({P.OPENING, P.FLAT}),
+    P.OPENING: frozenset({P.HEDGED, P.HEDGING, P.UNWINDING, P.FLAT}),
+    P.HEDGING: frozenset({P.HEDGED, P.UNWINDING, P.CLOSING, P.FLAT}),
+    P.HEDGED: frozenset({P.CLOSING, P.HEDGING, P.UNWINDING}),
+    P.UNWINDING: frozenset({P.HEDGED, P.CLOSING, P.FLAT}),
+    P.CLOSING: frozenset({P.FLAT, P.UNWINDING}),
+    P.FLAT: frozenset(),
+}
+"""PLANNED, RESERVED, OPENING, HEDGED, CLOSING, FLAT is the good way; HEDGING completes a short leg,
+UNWINDING takes back what could not be completed."""
+
+
+class LegState(msgspec.Struct):
+    """One leg of a pair; `quantity` is signed base coins, money is USD."""
+
+    quantity: Decimal = ZERO
+    opened: Decimal = ZERO
+    """Base coins ever traded in the direction of the plan."""
+    cash: Decimal = ZERO
+    fees: Decimal = ZERO
+    funding: Decimal = ZERO
+    last_price: Decimal = ZERO
+    """Of the newest fill, settle currency."""
+
+
+class Pair(msgspec.Struct, kw_only=True):
+    """One pair trade."""
+
+    plan: PairPlan
+    state: PairState = PairState.PLANNED
+    long: LegState
+    short: LegState
+    planned_ns: int = 0
+    hedged_ns: int = 0
+    first_fill_ns: int = 0
+    unhedged_since_ns: int = 0
+    """When the legs began to differ; 0 while they agree."""
+    worst_unhedged_ns: int = 0
+    attempts: int = 0
+    """Orders ever sent for this pair; numbers the next client id."""
+    close_reason: str = ""
+
+    @property
+    def imbalance(self) -> Decimal:
+        """Long plus short quantity: what is not hedged, signed base coins."""
+        return self.long.quantity + self.short.quantity
+
+    @property
+    def matched(self) -> Decimal:
+        """Base coins that both legs hold."""
+        return max(min(self.long.quantity, -self.short.quantity), ZERO)
+
+    @property
+    def has_opened(self) -> bool:
+        """Whether both legs had a fill."""
+        return self.long.opened > 0 and self.short.opened > 0
+
+    def leg(self, index: int) -> LegState:
+        """0 is the long leg, 1 the short one."""
+        return self.short if index else self.long
+
+    def venue(self, index: int) -> str:
+        """Return the venue of a leg."""
+        return self.plan.short_venue if index else self.plan.long_venue
+
+    def account(self, index: int) -> str:
+        """Return the account of a leg."""
+        return self.plan.account_short if index else self.plan.account_long
+
+    def profit(self) -> ProfitSplit:
+        """Profit in USD; exact once both legs are flat, else what is held counts at last prices."""
+        price = ZERO
+        for leg in (self.long, self.short):
+            price += leg.cash + leg.quantity * leg.last_price
+        return ProfitSplit(
+            price=price,
+            fees=-(self.long.fees + self.short.fees),
+            funding=self.long.funding + self.short.funding,
+        )
+
+
+def check_move(before: PairState, after: PairState) -> None:
+    """Raise `StateConflict` unless the table allows the move."""
+    if after not in TRANSITIONS[before]:
+        raise StateConflict(f"a pair that is {before} cannot become {after}")
+
+
+class PairBook:
+    """Every pair that is not flat. Folds from the journal."""
+
+    name = "pairs"
+
+    def __init__(self) -> None:
+        self._pairs: dict[str, Pair] = {}
+        self._orders: dict[str, tuple[str, int]] = {}
+        self.opened = 0
+        """Pairs whose both legs had a fill."""
+        self.closed = 0
+        """Of those, how many are flat again."""
+        self.worst_unhedged_ns = 0
+        self.realised = ProfitSplit()
+
+    # --- reading ---
+
+    def get(self, pair_id: str) -> Pair | None:
+        """Return a pair that is not flat."""
+        return self._pairs.get(pair_id)
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(tuple(self._pairs.values()))
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def at_venue(self, venue: str) -> int:
+        """Return how many pairs use a venue."""
+        return sum(
+            venue in {pair.plan.long_venue, pair.plan.short_venue}
+            for pair in self._pairs.values()
+        )
+
+    def owner_of(self, venue: str, account: str, asset: str) -> str:
+        """Return the id of the pair that holds a leg, or ""."""
+        for pair in self._pairs.values():
+            for index in (0, 1):
+                place = (pair.venue(index), pair.account(index), pair.plan.asset)
+                if place == (venue, account, asset):
+                    return pair.plan.pair_id
+        return ""
+
+    # --- folding ---
+
+    def folds(self) -> Mapping[type[Event], Any]:
+        """What it lives on."""
+        return {
+            PairPlanned: self._planned,
+            PairStateChanged: self._moved,
+            SubmitOrders: self._submitted,
+            OrderFilled: self._filled,
+            PositionAdjusted: self._adjusted,
+            FundingPaid: self._funded,
+            ClosePair: self._close,
+            TradeCompleted: self._completed,
+        }
+
+    def _planned(self, event: PairPlanned) -> None:
+        pair_id = event.plan.pair_id
+        if pair_id in self._pairs:
+            raise StateConflict(f"pair {pair_id} is planned twice")
+        self._pairs[pair_id] = Pair(
+            plan=event.plan, long=LegState(), short=LegState(), planned_ns=event.ts_ns
+        )
+
+    def _moved(self, event: PairStateChanged) -> None:
+        pair = self._pairs.get(event.pair_id)
+        if pair is None:
+            return
+        check_move(pair.state, event.after)
+        pair.state = event.after
+        if event.after is P.HEDGED and not pair.hedged_ns:
+            pair.hedged_ns = event.ts_ns
+
+    def _submitted(self, event: SubmitOrders) -> None:
+        for request in event.orders:
+            pair = self._pairs.get(request.owner)
+            if pair is not None:
+                self._orders[request.client_id] = (request.owner, request.leg)
+                pair.attempts += 1
+
+    def _filled(self, event: OrderFilled) -> None:
+        place = self._place(event)
+        pair = None if place is None else self._pairs.get(place[0])
+        if pair is None or place is None:
+            return
+        was_open = pair.has_opened
+        leg, index = pair.leg(place[1]), place[1]
+        _book(leg, event.quantity * event.side.sign, event.price * event.usd_rate)
+        leg.fees += event.fee_usd
+        if event.client_id and (event.side.sign > 0) == (index == 0):
+            leg.opened += event.quantity
+        if not pair.first_fill_ns:
+            pair.first_fill_ns = event.ts_ns
+        if pair.has_opened and not was_open:
+            self.opened += 1
+        self._measure(pair, event.ts_ns)
+
+    def _place(self, event: OrderFilled) -> tuple[str, int] | None:
+        """Return pair and leg: of our order, or of the leg that the venue itself moved (ADL)."""
+        if event.client_id:
+            return self._orders.get(event.client_id)
+        return self._leg_of(event.venue, event.account, event.asset)
+
+    def _leg_of(self, venue: str, account: str, asset: str) -> tuple[str, int] | None:
+        pair_id = self.owner_of(venue, account, asset)
+        if not pair_id:
+            return None
+        return (pair_id, int(venue == self._pairs[pair_id].plan.short_venue))
+
+    def _adjusted(self, event: PositionAdjusted) -> None:
+        place = self._leg_of(event.venue, event.account, event.asset)
+        if place is not None:
+            pair = self._pairs[place[0]]
+            _book(pair.leg(place[1]), event.delta, event.price)
+            self._measure(pair, event.ts_ns)
+
+    def _measure(self, pair: Pair, ts_ns: int) -> None:
+        """Keep the time that the legs differ, from the fill that parted them to its cover."""
+        if pair.imbalance != 0:
+            pair.unhedged_since_ns = pair.unhedged_since_ns or ts_ns
+            return
+        if pair.unhedged_since_ns:
+            spell = ts_ns - pair.unhedged_since_ns
+            pair.worst_unhedged_ns = max(pair.worst_unhedged_ns, spell)
+            self.worst_unhedged_ns = max(self.worst_unhedged_ns, spell)
+            pair.unhedged_since_ns = 0
+
+    def _funded(self, event: FundingPaid) -> None:
+        pair = self._pairs.get(event.owner)
+        if pair is not None:
+            pair.leg(int(event.venue == pair.plan.short_venue)).funding += event.amount_usd
+
+    def _close(self, event: ClosePair) -> None:
+        pair = self._pairs.get(event.pair_id)
+        if pair is not None and not pair.close_reason:
+            pair.close_reason = event.reason
+
+    def _completed(self, event: TradeCompleted) -> None:
+        pair = self._pairs.pop(event.pair_id, None)
+        if pair is None:
+            return
+        self.closed += event.opened
+        self.realised = self.realised.plus(event.pnl)
+        for client_id in [key for key, place in self._orders.items() if place[0] == event.pair_id]:
+            del self._orders[client_id]
+
+    # --- surviving ---
+
+    def snapshot(self) -> object:
+        """The book as plain values."""
+        return {
+            "pairs": list(self._pairs.values()),
+            "orders": [[key, *place] for key, place in self._orders.items()],
+            "opened": self.opened,
+            "closed": self.closed,
+            "worst_unhedged_ns": self.worst_unhedged_ns,
+            "realised": self.realised,
+        }
+
+    def restore(self, state: Any) -> None:
+        """Take over a snapshot."""
+        pairs = msgspec.convert(state["pairs"], list[Pair], strict=False)
+        self._pairs = {pair.plan.pair_id: pair for pair in pairs}
+        self._orders = {row[0]: (row[1], row[2]) for row in state["orders"]}
+        self.opened = state["opened"]
+        self.closed = state["closed"]
+        self.worst_unhedged_ns = state["worst_unhedged_ns"]
+        self.realised = msgspec.convert(state["realised"], ProfitSplit, strict=False)
+
+
+def _book(leg: LegState, signed: Decimal, price_usd: Decimal) -> None:
+    leg.quantity += signed
+    leg.cash -= price_usd * signed
+    leg.last_price = price_usd

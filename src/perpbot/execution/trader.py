@@ -1,0 +1,473 @@
+"""Takes every planned pair through its states until it is flat.
+
+It decides on the stream lane (`EvaluatePair`), after every durable event has been folded, so two
+decisions never overlap, and on timers. What it decides depends on the pair book and the order table
+alone, so after a restart `resume` continues where the journal ended. Hedges and reductions are
+never blocked by stale quotes, pauses or cooldowns; a gate that refuses one is tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from perpbot.domain.errors import InvalidValue, RiskDenied
+from perpbot.domain.events import (
+    CancelOrders,
+    CapitalReleased,
+    ClosePair,
+    EvaluatePair,
+    GateDecision,
+    HedgeRequired,
+    LeaseReleased,
+    OrderFact,
+    OrderFilled,
+    PairPlanned,
+    PairStateChanged,
+    PositionAdjusted,
+    RiskRejected,
+    SubmitOrders,
+    TradeCompleted,
+)
+from perpbot.domain.money import ZERO, floor_to, plain
+from perpbot.domain.orders import OrderRequest
+from perpbot.domain.sides import OrderState, PairState, Purpose, Side
+from perpbot.execution.order_maker import OrderMaker
+from perpbot.execution.pair import Pair, PairBook
+from perpbot.execution.policies import FallbackPolicy, RetryPolicy
+from perpbot.execution.settings import ExecutionSettings
+from perpbot.execution.surroundings import Surroundings
+from perpbot.kernel.bus import EventBus
+from perpbot.kernel.clock import MS, SECOND, Clock, TimerHandle, Timers
+from perpbot.portfolio.orders import Order, OrderTable
+from perpbot.risk.manager import RiskManager
+
+_CANCELLABLE = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED})
+_SHRINKING = frozenset({PairState.UNWINDING, PairState.CLOSING})
+
+
+class PairTrader:
+    """See the module."""
+
+    def __init__(
+        self,
+        bus: EventBus,
+        clock: Clock,
+        timers: Timers,
+        pairs: PairBook,
+        orders: OrderTable,
+        risk: RiskManager,
+        maker: OrderMaker,
+        around: Surroundings,
+        fallback: FallbackPolicy,
+        retry: RetryPolicy,
+        settings: ExecutionSettings,
+    ) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._timers = timers
+        self._pairs = pairs
+        self._orders = orders
+        self._risk = risk
+        self._maker = maker
+        self._around = around
+        self._fallback = fallback
+        self._retry = retry
+        self._hedge_after_ns = settings.hedge_after_ms * MS
+        self._wait_limit_ns = int(settings.wait_fill_limit_s * SECOND)
+        self._maker_timeout_ns = settings.maker_timeout_ms * MS
+        self._agenda: dict[str, TimerHandle] = {}
+        self._tries: dict[str, int] = {}
+        self._progress: dict[str, tuple[Decimal, Decimal]] = {}
+        bus.subscribe(PairPlanned, lambda event: self._touch(event.plan.pair_id))
+        bus.subscribe(OrderFact, self._order_changed)
+        bus.subscribe(ClosePair, lambda event: self._touch(event.pair_id))
+        bus.subscribe(PositionAdjusted, self._adjusted)
+        bus.subscribe(EvaluatePair, self._evaluate)
+
+    # --- what makes it look at a pair ---
+
+    def resume(self) -> None:
+        """Look at every pair: called once after recovery."""
+        for pair in self._pairs:
+            self._touch(pair.plan.pair_id)
+
+    def _order_changed(self, event: OrderFact) -> None:
+        order = self._orders.get(event.client_id)
+        if order is not None:
+            self._touch(order.request.owner)
+        elif isinstance(event, OrderFilled):
+            self._touch(self._pairs.owner_of(event.venue, event.account, event.asset))
+
+    def _adjusted(self, event: PositionAdjusted) -> None:
+        self._touch(self._pairs.owner_of(event.venue, event.account, event.asset))
+
+    def _touch(self, pair_id: str) -> None:
+        if self._pairs.get(pair_id) is not None:
+            self._bus.publish(EvaluatePair(ts_ns=self._clock.now_ns(), pair_id=pair_id))
+
+    def _wake_at(self, pair_id: str, delay_ns: int) -> None:
+        """Look at the pair again later; the earlier appointment of a pair is replaced."""
+        previous = self._agenda.pop(pair_id, None)
+        if previous is not None:
+            previous.cancel()
+        self._agenda[pair_id] = self._timers.call_later(delay_ns, lambda: self._touch(pair_id))
+
+    # --- deciding ---
+
+    def _evaluate(self, event: EvaluatePair) -> None:
+        pair = self._pairs.get(event.pair_id)
+        if pair is None:
+            return
+        working = list(self._orders.of_owner(event.pair_id))
+        if pair.state in {PairState.PLANNED, PairState.RESERVED}:
+            self._begin(pair, working)
+        elif working:
+            self._wait(pair, working)
+        elif pair.state is PairState.HEDGED:
+            self._hold(pair)
+        elif pair.state in _SHRINKING:
+            self._shrink(pair)
+        else:
+            self._balance(pair)
+
+    def _begin(self, pair: Pair, working: list[Order]) -> None:
+        """The plan and its orders are one decision; a plan without orders died with a process."""
+        if working or pair.attempts:
+            if pair.state is PairState.PLANNED:
+                self._move(pair, PairState.RESERVED, "reserved", then=PairState.OPENING)
+            else:
+                self._move(pair, PairState.OPENING, "sent")
+            self._touch(pair.plan.pair_id)
+        else:
+            self._finish(pair, "never_sent")
+
+    def _wait(self, pair: Pair, working: list[Order]) -> None:
+        """Orders are at work: hedge increments that nothing covers, give up on late ones."""
+        now_ns = self._clock.now_ns()
+        if pair.state is PairState.OPENING:
+            self._cover_increment(pair, working)
+            since_ns = pair.unhedged_since_ns or pair.planned_ns
+            patience_ns = self._hedge_after_ns if pair.imbalance else self._opening_patience_ns()
+        else:
+            since_ns = min(order.created_ns for order in working)
+            patience_ns = self._hedge_after_ns
+        left_ns = since_ns + patience_ns - now_ns
+        if left_ns > 0:
+            self._wake_at(pair.plan.pair_id, left_ns)
+            return
+        late = tuple(
+            order.request.client_id
+            for order in working
+            if order.state in _CANCELLABLE and not order.cancel_asked
+        )
+        if late:
+            self._bus.publish(
+                CancelOrders(
+                    ts_ns=now_ns,
+                    correlation_id=pair.plan.pair_id,
+                    client_ids=late,
+                    reason=f"not filled after {patience_ns // MS} ms",
+                )
+            )
+        # Unanswered orders are the order watch's: it asks until they are resolved.
+        self._wake_at(pair.plan.pair_id, self._hedge_after_ns)
+
+    def _opening_patience_ns(self) -> int:
+        if self._fallback.maker_first:
+            return min(self._maker_timeout_ns, self._wait_limit_ns)
+        return min(self._hedge_after_ns, self._wait_limit_ns)
+
+    def _cover_increment(self, pair: Pair, working: Sequence[Order]) -> None:
+        """Hedge what one leg filled and no working order of the other leg covers."""
+        if pair.imbalance == 0:
+            return
+        lagging = 1 if pair.imbalance > 0 else 0
+        planned = -1 if lagging else 1
+        at_work = sum(
+            (
+                order.open_quantity * order.request.side.sign
+                for order in working
+                if order.request.leg == lagging
+            ),
+            ZERO,
+        )
+        need = -(pair.imbalance + at_work)
+        if need * planned > 0:
+            self._hedge(pair, abs(need))
+
+    def _balance(self, pair: Pair) -> None:
+        """OPENING or HEDGING with nothing at work: complete the short leg or take back."""
+        self._count_progress(pair)
+        if self._is_balanced(pair):
+            if self._tradable(pair.matched, pair):
+                self._move(pair, PairState.HEDGED, "legs_equal")
+            elif pair.matched > 0:
+                self._move(pair, PairState.UNWINDING, "below_minimum", then=PairState.CLOSING)
+            else:
+                self._finish(pair, "not_filled")
+                return
+            self._touch(pair.plan.pair_id)
+            return
+        if pair.state is PairState.OPENING:
+            self._bus.publish(
+                HedgeRequired(
+                    ts_ns=self._clock.now_ns(),
+                    correlation_id=pair.plan.pair_id,
+                    pair_id=pair.plan.pair_id,
+                    imbalance=pair.imbalance,
+                    reason="one leg filled less than the other",
+                )
+            )
+            self._move(pair, PairState.HEDGING, "legs_differ")
+            self._touch(pair.plan.pair_id)
+            return
+        if self._retry.exhausted(self._tries.get(pair.plan.pair_id, 0)) or not self._hedge(
+            pair, abs(pair.imbalance)
+        ):
+            self._move(pair, PairState.UNWINDING, "not_completed")
+            self._tries.pop(pair.plan.pair_id, None)
+            self._touch(pair.plan.pair_id)
+
+    def _hold(self, pair: Pair) -> None:
+        """HEDGED: leave when asked to; take back when the venue moved a leg by itself."""
+        if not self._is_balanced(pair):
+            self._move(pair, PairState.UNWINDING, "leg_moved")
+            self._touch(pair.plan.pair_id)
+        elif pair.close_reason:
+            self._tries.pop(pair.plan.pair_id, None)
+            self._move(pair, PairState.CLOSING, pair.close_reason)
+            self._touch(pair.plan.pair_id)
+
+    def _shrink(self, pair: Pair) -> None:
+        """UNWINDING or CLOSING with nothing at work: reduce what must go, until it is gone."""
+        self._count_progress(pair)
+        if pair.state is PairState.UNWINDING and self._is_balanced(pair):
+            if self._tradable(pair.matched, pair) and not pair.close_reason:
+                self._move(pair, PairState.HEDGED, "legs_equal")
+            elif pair.matched > 0:
+                self._move(pair, PairState.CLOSING, pair.close_reason or "below_minimum")
+            else:
+                self._finish(pair, pair.close_reason or "unwound")
+                return
+            self._touch(pair.plan.pair_id)
+            return
+        wanted = self._reductions(pair)
+        if not wanted:
+            self._finish(pair, pair.close_reason or "closed")
+            return
+        sent = [order for leg, quantity in wanted if (order := self._reduce(pair, leg, quantity))]
+        if sent:
+            self._submit(pair, sent)
+        self._try_later(pair)
+
+    def _reductions(self, pair: Pair) -> list[tuple[int, Decimal]]:
+        """Return (leg, quantity) that must go and can be traded."""
+        wanted = []
+        for leg in (0, 1):
+            held = pair.leg(leg).quantity * (-1 if leg else 1)
+            if pair.state is PairState.UNWINDING:
+                excess = pair.imbalance * (-1 if leg else 1)
+                held = min(held, excess)
+            step = self._around.instrument(pair.venue(leg), pair.plan.asset).quantity_step
+            quantity = floor_to(max(held, ZERO), step)
+            if quantity > 0:
+                wanted.append((leg, quantity))
+        return wanted
+
+    # --- acting ---
+
+    def _hedge(self, pair: Pair, quantity: Decimal) -> bool:
+        """Send the missing part of the lagging leg; tell whether anything was sent."""
+        leg = 1 if pair.imbalance > 0 else 0
+        side = Side.SELL if leg else Side.BUY
+        venue = pair.venue(leg)
+        instrument = self._around.instrument(venue, pair.plan.asset)
+        quantity = instrument.round_quantity(quantity)
+        attempt = self._tries.get(pair.plan.pair_id, 0)
+        worst = pair.plan.short_price if leg else pair.plan.long_price
+        reference = self._maker.touch(venue, pair.plan.asset, side, worst)
+        loss = (worst - reference) * -side.sign * quantity
+        if quantity < instrument.min_quantity or loss > pair.plan.loss_budget_usd:
+            return False
+        try:
+            order = self._maker.order(
+                pair.plan,
+                leg=leg,
+                side=side,
+                quantity=quantity,
+                purpose=Purpose.HEDGE,
+                style=self._fallback.hedge(attempt),
+                reference=reference,
+                attempt=pair.attempts,
+            )
+            decision = self._risk.check_hedge(order, pair.imbalance, pair.plan)
+        except (InvalidValue, RiskDenied) as refusal:
+            self._refused(pair, "hedge", refusal)
+            return False
+        self._tries[pair.plan.pair_id] = attempt + 1
+        self._publish_orders(pair, (order,), decision)
+        return True
+
+    def _reduce(self, pair: Pair, leg: int, quantity: Decimal) -> OrderRequest | None:
+        side = Side.BUY if leg else Side.SELL
+        venue = pair.venue(leg)
+        attempt = self._tries.get(pair.plan.pair_id, 0)
+        reference = self._maker.touch(venue, pair.plan.asset, side, pair.leg(leg).last_price)
+        try:
+            return self._maker.order(
+                pair.plan,
+                leg=leg,
+                side=side,
+                quantity=quantity,
+                purpose=Purpose.REDUCE,
+                style=self._fallback.reduction(attempt, self._around.capabilities[venue]),
+                reference=reference,
+                attempt=pair.attempts + leg,
+            )
+        except InvalidValue as refusal:
+            self._refused(pair, "reduce", refusal)
+            return None
+
+    def _submit(self, pair: Pair, orders: Sequence[OrderRequest]) -> None:
+        passed: list[OrderRequest] = []
+        decision: GateDecision | None = None
+        for order in orders:
+            try:
+                decision = self._risk.check_reduce(order)
+            except RiskDenied as refusal:
+                self._refused(pair, "reduce", refusal)
+            else:
+                passed.append(order)
+        if decision is not None and passed:
+            self._publish_orders(pair, tuple(passed), decision)
+
+    def _publish_orders(
+        self, pair: Pair, orders: tuple[OrderRequest, ...], decision: GateDecision
+    ) -> None:
+        self._bus.publish(
+            SubmitOrders(
+                ts_ns=self._clock.now_ns(),
+                correlation_id=pair.plan.pair_id,
+                orders=orders,
+                decision=decision,
+            )
+        )
+
+    def _refused(self, pair: Pair, gate: str, refusal: InvalidValue | RiskDenied) -> None:
+        denied = isinstance(refusal, RiskDenied)
+        self._bus.publish(
+            RiskRejected(
+                ts_ns=self._clock.now_ns(),
+                correlation_id=pair.plan.pair_id,
+                gate=gate,
+                layer=refusal.layer if denied else "execution",
+                rule=refusal.rule if denied else "numbers",
+                value=refusal.value if denied else str(refusal),
+                limit=refusal.limit if denied else "the venue's rules",
+                subject=pair.plan.pair_id,
+                asset=pair.plan.asset,
+            )
+        )
+
+    # --- bookkeeping ---
+
+    def _is_balanced(self, pair: Pair) -> bool:
+        """Whether the legs agree, or differ by less than either venue can trade."""
+        asset = pair.plan.asset
+        steps = [self._around.instrument(pair.venue(leg), asset).quantity_step for leg in (0, 1)]
+        return abs(pair.imbalance) < min(steps)
+
+    def _tradable(self, quantity: Decimal, pair: Pair) -> bool:
+        asset = pair.plan.asset
+        return quantity > 0 and all(
+            quantity >= self._around.instrument(pair.venue(leg), asset).min_quantity
+            for leg in (0, 1)
+        )
+
+    def _count_progress(self, pair: Pair) -> None:
+        """A fill since the last look starts the tries anew."""
+        pair_id = pair.plan.pair_id
+        held = (pair.long.quantity, pair.short.quantity)
+        if self._progress.get(pair_id) != held:
+            self._progress[pair_id] = held
+            self._tries.pop(pair_id, None)
+
+    def _try_later(self, pair: Pair) -> None:
+        pair_id = pair.plan.pair_id
+        attempt = self._tries.get(pair_id, 0) + 1
+        self._tries[pair_id] = attempt
+        self._wake_at(pair_id, self._retry.delay_ns(attempt))
+
+    def _move(
+        self, pair: Pair, after: PairState, reason: str, *, then: PairState | None = None
+    ) -> None:
+        before = pair.state
+        for state in (after,) if then is None else (after, then):
+            self._bus.publish(
+                PairStateChanged(
+                    ts_ns=self._clock.now_ns(),
+                    correlation_id=pair.plan.pair_id,
+                    pair_id=pair.plan.pair_id,
+                    before=before,
+                    after=state,
+                    reason=reason,
+                    detail={
+                        "long": plain(pair.long.quantity),
+                        "short": plain(pair.short.quantity),
+                    },
+                )
+            )
+            before = state
+
+    def _finish(self, pair: Pair, reason: str) -> None:
+        """Everything is flat: end the pair, free its capital and its legs."""
+        plan, now_ns = pair.plan, self._clock.now_ns()
+        self._move(pair, PairState.FLAT, reason)
+        self._bus.publish(
+            TradeCompleted(
+                ts_ns=now_ns,
+                correlation_id=plan.pair_id,
+                pair_id=plan.pair_id,
+                strategy=plan.strategy,
+                asset=plan.asset,
+                long_venue=plan.long_venue,
+                short_venue=plan.short_venue,
+                quantity=min(pair.long.opened, pair.short.opened),
+                pnl=pair.profit(),
+                opened=pair.has_opened,
+                hold_ns=now_ns - (pair.first_fill_ns or now_ns),
+                worst_unhedged_ns=pair.worst_unhedged_ns,
+                exit_reason=reason,
+                dust_long=pair.long.quantity,
+                dust_short=pair.short.quantity,
+            )
+        )
+        self._bus.publish(
+            CapitalReleased(
+                ts_ns=now_ns,
+                correlation_id=plan.pair_id,
+                reservation_id=plan.reservation_id,
+                reason=reason,
+            )
+        )
+        for leg in (0, 1):
+            self._bus.publish(
+                LeaseReleased(
+                    ts_ns=now_ns,
+                    correlation_id=plan.pair_id,
+                    venue=pair.venue(leg),
+                    account=pair.account(leg),
+                    asset=plan.asset,
+                    position_side=self._around.position_side(pair.venue(leg), leg),
+                    owner=plan.pair_id,
+                )
+            )
+        self._forget(plan.pair_id)
+
+    def _forget(self, pair_id: str) -> None:
+        self._tries.pop(pair_id, None)
+        self._progress.pop(pair_id, None)
+        timer = self._agenda.pop(pair_id, None)
+        if timer is not None:
+            timer.cancel()

@@ -119,7 +119,12 @@ class Matcher:
         if order.is_open:
             mark = self.marks[ticket.symbol]
             self._match(
-                ticket.symbol, ticket.side, mark, order.remaining, order, None, "liquidation"
+                ticket.symbol,
+                ticket.side,
+                mark,
+                order.remaining,
+                taker=order,
+                cause="liquidation",
             )
 
     def shrink(self, order: Order, total: Decimal) -> None:

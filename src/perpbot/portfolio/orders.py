@@ -192,6 +192,7 @@ class OrderTable:
         self._orders: dict[str, Order] = {}
         self._live: dict[str, Order] = {}
         self._by_venue_id: dict[tuple[str, str], str] = {}
+        self._changed_ns: dict[tuple[str, str, str], int] = {}
         self.count = 0
         """Orders ever intended."""
         self.overfills = 0
@@ -230,6 +231,10 @@ class OrderTable:
             ):
                 total += order.open_quantity * request.side.sign
         return total
+
+    def last_change_ns(self, venue: str, account: str, asset: str) -> int:
+        """Return when an order of a leg last changed; 0 when none did in this process."""
+        return self._changed_ns.get((venue, account, asset), 0)
 
     # --- folding ---
 
@@ -309,6 +314,8 @@ class OrderTable:
     def _move(self, order: Order, happened: OrderInput, ts_ns: int) -> None:
         order.state = next_state(order.state, happened)
         order.updated_ns = ts_ns
+        request = order.request
+        self._changed_ns[(request.venue, request.account, request.asset)] = ts_ns
         client_id = order.request.client_id
         if not order.settled:
             self._live[client_id] = order

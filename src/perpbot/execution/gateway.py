@@ -1,0 +1,214 @@
+"""Carries commands to one venue and brings back what it said.
+
+A plain subscriber: each command starts one supervised task through the venue's port, so a submit
+that hangs never blocks a cancel. Answers come back as reports; errors become the report that says
+how much is known: REJECTED only for a definite refusal, UNKNOWN for everything that may have
+happened. Nothing is retried here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from perpbot.domain.errors import (
+    AuthFailed,
+    InvalidValue,
+    NonceClash,
+    OutcomeUnknown,
+    ProtocolViolation,
+    RateLimited,
+    Rejected,
+    Unavailable,
+    VenueError,
+)
+from perpbot.domain.events import (
+    CancelOrders,
+    OrderCancelFailed,
+    OrderReported,
+    QueryOrder,
+    ReconcileVenue,
+    SubmitOrders,
+    VenueSnapshot,
+)
+from perpbot.domain.orders import OrderReport, OrderRequest
+from perpbot.domain.sides import OrderState
+from perpbot.kernel.bus import EventBus
+from perpbot.kernel.clock import Clock
+from perpbot.kernel.supervisor import Supervisor
+from perpbot.portfolio.orders import OrderTable
+from perpbot.venues.port import Venue
+
+T = TypeVar("T")
+_DEFINITE = (Rejected, RateLimited, AuthFailed, NonceClash, InvalidValue)
+
+
+class LatencySamples(msgspec.Struct):
+    """Microseconds from the frame that decided to the order bytes on the socket."""
+
+    tick_to_order_us: list[float] = []
+
+
+class VenueGateway:
+    """See the module."""
+
+    def __init__(
+        self,
+        venue: Venue,
+        bus: EventBus,
+        clock: Clock,
+        supervisor: Supervisor,
+        orders: OrderTable,
+        latency: LatencySamples,
+    ) -> None:
+        self._venue = venue
+        self._bus = bus
+        self._clock = clock
+        self._supervisor = supervisor
+        self._orders = orders
+        self._latency = latency
+        bus.subscribe(SubmitOrders, self._submit)
+        bus.subscribe(CancelOrders, self._cancel)
+        bus.subscribe(QueryOrder, self._query)
+        bus.subscribe(ReconcileVenue, self._reconcile)
+
+    # --- commands ---
+
+    def _submit(self, command: SubmitOrders) -> None:
+        for request in command.orders:
+            if request.venue == self._venue.name:
+                self._run("submit", self._send(request, command.read_ns))
+
+    def _cancel(self, command: CancelOrders) -> None:
+        for client_id in command.client_ids:
+            order = self._orders.get(client_id)
+            if order is not None and order.request.venue == self._venue.name:
+                self._run("cancel", self._take_back(order.request, order.venue_order_id))
+
+    def _query(self, command: QueryOrder) -> None:
+        order = self._orders.get(command.client_id)
+        if order is not None and order.request.venue == self._venue.name:
+            self._run("query", self._ask(order.request, order.venue_order_id))
+
+    def _reconcile(self, command: ReconcileVenue) -> None:
+        if command.venue == self._venue.name:
+            self._run("reconcile", self._survey(command))
+
+    def _run(self, verb: str, work: Awaitable[None]) -> None:
+        self._supervisor.run(f"{self._venue.name} {verb}", _await(work))
+
+    # --- talking to the venue ---
+
+    async def _send(self, request: OrderRequest, read_ns: int) -> None:
+        def sent() -> None:
+            if read_ns:
+                elapsed_ns = self._clock.monotonic_ns() - read_ns
+                self._latency.tick_to_order_us.append(elapsed_ns / 1_000)
+            self._report(_bare(request, OrderState.SENT))
+
+        try:
+            report = await self._venue.trading.submit(request, sent)
+        except _DEFINITE as refusal:
+            self._report(_bare(request, OrderState.REJECTED, refusal))
+        except (VenueError, asyncio.CancelledError) as silence:
+            # A cancelled task may have sent already: the order watch asks what became of it.
+            self._report(_bare(request, OrderState.UNKNOWN, silence))
+            if isinstance(silence, asyncio.CancelledError):
+                raise
+        else:
+            self._report(report)
+
+    async def _take_back(self, request: OrderRequest, venue_order_id: str) -> None:
+        try:
+            report = await self._venue.trading.cancel(request, venue_order_id)
+        except _DEFINITE as refusal:
+            self._cancel_failed(request, refusal, definite=True)
+            await self._ask(request, venue_order_id)
+        except (Unavailable, OutcomeUnknown, ProtocolViolation) as silence:
+            self._cancel_failed(request, silence, definite=False)
+        else:
+            self._report(report)
+
+    async def _ask(self, request: OrderRequest, venue_order_id: str) -> None:
+        try:
+            report = await self._venue.account.order(request, venue_order_id)
+        except VenueError:
+            return  # unknown stays unknown: the order watch asks again
+        if report is None:
+            report = _bare(request, OrderState.PROVEN_ABSENT)
+        self._report(report)
+
+    async def _survey(self, command: ReconcileVenue) -> None:
+        account = self._venue.account
+        asked_ns = self._clock.monotonic_ns()
+        errors: list[str] = []
+
+        async def part(ask: Callable[[], Awaitable[Sequence[T]]]) -> tuple[T, ...] | None:
+            try:
+                return tuple(await ask())
+            except VenueError as error:
+                errors.append(str(error))
+                return None
+
+        orders, fills, positions, balances, funding = await asyncio.gather(
+            part(account.open_orders),
+            part(lambda: account.fills(command.fills_since_ns)),
+            part(account.positions),
+            part(account.balances),
+            part(lambda: account.funding(command.fills_since_ns)),
+        )
+        self._bus.publish(
+            VenueSnapshot(
+                ts_ns=self._clock.now_ns(),
+                venue=command.venue,
+                reason=command.reason,
+                asked_ns=asked_ns,
+                orders=orders,
+                fills=fills,
+                positions=positions,
+                balances=balances,
+                funding=funding,
+                error="; ".join(errors),
+            )
+        )
+
+    # --- answering ---
+
+    def _report(self, report: OrderReport) -> None:
+        self._bus.publish(OrderReported(ts_ns=self._clock.now_ns(), report=report))
+
+    def _cancel_failed(
+        self, request: OrderRequest, error: Exception, *, definite: bool
+    ) -> None:
+        self._bus.publish(
+            OrderCancelFailed(
+                ts_ns=self._clock.now_ns(),
+                correlation_id=request.owner,
+                client_id=request.client_id,
+                venue=request.venue,
+                reason=str(error),
+                definite=definite,
+            )
+        )
+
+
+async def _await(work: Awaitable[None]) -> None:
+    await work
+
+
+def _bare(
+    request: OrderRequest, state: OrderState, error: BaseException | None = None
+) -> OrderReport:
+    return OrderReport(
+        venue=request.venue,
+        account=request.account,
+        client_id=request.client_id,
+        venue_order_id="",
+        symbol=request.symbol,
+        state=state,
+        reason="" if error is None else str(error) or type(error).__name__,
+        code=getattr(error, "code", ""),
+    )

@@ -1,0 +1,215 @@
+"""Keeps our books and every venue's in agreement: asks, compares, acts on what is seen twice.
+
+At the start, after every reconnect of a private stream and on a timer from the venue's budget.
+Executions and orders that were missed are taken in at once (they are facts with ids of their own);
+a position that differs is adjusted only when the same difference is seen again and nothing of ours
+is under way there, as a journalled event with a reason and an alarm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+
+from perpbot.domain.capabilities import Capabilities
+from perpbot.domain.events import (
+    AccountReported,
+    AlertFired,
+    ConnectionState,
+    PositionAdjusted,
+    QueryOrder,
+    ReconcileVenue,
+    VenueConnectionChanged,
+    VenueReconciled,
+    VenueSnapshot,
+)
+from perpbot.domain.sides import PositionSide
+from perpbot.kernel.bus import EventBus
+from perpbot.kernel.clock import SECOND, Clock, TimerHandle, Timers
+from perpbot.portfolio.comparison import (
+    PositionDifference,
+    position_differences,
+    unlisted_orders,
+)
+from perpbot.portfolio.intake import ReportIntake
+from perpbot.portfolio.leases import Leg
+from perpbot.portfolio.orders import OrderTable
+from perpbot.portfolio.positions import PositionBook
+
+FIRST_LOOKBACK_NS = 3_600 * SECOND
+OVERLAP_NS = 60 * SECOND
+UNANSWERED_RETRY_NS = SECOND
+ANSWER_LIMIT_NS = 15 * SECOND
+
+
+class ReconcileDriver:
+    """See the module."""
+
+    def __init__(
+        self,
+        bus: EventBus,
+        clock: Clock,
+        timers: Timers,
+        orders: OrderTable,
+        book: PositionBook,
+        intake: ReportIntake,
+        capabilities: Iterable[Capabilities],
+        tolerance: Callable[[str], dict[str, Decimal]],
+        *,
+        confirmations: int = 2,
+        quiet_s: float = 5.0,
+    ) -> None:
+        """`tolerance(venue)` gives the quantity step of each asset that is traded there."""
+        self._bus = bus
+        self._clock = clock
+        self._timers = timers
+        self._orders = orders
+        self._book = book
+        self._intake = intake
+        self._interval_ns = {c.venue: int(c.reconcile_interval_s * SECOND) for c in capabilities}
+        self._tolerance = tolerance
+        self._confirmations = confirmations
+        self._quiet_ns = int(quiet_s * SECOND)
+        self._since_ns: dict[str, int] = {}
+        self._asked: dict[str, TimerHandle] = {}
+        self._seen: dict[tuple[Leg, Decimal], int] = {}
+        bus.subscribe(VenueSnapshot, self._on_snapshot)
+        bus.subscribe(VenueConnectionChanged, self._on_connection)
+
+    def start(self) -> None:
+        """Compare every venue now, and from then on by its interval."""
+        for venue in self._interval_ns:
+            self._ask(venue, "start")
+
+    def stop(self) -> None:
+        """Ask no more."""
+        for timer in self._asked.values():
+            timer.cancel()
+
+    # --- asking ---
+
+    def _ask(self, venue: str, reason: str) -> None:
+        previous = self._asked.pop(venue, None)
+        if previous is not None:
+            previous.cancel()
+        now_ns = self._clock.now_ns()
+        since_ns = self._since_ns.get(venue, max(now_ns - FIRST_LOOKBACK_NS, 0))
+        # A question that is never answered is asked again.
+        self._ask_later(venue, "unanswered", ANSWER_LIMIT_NS)
+        self._bus.publish(
+            ReconcileVenue(ts_ns=now_ns, venue=venue, reason=reason, fills_since_ns=since_ns)
+        )
+
+    def _ask_later(self, venue: str, reason: str, delay_ns: int) -> None:
+        previous = self._asked.pop(venue, None)
+        if previous is not None:
+            previous.cancel()
+        self._asked[venue] = self._timers.call_later(delay_ns, lambda: self._ask(venue, reason))
+
+    def _on_connection(self, event: VenueConnectionChanged) -> None:
+        if (
+            event.channel == "private"
+            and event.state is ConnectionState.LIVE
+            and event.venue in self._interval_ns
+        ):
+            self._ask(event.venue, "reconnect")
+
+    # --- comparing ---
+
+    def _on_snapshot(self, snapshot: VenueSnapshot) -> None:
+        venue = snapshot.venue
+        if venue not in self._interval_ns:
+            return
+        for report in snapshot.orders or ():
+            self._intake.take_order(report)
+        for fill in snapshot.fills or ():
+            self._intake.take_fill(fill, reconciled=True)
+        for payment in snapshot.funding or ():
+            self._intake.take_funding(payment)
+        if snapshot.balances:
+            self._bus.publish(
+                AccountReported(
+                    ts_ns=snapshot.ts_ns,
+                    source="reconcile",
+                    venue=venue,
+                    balances=snapshot.balances,
+                )
+            )
+        for order in unlisted_orders(snapshot, self._orders.unsettled()):
+            self._bus.publish(
+                QueryOrder(ts_ns=snapshot.ts_ns, client_id=order.request.client_id)
+            )
+        if not snapshot.complete:
+            self._conclude(venue, agreed=False, texts=(f"no full answer: {snapshot.error}",))
+            self._ask_later(venue, "retry", UNANSWERED_RETRY_NS)
+            return
+        self._since_ns[venue] = max(snapshot.ts_ns - OVERLAP_NS, 0)
+        differences = self._differences(snapshot)
+        texts = [difference.text for difference in differences]
+        self._conclude(venue, agreed=not differences, texts=tuple(texts))
+        soon = bool(differences)
+        self._ask_later(
+            venue, "confirm" if soon else "timer", SECOND if soon else self._interval_ns[venue]
+        )
+
+    def _differences(self, snapshot: VenueSnapshot) -> list[PositionDifference]:
+        """Return differences that stand; adjust those that have been seen often enough."""
+        found = position_differences(snapshot, self._book, self._tolerance(snapshot.venue)) or []
+        standing = [d for d in found if not self._under_way(d.key, snapshot)]
+        seen = {(d.key, d.theirs - d.ours): d for d in standing}
+        self._seen = {
+            key: count
+            for key, count in self._seen.items()
+            if key[0][0] != snapshot.venue or key in seen
+        }
+        open_differences = []
+        for key, difference in seen.items():
+            self._seen[key] = self._seen.get(key, 0) + 1
+            if self._seen[key] >= self._confirmations and difference.price > 0:
+                del self._seen[key]
+                self._adjust(difference)
+            else:
+                open_differences.append(difference)
+        return open_differences
+
+    def _under_way(self, key: Leg, snapshot: VenueSnapshot) -> bool:
+        """Whether orders of ours may be moving this leg, or just did."""
+        for order in self._orders.unsettled():
+            request = order.request
+            if (request.venue, request.account, request.asset) == key[:3]:
+                return True
+        quiet_since_ns = snapshot.ts_ns - self._quiet_ns
+        return self._orders.last_change_ns(key[0], key[1], key[2]) > quiet_since_ns
+
+    def _adjust(self, difference: PositionDifference) -> None:
+        venue, account, asset, side = difference.key
+        now_ns = self._clock.now_ns()
+        self._bus.publish(
+            PositionAdjusted(
+                ts_ns=now_ns,
+                venue=venue,
+                account=account,
+                asset=asset,
+                position_side=PositionSide(side),
+                delta=difference.theirs - difference.ours,
+                price=difference.price,
+                reason=f"the venue says so, seen {self._confirmations} times: {difference.text}",
+            )
+        )
+        self._bus.publish(
+            AlertFired(
+                ts_ns=now_ns,
+                name="position_adjusted",
+                severity="high",
+                text=f"{difference.text}; our books follow the venue",
+            )
+        )
+
+    def _conclude(self, venue: str, *, agreed: bool, texts: tuple[str, ...]) -> None:
+        self._bus.publish(
+            VenueReconciled(
+                ts_ns=self._clock.now_ns(), venue=venue, agreed=agreed, differences=texts
+            )
+        )
+
+

@@ -1,0 +1,46 @@
+"""Which venues may open anything: only those whose books have agreed with ours.
+
+True per process: a restart or a reconnect of the private stream takes it away until the next
+successful comparison.
+"""
+
+from __future__ import annotations
+
+from perpbot.domain.events import ConnectionState, VenueConnectionChanged, VenueReconciled
+from perpbot.kernel.bus import EventBus
+
+
+class Readiness:
+    """See the module."""
+
+    def __init__(self, bus: EventBus) -> None:
+        self._agreed: dict[str, bool] = {}
+        self._channels: dict[tuple[str, str], ConnectionState] = {}
+        self._why: dict[str, str] = {}
+        bus.subscribe(VenueReconciled, self._reconciled)
+        bus.subscribe(VenueConnectionChanged, self._connection)
+
+    def refusal(self, venue: str) -> str:
+        """Return why nothing may open on a venue, or ""."""
+        if not self._agreed.get(venue, False):
+            return self._why.get(venue, "not compared with the venue yet")
+        for (name, channel), state in self._channels.items():
+            if name == venue and channel in {"public", "private"} and (
+                state is not ConnectionState.LIVE
+            ):
+                return f"{channel} channel is {state}"
+        return ""
+
+    def state(self, venue: str, channel: str) -> ConnectionState:
+        """Return where a channel is on its ladder."""
+        return self._channels.get((venue, channel), ConnectionState.DOWN)
+
+    def _reconciled(self, event: VenueReconciled) -> None:
+        self._agreed[event.venue] = event.agreed
+        self._why[event.venue] = "; ".join(event.differences) or "the venue did not answer"
+
+    def _connection(self, event: VenueConnectionChanged) -> None:
+        self._channels[(event.venue, event.channel)] = event.state
+        if event.channel == "private" and event.state is not ConnectionState.LIVE:
+            self._agreed[event.venue] = False
+            self._why[event.venue] = f"private channel is {event.state}: {event.reason}"

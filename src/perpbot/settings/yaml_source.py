@@ -91,8 +91,9 @@ def read_file(path: Path) -> tuple[Node | None, list[Problem]]:
 
 def parse(text: str, origin: Origin) -> tuple[Node | None, list[Problem]]:
     """Parse YAML text. Lines are counted only for files."""
-    loader = _Loader(text)
+    loader = None
     try:
+        loader = _Loader(text)
         root = loader.get_single_node()
         reader = _Reader(loader, origin)
         return (None if root is None else reader.read(root, "")), reader.problems
@@ -101,11 +102,19 @@ def parse(text: str, origin: Origin) -> tuple[Node | None, list[Problem]]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = None if mark is None else mark.line + 1
-        reason = getattr(error, "problem", None) or "it is not well formed"
+        reason = (
+            getattr(error, "problem", None)
+            or getattr(error, "reason", None)
+            or "it is not well formed"
+        )
         place = Origin(origin.layer, origin.place, line)
         return None, [Problem(f"is not valid YAML: {reason}", origin=place)]
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
+
+
+_PLAIN_TAGS = frozenset({"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
 
 
 class _TooLarge(Exception):
@@ -124,6 +133,8 @@ class _Reader:
         if self._count > NODES_MAX:
             raise _TooLarge
         origin = self._at(node)
+        if isinstance(node, yaml.CollectionNode) and node.tag not in _PLAIN_TAGS:
+            raise yaml.MarkedYAMLError(problem=f"tag {node.tag}", problem_mark=node.start_mark)
         if isinstance(node, yaml.MappingNode):
             return Node(self._mapping(node, key), origin)
         if isinstance(node, yaml.SequenceNode):

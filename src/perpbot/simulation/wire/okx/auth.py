@@ -10,7 +10,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 
 import msgspec
@@ -46,7 +46,7 @@ def expected_sign(secret: str, prehash: str) -> str:
 def _iso_ns(text: str) -> int:
     if not text.endswith("Z"):
         raise ValueError(text)
-    moment = datetime.fromisoformat(text[:-1] + "+00:00").astimezone(UTC)
+    moment = datetime.fromisoformat(text)
     return int(moment.timestamp() * 1000) * 1_000_000
 
 

@@ -19,7 +19,7 @@ PROFILE = Profile(
     client_ids=ClientIdRule.OPEN_ORDERS,
     post_only_refuses=False,
     settle="USDT",
-    hedge_mode=False,
+    hedge_mode=True,
 )
 
 

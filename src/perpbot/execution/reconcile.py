@@ -122,8 +122,7 @@ class ReconcileDriver:
             return
         for report in snapshot.orders or ():
             self._intake.take_order(report)
-        for fill in snapshot.fills or ():
-            self._intake.take_fill(fill, reconciled=True)
+        taken = [self._intake.take_fill(fill, reconciled=True) for fill in snapshot.fills or ()]
         for payment in snapshot.funding or ():
             self._intake.take_funding(payment)
         if snapshot.balances:
@@ -144,6 +143,10 @@ class ReconcileDriver:
             self._ask_later(venue, "retry", UNANSWERED_RETRY_NS)
             return
         self._since_ns[venue] = max(snapshot.ts_ns - OVERLAP_NS, 0)
+        if any(taken):
+            # What was missed is folded after this; the positions are compared with that next time.
+            self._ask_later(venue, "missed_fills", 0)
+            return
         differences = self._differences(snapshot)
         texts = [difference.text for difference in differences]
         self._conclude(venue, agreed=not differences, texts=tuple(texts))

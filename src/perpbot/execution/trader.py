@@ -355,16 +355,17 @@ class PairTrader:
         )
 
     def _refused(self, pair: Pair, gate: str, refusal: InvalidValue | RiskDenied) -> None:
-        denied = isinstance(refusal, RiskDenied)
+        if isinstance(refusal, InvalidValue):
+            refusal = RiskDenied("execution", "numbers", str(refusal), "the venue's rules")
         self._bus.publish(
             RiskRejected(
                 ts_ns=self._clock.now_ns(),
                 correlation_id=pair.plan.pair_id,
                 gate=gate,
-                layer=refusal.layer if denied else "execution",
-                rule=refusal.rule if denied else "numbers",
-                value=refusal.value if denied else str(refusal),
-                limit=refusal.limit if denied else "the venue's rules",
+                layer=refusal.layer,
+                rule=refusal.rule,
+                value=refusal.value,
+                limit=refusal.limit,
                 subject=pair.plan.pair_id,
                 asset=pair.plan.asset,
             )

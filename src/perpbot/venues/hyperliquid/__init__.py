@@ -1,1 +1,1 @@
-"""Hyperliquid perpetuals: public data by address-free streams, orders signed by an agent wallet."""
+"""Hyperliquid perpetuals: public streams without keys, orders signed by an agent wallet."""

@@ -1,4 +1,4 @@
-"""What can be asked of the exchange: actions, and the bytes of the signed request that carries one.
+"""Actions: what can be asked of the exchange, and the bytes of a signed request.
 
 An action is packed twice, as msgpack for its hash and as JSON for the wire, from the same struct:
 field order is the order the venue hashes, and what is UNSET is absent from both. Numbers of prices
@@ -120,14 +120,17 @@ def request_bytes(
     """Return the signed request: the body of POST /exchange, the payload of a websocket post."""
     vault = b'"%b"' % vault_address.lower().encode() if vault_address else b"null"
     expiry = b',"expiresAfter":%d' % expires_ms if expires_ms is not None else b""
-    return b'{"action":%b,"nonce":%d,"signature":{"r":"0x%b","s":"0x%b","v":%d},"vaultAddress":%b%b}' % (
-        msgspec.json.encode(action),
-        nonce,
-        signature.r.hex().encode(),
-        signature.s.hex().encode(),
-        signature.v,
-        vault,
-        expiry,
+    return (
+        b'{"action":%b,"nonce":%d,"signature":{"r":"0x%b","s":"0x%b","v":%d},"vaultAddress":%b%b}'
+        % (
+            msgspec.json.encode(action),
+            nonce,
+            signature.r.hex().encode(),
+            signature.s.hex().encode(),
+            signature.v,
+            vault,
+            expiry,
+        )
     )
 
 

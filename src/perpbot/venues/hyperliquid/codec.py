@@ -13,6 +13,7 @@ import msgspec
 GREETING = b"Websocket connection established"
 """Bare text with which older servers greet; not JSON."""
 PING = b'{"method":"ping"}'
+PONG = b'{"channel":"pong"}'
 
 
 class Level(msgspec.Struct, frozen=True, gc=False):
@@ -131,7 +132,8 @@ _DECODER = msgspec.json.Decoder(PublicFrame, strict=False)
 
 def decode_public(payload: bytes | memoryview) -> PublicFrame:
     """Read one public frame; raise `msgspec.MsgspecError` for what is not one."""
-    return _DECODER.decode(payload)
+    frame: PublicFrame = _DECODER.decode(payload)
+    return frame
 
 
 def subscribe(kind: str, **what: Any) -> bytes:

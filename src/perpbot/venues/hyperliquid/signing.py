@@ -1,8 +1,8 @@
 """Signatures of exchange actions: msgpack, keccak and EIP-712 over secp256k1.
 
 An action is signed by hash: `keccak(msgpack(action) ++ nonce ++ vault ++ expiry)` becomes the
-`connectionId` of a phantom agent, and that agent's EIP-712 digest is what the key signs. The source
-is "a" on mainnet and "b" on testnet; everything that does not depend on the action is hashed once.
+`connectionId` of a phantom agent, and that agent's EIP-712 digest is what the key signs. The
+source is "a" on mainnet and "b" on testnet; what does not depend on the action is hashed once.
 Nothing here reads a clock: nonces come from the caller.
 """
 
@@ -99,6 +99,4 @@ class ActionSigner:
     ) -> Signature:
         """Sign `action` (field order is wire order) for the vault this signer acts for."""
         packed = msgspec.msgpack.encode(action)
-        return self.sign_hash(
-            action_hash(packed, nonce, vault=self._vault, expires_ms=expires_ms)
-        )
+        return self.sign_hash(action_hash(packed, nonce, vault=self._vault, expires_ms=expires_ms))

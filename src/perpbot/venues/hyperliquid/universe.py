@@ -1,8 +1,8 @@
 """The perpetuals of the venue and the arithmetic between its units and ours.
 
-An asset's number on the wire is its index in `meta.universe`; delisted entries keep their slot. A
-coin named `kPEPE` is a thousand PEPE: its wire price speaks of 1000 base coins and one wire unit of
-size is 1000 base coins.
+An asset's number on the wire is its index in `meta.universe`; delisted entries keep their slot.
+A coin named `kPEPE` is a thousand PEPE: its wire price speaks of 1000 base coins and one wire unit
+of size is 1000 base coins.
 """
 
 from __future__ import annotations

@@ -1,0 +1,190 @@
+"""Hyperliquid, put together."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from decimal import Decimal
+
+from perpbot.domain.capabilities import Capabilities, ClientIdScope, DeadManScope, Lookup
+from perpbot.domain.instruments import Instrument
+from perpbot.kernel.clock import Clock
+from perpbot.venues.hyperliquid.account import HyperliquidAccount
+from perpbot.venues.hyperliquid.credentials import HyperliquidCredentials
+from perpbot.venues.hyperliquid.info import InfoClient
+from perpbot.venues.hyperliquid.limits import rate_budget
+from perpbot.venues.hyperliquid.market_data import HyperliquidMarketData
+from perpbot.venues.hyperliquid.signing import ActionSigner, address_bytes
+from perpbot.venues.hyperliquid.trading import HyperliquidTrading
+from perpbot.venues.hyperliquid.universe import FUNDING_INTERVAL_S, VENUE, Universe
+from perpbot.venues.hyperliquid.user_socket import UserSocket
+from perpbot.venues.options import VenueConnection
+from perpbot.venues.wire.http import HttpClient
+from perpbot.venues.wire.limits import RateBudget
+from perpbot.venues.wire.nonces import NonceSource
+
+_REST_URL = {False: "https://api.hyperliquid.xyz", True: "https://api.hyperliquid-testnet.xyz"}
+_WS_URL = {False: "wss://api.hyperliquid.xyz", True: "wss://api.hyperliquid-testnet.xyz"}
+
+CAPABILITIES = Capabilities(
+    venue=VENUE,
+    operator="hyperliquid",
+    # The venue does not say how long a cloid stays taken; ours are never used twice anyway.
+    client_id_scope=ClientIdScope.OPEN_ORDERS,
+    lookup=Lookup.FULL,
+    request_expiry=True,
+    dead_man=DeadManScope.ACCOUNT,
+    dead_man_removes_stops=True,
+    post_only=True,
+    ioc=True,
+    reduce_only=True,
+    self_trade_prevention=True,
+    orders_by_websocket=True,
+    has_testnet=True,
+    # bbo comes on change, at most once a block (0.07 to 0.2 s). Recorded gaps of liquid coins:
+    # p50 0.1 s, p99.9 1.4 s. Quiet ones are asked for again after 4 s.
+    quote_interval_s=5.0,
+    # Recorded receive time minus block time: p50 0.39 s, p99 0.95 to 1.14 s.
+    lag_floor_ms=1_000.0,
+    funding_interval_s=FUNDING_INTERVAL_S,
+    maker_fee_bps=Decimal("1.5"),
+    taker_fee_bps=Decimal("4.5"),
+    fees_as_of="2026-06-30",
+    # 1200 weight a minute and address, shared with questions.
+    order_rate_per_s=10.0,
+    reconcile_interval_s=10.0,
+)
+
+
+class Hyperliquid:
+    """`Venue` of the port. `budget` and `trading.nonces` are open to whoever watches them."""
+
+    name = VENUE
+
+    def __init__(
+        self,
+        *,
+        account_name: str,
+        market_data: HyperliquidMarketData,
+        trading: HyperliquidTrading,
+        account: HyperliquidAccount,
+        budget: RateBudget,
+        http: HttpClient,
+        leverage: int,
+        can_trade: bool,
+    ) -> None:
+        self.account_name = account_name
+        self.capabilities = CAPABILITIES
+        self.market_data = market_data
+        self.trading = trading
+        self.account = account
+        self.budget = budget
+        self._http = http
+        self._leverage = leverage
+        self._can_trade = can_trade
+
+    @property
+    def can_trade(self) -> bool:
+        """Whether credentials are present."""
+        return self._can_trade
+
+    async def open(self, instruments: Sequence[Instrument]) -> None:
+        """Read the universe and set the leverage of the instruments that will be used."""
+        await self.market_data.instruments()
+        if not self._can_trade:
+            return
+        for instrument in instruments:
+            leverage = min(self._leverage, instrument.max_leverage)
+            await self.trading.set_leverage(instrument, leverage)
+
+    async def close(self) -> None:
+        """Close what is not a task; streams end with the tasks that run them."""
+        await self._http.close()
+
+
+def create(
+    *,
+    settings: VenueConnection,
+    credentials: HyperliquidCredentials | None,
+    clock: Clock,
+    rng: random.Random,
+    books: bool = False,
+    trades: bool = True,
+    leverage: int = 1,
+    last_nonce: int = 0,
+) -> Hyperliquid:
+    """Put the venue together; nothing is connected yet.
+
+    `last_nonce` is the journalled high-water mark of the signer. Signatures are for mainnet unless
+    `settings.testnet` says otherwise, whatever the addresses are. Raises `InvalidValue` for
+    credentials that cannot be right.
+    """
+    signer = _signer(credentials, mainnet=not settings.testnet)
+    vault = credentials.vault_address.lower() if credentials else ""
+    user = _user(credentials, signer)
+    ws_url = (settings.ws_url or _WS_URL[settings.testnet]).rstrip("/") + "/ws"
+    budget = rate_budget(clock)
+    http = HttpClient(
+        venue=VENUE,
+        base_url=settings.rest_url or _REST_URL[settings.testnet],
+        clock=clock,
+        timeout_s=settings.request_timeout_s,
+    )
+    info = InfoClient(http, budget, clock=clock, user=user)
+    universe = Universe()
+    socket = UserSocket(ws_url=ws_url, user=user, clock=clock, rng=rng) if signer else None
+    return Hyperliquid(
+        account_name=settings.account_name,
+        market_data=HyperliquidMarketData(
+            info=info,
+            universe=universe,
+            ws_url=ws_url,
+            clock=clock,
+            rng=rng,
+            books=books,
+            trades=trades,
+        ),
+        trading=HyperliquidTrading(
+            signer=signer,
+            vault_address=vault,
+            universe=universe,
+            socket=socket,
+            http=http,
+            budget=budget,
+            nonces=NonceSource(clock, last=last_nonce),
+            account_name=settings.account_name,
+            clock=clock,
+            timeout_s=settings.request_timeout_s,
+        ),
+        account=HyperliquidAccount(
+            info=info,
+            universe=universe,
+            socket=socket,
+            account_name=settings.account_name,
+            clock=clock,
+        ),
+        budget=budget,
+        http=http,
+        leverage=leverage,
+        can_trade=signer is not None,
+    )
+
+
+def _signer(credentials: HyperliquidCredentials | None, *, mainnet: bool) -> ActionSigner | None:
+    if credentials is None:
+        return None
+    return ActionSigner(
+        credentials.private_key, mainnet=mainnet, vault_address=credentials.vault_address
+    )
+
+
+def _user(credentials: HyperliquidCredentials | None, signer: ActionSigner | None) -> str:
+    """Return the address that owns: the vault, the master, or the signer itself."""
+    if credentials is None or signer is None:
+        return ""
+    for field in ("vault_address", "account_address"):
+        address = str(getattr(credentials, field))
+        if address:
+            address_bytes(address, field)
+            return address.lower()
+    return signer.address

@@ -82,7 +82,7 @@ class Exchange:
         book = self._core.books[symbol]
         with self._news:
             book.replace(bids, asks)
-            if book.bids.best_client is not None or book.asks.best_client is not None:
+            if self.has_resting(symbol):
                 self._core.meet_background(symbol)
             if symbol not in self._told_marks:
                 # Until somebody tells marks, they follow the middle.
@@ -168,6 +168,11 @@ class Exchange:
         self._contract(symbol)
         trades = list(self._core.trades[symbol])
         return trades[max(len(trades) - limit, 0) :]
+
+    def has_resting(self, symbol: str) -> bool:
+        """Whether any client order rests in the book of `symbol`."""
+        book = self._core.books[symbol]
+        return book.bids.best_client is not None or book.asks.best_client is not None
 
     def set_halted(self, symbol: str, *, halted: bool) -> None:
         """Stop or resume taking orders in a symbol; cancels still work."""

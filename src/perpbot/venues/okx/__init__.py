@@ -1,0 +1,1 @@
+"""OKX: linear perpetual swaps settled in USDT or USDC."""

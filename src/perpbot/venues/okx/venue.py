@@ -1,0 +1,206 @@
+"""OKX, put together: the public side always, the private one with keys.
+
+Addresses: https://www.okx.com and wss://ws.okx.com:8443; demo trading uses the same REST host with
+the header `x-simulated-trading: 1`, and wss://wspap.okx.com:8443.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from decimal import Decimal
+
+import msgspec
+
+from perpbot.domain.capabilities import Capabilities, ClientIdScope, DeadManScope, Lookup
+from perpbot.domain.errors import ProtocolViolation, Rejected
+from perpbot.domain.instruments import Instrument
+from perpbot.kernel.clock import Clock
+from perpbot.venues.okx.account import OkxAccount
+from perpbot.venues.okx.budgets import Budgets
+from perpbot.venues.okx.catalogue import VENUE, Catalogue
+from perpbot.venues.okx.codec import ConfigRow
+from perpbot.venues.okx.feed import OkxMarketData
+from perpbot.venues.okx.orders import PositionMode
+from perpbot.venues.okx.rest import RestClient, result_of
+from perpbot.venues.okx.session import PrivateSession
+from perpbot.venues.okx.signing import OkxCredentials, Signer
+from perpbot.venues.okx.stops import OkxStops
+from perpbot.venues.okx.trading import OkxTrading
+from perpbot.venues.options import VenueConnection
+from perpbot.venues.wire.http import HttpClient
+from perpbot.venues.wire.limits import Lane
+
+REST_URL = "https://www.okx.com"
+WS_URL = "wss://ws.okx.com:8443"
+DEMO_WS_URL = "wss://wspap.okx.com:8443"
+
+CAPABILITIES = Capabilities(
+    venue=VENUE,
+    operator="okx",
+    # OKX checks a client id against open orders and, for how long is not documented, ended ones.
+    client_id_scope=ClientIdScope.OPEN_ORDERS,
+    lookup=Lookup.FULL,
+    request_expiry=True,
+    dead_man=DeadManScope.ACCOUNT,
+    dead_man_removes_stops=False,
+    post_only=True,
+    ioc=True,
+    fok=True,
+    market_orders=True,
+    reduce_only=True,
+    hedge_mode=True,
+    self_trade_prevention=True,
+    amend=True,
+    batch_size=20,
+    orders_by_websocket=True,
+    has_testnet=True,
+    # bbo-tbt pushes on change only and has no heartbeat (the ping is the connection's, not the
+    # channel's). A liquid swap changes many times a second: 10 s of silence is a stalled channel,
+    # and a market that really stands still for longer is not one to open in.
+    quote_interval_s=10.0,
+    lag_floor_ms=1_000.0,
+    funding_interval_s=28_800,
+    maker_fee_bps=Decimal(2),
+    taker_fee_bps=Decimal(5),
+    fees_as_of="2026-10-01",
+    order_rate_per_s=30.0,
+    reconcile_interval_s=10.0,
+)
+_SPOT_ONLY = "1"
+"""acctLv of an account that cannot hold swaps."""
+
+
+class OkxVenue:
+    """One account of OKX; see `perpbot.venues.port.Venue`."""
+
+    def __init__(
+        self,
+        *,
+        settings: VenueConnection,
+        credentials: OkxCredentials | None,
+        clock: Clock,
+        rng: random.Random,
+        books: bool = False,
+        trades: bool = True,
+        leverage: int | None = None,
+    ) -> None:
+        """`leverage` is set for each instrument at `open`; None leaves the account's own."""
+        self.name = VENUE
+        self.account_name = settings.account_name
+        self.capabilities = CAPABILITIES
+        self._leverage = leverage
+        ws_url = (settings.ws_url or (DEMO_WS_URL if settings.testnet else WS_URL)).rstrip("/")
+        signer = None if credentials is None else Signer(credentials, clock)
+        self._http = HttpClient(
+            venue=VENUE,
+            base_url=(settings.rest_url or REST_URL).rstrip("/"),
+            clock=clock,
+            timeout_s=settings.request_timeout_s,
+        )
+        self._budgets = Budgets(clock)
+        self._rest = RestClient(
+            venue=VENUE,
+            http=self._http,
+            signer=signer,
+            budgets=self._budgets,
+            simulated=settings.testnet,
+        )
+        self._session = (
+            None
+            if signer is None
+            else PrivateSession(
+                venue=VENUE,
+                url=ws_url,
+                signer=signer,
+                clock=clock,
+                rng=rng,
+                timeout_s=settings.request_timeout_s,
+            )
+        )
+        self.catalogue = Catalogue()
+        self.market_data = OkxMarketData(
+            rest=self._rest,
+            catalogue=self.catalogue,
+            url=ws_url,
+            clock=clock,
+            rng=rng,
+            books=books,
+            trades=trades,
+        )
+        self.account = OkxAccount(
+            rest=self._rest,
+            session=self._session,
+            catalogue=self.catalogue,
+            refresh=self.market_data.instruments,
+            clock=clock,
+            account=settings.account_name,
+        )
+        self.trading = OkxTrading(
+            rest=self._rest,
+            session=self._session,
+            catalogue=self.catalogue,
+            budgets=self._budgets,
+            stops=OkxStops(
+                rest=self._rest,
+                catalogue=self.catalogue,
+                budgets=self._budgets,
+                account=settings.account_name,
+            ),
+            clock=clock,
+            account=settings.account_name,
+        )
+
+    @property
+    def can_trade(self) -> bool:
+        """Whether credentials are present."""
+        return self._session is not None
+
+    async def open(self, instruments: Sequence[Instrument]) -> None:
+        """Learn the position mode of the account and set leverage; raise what OKX refuses."""
+        self.catalogue.add(instruments)
+        if not self.can_trade:
+            return
+        await self._learn_mode()
+        if self._leverage is not None:
+            for instrument in instruments:
+                await self._set_leverage(instrument, self._leverage)
+
+    async def close(self) -> None:
+        """Close every connection that is not a running stream; orders are left as they are."""
+        await self._http.close()
+
+    async def _learn_mode(self) -> None:
+        rows = await self._rest.ask("/api/v5/account/config", ConfigRow)
+        if len(rows) != 1:
+            raise ProtocolViolation(VENUE, f"account/config came with {len(rows)} accounts")
+        if rows[0].acct_lv == _SPOT_ONLY:
+            raise Rejected(
+                VENUE,
+                "the account is in spot mode; choose futures mode on OKX to trade swaps",
+                code="account_level",
+            )
+        try:
+            mode = PositionMode(rows[0].pos_mode)
+        except ValueError:
+            raise ProtocolViolation(VENUE, f"posMode was {rows[0].pos_mode!r}") from None
+        self.trading.mode = mode
+
+    async def _set_leverage(self, instrument: Instrument, leverage: int) -> None:
+        path = "/api/v5/account/set-leverage"
+        await self._budgets.endpoint(path, Lane.READ)
+        body = {"instId": instrument.symbol, "lever": str(leverage), "mgnMode": "cross"}
+        answer = await self._rest.write(path, msgspec.json.encode(body))
+        if answer.code != "0":
+            result_of(VENUE, answer.code, answer.msg, answer.data)
+
+
+def create(
+    *,
+    settings: VenueConnection,
+    credentials: OkxCredentials | None,
+    clock: Clock,
+    rng: random.Random,
+) -> OkxVenue:
+    """Return OKX with its public data, and with trading where credentials are given."""
+    return OkxVenue(settings=settings, credentials=credentials, clock=clock, rng=rng)

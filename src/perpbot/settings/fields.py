@@ -63,6 +63,7 @@ class Missing:
     known: Path
     wrong: str
     choices: tuple[str, ...]
+    reason: str = ""
 
 
 def key_of(path: Sequence[str | int]) -> str:
@@ -88,8 +89,8 @@ def locate(root: type[BaseModel], path: Path) -> Located | Missing:
             field = None
             try:
                 seen = (*seen, _read_key(key_type, step))
-            except InvalidValue:
-                return Missing(seen, step, ())
+            except InvalidValue as error:
+                return Missing(seen, step, (), str(error))
             continue
         else:
             return Missing(seen, step, ())
@@ -130,6 +131,10 @@ def suggest(wrong: str, choices: Sequence[str]) -> str:
 
 def suggest_key(root: type[BaseModel], path: Path, missing: Missing) -> str:
     """Suggest the nearest key: first a neighbour of the misspelt part, then any key at all."""
+    if missing.reason:
+        return f": {missing.reason}"
+    if "." in missing.wrong:
+        return "; write it nested: each part on a line of its own, indented below the one before"
     beside = suggest(missing.wrong, missing.choices)
     if beside:
         name = beside.removeprefix("; did you mean ").removesuffix("?")

@@ -73,17 +73,19 @@ class Logs:
         self.redactor = redactor
         self._root = root
         self._handlers = handlers
+        self._counting = [h for h in handlers if isinstance(h, _CountingQueueHandler)]
         self._listener = listener
         self._file_handler = file_handler
 
     @property
     def dropped(self) -> int:
         """Lines that did not fit the queue to the file."""
-        counts = [h.dropped for h in self._handlers if isinstance(h, _CountingQueueHandler)]
-        return sum(counts)
+        return sum(handler.dropped for handler in self._counting)
 
     def stop(self) -> None:
         """Flush and detach. Calling it twice is harmless."""
+        if not self._handlers:
+            return
         for handler in self._handlers:
             self._root.removeHandler(handler)
         if self._listener is not None:

@@ -87,8 +87,8 @@ def apply_overrides(base: ModelT, *blocks: SettingsModel | None) -> ModelT:
     changes: dict[str, Any] = {}
     for block in blocks:
         if block is not None:
-            changes |= {name: getattr(block, name) for name in block.model_fields_set}
-    changes = {name: value for name, value in changes.items() if value is not None}
+            said = {name: getattr(block, name) for name in block.model_fields_set}
+            changes |= {name: value for name, value in said.items() if value is not None}
     if not changes:
         return base
     values = {name: getattr(base, name) for name in type(base).model_fields}

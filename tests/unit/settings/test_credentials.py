@@ -93,7 +93,12 @@ def test_a_value_may_come_from_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [(None, "cannot be read"), (b"", "is empty"), (b"\xff", "is not text"), (b"x" * 65_537, "larger")],
+    [
+        (None, "cannot be read"),
+        (b"", "is empty"),
+        (b"\xff", "is not text"),
+        (b"x" * 65_537, "larger"),
+    ],
     ids=["missing", "empty", "binary", "huge"],
 )
 def test_a_bad_file_is_named(tmp_path: Path, content: bytes | None, problem: str) -> None:

@@ -659,6 +659,7 @@ class CapitalReserved(Event, frozen=True, kw_only=True):
     pool: str
     owner: str
     legs: dict[str, Decimal]
+    leverage: dict[str, Decimal]
     expires_ns: int
     """UTC ns; an unsent reservation falls back after it."""
 

@@ -1,0 +1,267 @@
+"""The capital of every pool and venue: who may take how much of it, and when nobody may.
+
+At every grant, for each pool: reserved plus in use is at most the pool's equity; for each venue:
+what is set aside and unsent is at most the free margin that the venue told. A reservation covers
+all legs or none, turns into margin in use with each opening fill and ends only when its pair is
+flat (or was never sent and has expired).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+
+from perpbot.domain.errors import CapitalShort
+from perpbot.domain.events import (
+    AlertFired,
+    CapitalReleased,
+    CapitalReserved,
+    CapitalSnapshotUpdated,
+    CapitalUpdated,
+    OrderFilled,
+    ReserveToppedUp,
+)
+from perpbot.domain.money import ZERO, plain
+from perpbot.kernel.bus import EventBus
+from perpbot.kernel.clock import SECOND, Clock, TimerHandle, Timers
+from perpbot.portfolio.allocator import Allocation, CapitalAllocator, Pool
+from perpbot.portfolio.equity import EquityBook
+from perpbot.portfolio.reservations import Reservations
+from perpbot.portfolio.settings import CapitalSettings
+from perpbot.portfolio.snapshot import CapitalSnapshotProvider
+
+
+class CapitalOrchestrator:
+    """See the module."""
+
+    def __init__(
+        self,
+        bus: EventBus,
+        clock: Clock,
+        timers: Timers,
+        settings: CapitalSettings,
+        reservations: Reservations,
+        snapshots: CapitalSnapshotProvider,
+        equity: EquityBook,
+        usd_rate: Callable[[str], Decimal | None],
+        leverage: Callable[[str], Decimal] | None = None,
+    ) -> None:
+        """`usd_rate(venue)` is the USD rate of its settle currency; `leverage(venue)` as set."""
+        self._bus = bus
+        self._clock = clock
+        self._timers = timers
+        self._settings = settings
+        self._reservations = reservations
+        self._snapshots = snapshots
+        self._equity = equity
+        self._usd_rate = usd_rate
+        self._leverage = leverage or (lambda _venue: settings.leverage)
+        self._allocator = CapitalAllocator(settings)
+        self._expiry: dict[str, TimerHandle] = {}
+        self._breached: set[str] = set()
+        bus.subscribe(CapitalSnapshotUpdated, self._changed)
+        bus.subscribe(OrderFilled, self._changed)
+        bus.subscribe(CapitalReserved, self._granted)
+        bus.subscribe(CapitalReleased, self._ended)
+
+    # --- reading ---
+
+    def allocation(self) -> Allocation:
+        """Return the pools by venue at the newest equity, what the reserve lends included."""
+        told = {
+            venue: balance.equity
+            for venue in self._snapshots.venues()
+            if (balance := self._snapshots.balance(venue)) is not None
+        }
+        allocation = self._allocator.allocate(told)
+        for venue, lent in self._reservations.topped_up.items():
+            for pool, amount in ((Pool.ARBITRAGE, lent), (Pool.RESERVE, -lent)):
+                if venue in allocation.pools[pool]:
+                    allocation.pools[pool][venue] += amount
+        return allocation
+
+    def pools(self) -> dict[str, dict[str, Decimal]]:
+        """Return pool -> {total, reserved, in_use, available} in USD."""
+        allocation = self.allocation()
+        view = {}
+        for pool in Pool:
+            total = allocation.total(pool)
+            in_use = self._reservations.in_use(pool)
+            held = self._reservations.held(pool)
+            view[str(pool)] = {
+                "total": total,
+                "reserved": held - in_use,
+                "in_use": in_use,
+                "available": max(total - held, ZERO),
+            }
+        view["unallocated"] = {"total": allocation.unallocated}
+        return view
+
+    def reserved_total(self) -> Decimal:
+        """Return everything that is set aside or in use, USD: 0 when all is flat."""
+        return sum((self._reservations.held(pool) for pool in Pool), ZERO)
+
+    def breach(self) -> str:
+        """Return which pool holds more than its equity after a loss, or ""."""
+        return ", ".join(sorted(self._breached))
+
+    def short_of(self, pool: str, notional: Mapping[str, Decimal]) -> str:
+        """Return why a reservation would not fit, with its numbers, or ""."""
+        try:
+            self._check(pool, self._margin(notional))
+        except CapitalShort as short:
+            return str(short)
+        return ""
+
+    # --- granting ---
+
+    def reserve(
+        self, *, reservation_id: str, pool: str, owner: str, notional: Mapping[str, Decimal]
+    ) -> None:
+        """Set margin aside on every venue of `notional` (venue -> settle notional), or on none.
+
+        Raises `CapitalShort` with the numbers; the caller journals its refusal.
+        """
+        legs = self._margin(notional)
+        self._check(pool, legs)
+        self._bus.publish(
+            CapitalReserved(
+                ts_ns=self._clock.now_ns(),
+                correlation_id=owner,
+                reservation_id=reservation_id,
+                pool=pool,
+                owner=owner,
+                legs=legs,
+                leverage={venue: self._leverage(venue) for venue in legs},
+                expires_ns=self._clock.now_ns() + int(self._settings.reservation_ttl_s * SECOND),
+            )
+        )
+
+    def _margin(self, notional: Mapping[str, Decimal]) -> dict[str, Decimal]:
+        legs = {}
+        for venue, amount in notional.items():
+            rate = self._usd_rate(venue)
+            if rate is None:
+                raise CapitalShort(f"the settle currency of {venue} has no USD rate")
+            legs[venue] = amount * rate / self._leverage(venue)
+        return legs
+
+    def _check(self, pool: str, legs: Mapping[str, Decimal]) -> None:
+        allocation = self.allocation()
+        for venue, amount in legs.items():
+            balance = self._snapshots.balance(venue)
+            age_s = self._snapshots.age_s(venue)
+            if balance is None or age_s is None or age_s > self._settings.snapshot_max_age_s:
+                age = "never told" if age_s is None else f"{age_s:.1f} s old"
+                raise CapitalShort(
+                    f"balances of {venue} are {age}, "
+                    f"at most {self._settings.snapshot_max_age_s:g} s allowed"
+                )
+            free = balance.free - self._reservations.unsent(venue)
+            if amount > free:
+                raise CapitalShort(
+                    f"{venue}: margin {plain(amount)} USD, free {plain(max(free, ZERO))} USD"
+                )
+        asked = sum(legs.values(), ZERO)
+        available = allocation.total(pool) - self._reservations.held(pool)
+        if asked > available:
+            raise CapitalShort(
+                f"pool {pool}: asked {plain(asked)} USD, "
+                f"available {plain(max(available, ZERO))} USD"
+            )
+
+    def release(self, reservation_id: str, reason: str) -> None:
+        """End a reservation; harmless when it has ended."""
+        if self._reservations.get(reservation_id) is not None:
+            self._bus.publish(
+                CapitalReleased(
+                    ts_ns=self._clock.now_ns(), reservation_id=reservation_id, reason=reason
+                )
+            )
+
+    # --- following ---
+
+    def resume(self) -> None:
+        """Set the expiry of every unsent reservation after recovery."""
+        for reservation in self._reservations:
+            self._watch_expiry(reservation.reservation_id, reservation.expires_ns)
+
+    def _granted(self, event: CapitalReserved) -> None:
+        self._watch_expiry(event.reservation_id, event.expires_ns)
+        self._changed(event)
+
+    def _watch_expiry(self, reservation_id: str, expires_ns: int) -> None:
+        delay_ns = max(expires_ns - self._clock.now_ns(), 0)
+        self._expiry[reservation_id] = self._timers.call_later(
+            delay_ns, lambda: self._expire(reservation_id)
+        )
+
+    def _expire(self, reservation_id: str) -> None:
+        self._expiry.pop(reservation_id, None)
+        reservation = self._reservations.get(reservation_id)
+        if reservation is not None and not reservation.sent:
+            self.release(reservation_id, "expired_unsent")
+
+    def _ended(self, event: CapitalReleased) -> None:
+        timer = self._expiry.pop(event.reservation_id, None)
+        if timer is not None:
+            timer.cancel()
+        self._changed(event)
+
+    def _changed(self, _event: object) -> None:
+        self._top_up()
+        view = self.pools()
+        self._watch_breach(view)
+        self._bus.publish(
+            CapitalUpdated(
+                ts_ns=self._clock.now_ns(),
+                source="capital",
+                pools=view,
+                drawdown=self._equity.drawdown(),
+            )
+        )
+
+    def _top_up(self) -> None:
+        """Lend reserve capital while arbitrage uses more than its share of its own pool."""
+        base = self._allocator.allocate(
+            {
+                venue: balance.equity
+                for venue in self._snapshots.venues()
+                if (balance := self._snapshots.balance(venue)) is not None
+            }
+        )
+        limit = base.total(Pool.ARBITRAGE) * self._settings.reserve_top_up_ratio
+        busy = self._reservations.held(Pool.ARBITRAGE) > limit
+        for venue, reserve in base.pools[Pool.RESERVE].items():
+            lent = self._reservations.topped_up.get(venue, ZERO)
+            wanted = reserve if busy else ZERO
+            if (wanted > 0) == (lent > 0):
+                continue
+            self._bus.publish(
+                ReserveToppedUp(
+                    ts_ns=self._clock.now_ns(),
+                    venue=venue,
+                    pool=Pool.ARBITRAGE,
+                    amount_usd=wanted - lent,
+                )
+            )
+
+    def _watch_breach(self, view: Mapping[str, Mapping[str, Decimal]]) -> None:
+        for pool in Pool:
+            figures = view[pool]
+            held = figures["reserved"] + figures["in_use"]
+            if held <= figures["total"]:
+                self._breached.discard(pool)
+            elif pool not in self._breached and figures["total"] > 0:
+                self._breached.add(pool)
+                self._bus.publish(
+                    AlertFired(
+                        ts_ns=self._clock.now_ns(),
+                        name="pool_breached",
+                        severity="high",
+                        text=(
+                            f"pool {pool} holds {plain(held)} USD of {plain(figures['total'])} USD "
+                            "after a loss; no new pairs until positions shrink"
+                        ),
+                    )
+                )

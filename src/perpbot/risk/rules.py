@@ -1,0 +1,300 @@
+"""The rules of the open gate, layer by layer, in the order in which they are asked.
+
+Each rule is a function that measures one thing. It returns a `Measure`, which passes or not; what
+cannot be measured (None, NaN, stale) does not pass. `OPEN_RULES` is the table of spec d.7, as
+corrected: capital, account, position, execution; the first refusal decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
+
+from perpbot.domain.money import BPS, ZERO, plain
+from perpbot.domain.orders import OrderRequest
+from perpbot.domain.pairs import PairPlan
+from perpbot.kernel.clock import SECOND
+from perpbot.risk.latches import ALL
+from perpbot.risk.world import RiskWorld
+
+
+class OpenRequest(msgspec.Struct, frozen=True):
+    """What wants to open."""
+
+    plan: PairPlan
+    orders: tuple[OrderRequest, ...]
+
+    @property
+    def venues(self) -> tuple[str, str]:
+        """Long and short venue."""
+        return (self.plan.long_venue, self.plan.short_venue)
+
+
+class Measure(msgspec.Struct, frozen=True):
+    """One measured value against its limit."""
+
+    passed: bool
+    value: str
+    limit: str
+
+
+Rule = Callable[[RiskWorld, OpenRequest], Measure]
+
+
+def _below(value: Decimal | None, limit: Decimal, unit: str = "") -> Measure:
+    """Pass when `value` is known, finite and below `limit`."""
+    known = value is not None and value.is_finite()
+    text = plain(value) + unit if known and value is not None else f"unknown ({value})"
+    return Measure(known and value is not None and value < limit, text, f"< {plain(limit)}{unit}")
+
+
+def _none(reasons: list[str], limit: str) -> Measure:
+    """Pass when there is no reason against it."""
+    return Measure(not reasons, "; ".join(reasons) or "none", limit)
+
+
+# --- 1 capital ---
+
+
+def pool_funds(world: RiskWorld, request: OpenRequest) -> Measure:
+    """The pool and both venues have free margin, told recently."""
+    plan = request.plan
+    notional = {
+        plan.long_venue: plan.quantity * plan.long_price,
+        plan.short_venue: plan.quantity * plan.short_price,
+    }
+    short = world.capital.short_of(world.pool(plan.strategy), notional)
+    return Measure(not short, short or "fits", "free margin of pool and venues")
+
+
+def safe_mode(world: RiskWorld, request: OpenRequest) -> Measure:
+    """Neither venue is in safe mode (it closes the arbitrage pool only)."""
+    if world.pool(request.plan.strategy) != "arbitrage":
+        return Measure(passed=True, value="pool not concerned", limit="no venue in safe mode")
+    safe = [v for v in request.venues if world.equity.safe_since_ns(v) is not None]
+    return _none([f"{venue} is in safe mode" for venue in safe], "no venue in safe mode")
+
+
+def pool_breach(world: RiskWorld, _request: OpenRequest) -> Measure:
+    """No pool holds more than its equity."""
+    breach = world.capital.breach()
+    return _none([f"pool {breach} holds more than its equity"] if breach else [], "no breach")
+
+
+# --- 2 account ---
+
+
+def kill_switch(world: RiskWorld, _request: OpenRequest) -> Measure:
+    """The kill switch is off."""
+    level = world.latches.kill_level
+    return Measure(level == 0, f"K{level}" if level else "off", "off")
+
+
+def halts(world: RiskWorld, _request: OpenRequest) -> Measure:
+    """Nothing is latched that a person has to clear."""
+    latched = [f"{rule}: {text}" for rule, text in world.latches.halts.items()]
+    return _none(latched, "no latched halt")
+
+
+def trade_risk(world: RiskWorld, request: OpenRequest) -> Measure:
+    """Notional over equity."""
+    equity = world.equity.total
+    share = None
+    if equity is not None and equity > 0:
+        share = request.plan.notional_usd / equity
+    return _below(share, world.settings.max_trade_ratio)
+
+
+def drawdown(world: RiskWorld, _request: OpenRequest) -> Measure:
+    """Drawdown of the account, from the peak."""
+    known = world.equity.total is not None
+    return _below(world.equity.drawdown() if known else None, world.settings.max_drawdown_ratio)
+
+
+def daily_loss(world: RiskWorld, _request: OpenRequest) -> Measure:
+    """Loss since the start of the UTC day."""
+    return _below(world.equity.daily_loss(), daily_loss_limit(world), " USD")
+
+
+def daily_loss_limit(world: RiskWorld) -> Decimal:
+    """Return the smaller of the absolute and the relative limit, USD."""
+    start = world.equity.day_start or ZERO
+    return min(world.settings.max_daily_loss_usd, world.settings.max_daily_loss_ratio * start)
+
+
+def failure_pause(world: RiskWorld, _request: OpenRequest) -> Measure:
+    """No pause after too many failures in a row, unless a person lifted it."""
+    now_ns = world.clock.now_ns()
+    left_ns = world.latches.cooling_until_ns(ALL) - now_ns
+    if left_ns <= 0 or world.latches.overridden(now_ns):
+        return Measure(passed=True, value="no pause", limit="no pause")
+    return Measure(passed=False, value=f"paused for {left_ns / SECOND:.1f} s", limit="no pause")
+
+
+def fast_market(world: RiskWorld, request: OpenRequest) -> Measure:
+    """The asset is not frozen after a fast move."""
+    left_ns = world.latches.cooling_until_ns(f"fast:{request.plan.asset}") - world.clock.now_ns()
+    if left_ns <= 0:
+        return Measure(passed=True, value="calm", limit="no freeze")
+    return Measure(passed=False, value=f"frozen for {left_ns / SECOND:.1f} s", limit="no freeze")
+
+
+def symbol_exposure(world: RiskWorld, request: OpenRequest) -> Measure:
+    """|Net of the asset| over equity after the trade: a hedged pair adds nothing."""
+    equity = world.equity.total
+    share = None
+    if equity is not None and equity > 0:
+        share = world.aggregator.exposure().net_share(request.plan.asset, equity)
+    return _below(share, world.settings.max_symbol_exposure_ratio)
+
+
+# --- 3 position ---
+
+
+def position_size(world: RiskWorld, request: OpenRequest) -> Measure:
+    """Notional of each leg after the trade."""
+    plan = request.plan
+    largest = ZERO
+    for index, venue in enumerate(request.venues):
+        account = plan.account_short if index else plan.account_long
+        held = abs(world.positions.quantity(venue, account, plan.asset))
+        price = plan.short_price if index else plan.long_price
+        largest = max(largest, (held + plan.quantity) * price)
+    limit = world.settings.max_position_notional_usd
+    return Measure(largest <= limit, f"{plain(largest)} USD", f"<= {plain(limit)} USD")
+
+
+def symbol_cooldown(world: RiskWorld, request: OpenRequest) -> Measure:
+    """No cooldown of the asset after a failure."""
+    left_ns = world.latches.cooling_until_ns(request.plan.asset) - world.clock.now_ns()
+    if left_ns <= 0:
+        return Measure(passed=True, value="no cooldown", limit="no cooldown")
+    text = f"cooling down for {left_ns / SECOND:.1f} s"
+    return Measure(passed=False, value=text, limit="no cooldown")
+
+
+def venue_concentration(world: RiskWorld, request: OpenRequest) -> Measure:
+    """Share of gross exposure on the heavier venue after the trade."""
+    gross: dict[str, Decimal] = {}
+    for key, position in world.positions.held():
+        mark = world.market.mark(key[0], key[2]) or position.entry_price
+        gross[key[0]] = gross.get(key[0], ZERO) + abs(position.quantity * mark)
+    for venue in request.venues:
+        gross[venue] = gross.get(venue, ZERO) + request.plan.notional_usd
+    heaviest = max(gross.values()) / sum(gross.values(), ZERO)
+    return _below(heaviest, world.settings.max_venue_share_ratio)
+
+
+# --- 4 execution ---
+
+
+def venues_ready(world: RiskWorld, request: OpenRequest) -> Measure:
+    """Both venues are connected and agree with our books."""
+    reasons = [f"{v}: {why}" for v in request.venues if (why := world.readiness.refusal(v))]
+    return _none(reasons, "connected and reconciled")
+
+
+def quotes_usable(world: RiskWorld, request: OpenRequest) -> Measure:
+    """Both quotes are fresh, uncrossed and in sequence."""
+    asset = request.plan.asset
+    stale = [venue for venue in request.venues if not world.market.usable(venue, asset)]
+    return _none([f"quote of {venue} is not usable" for venue in stale], "fresh on both venues")
+
+
+def instruments_tradable(world: RiskWorld, request: OpenRequest) -> Measure:
+    """Both instruments are listed and open for trading, in a currency with a USD rate."""
+    reasons = []
+    for venue in request.venues:
+        instrument = world.instruments.get((venue, request.plan.asset))
+        if instrument is None or not instrument.tradable:
+            reasons.append(f"{request.plan.asset} is not tradable on {venue}")
+        elif world.usd_rate(instrument.settle) is None:
+            reasons.append(f"no USD rate for {instrument.settle}")
+    return _none(reasons, "tradable, settle currency priced")
+
+
+def different_operators(world: RiskWorld, request: OpenRequest) -> Measure:
+    """The venues belong to different operators: no trade with ourselves."""
+    operators = [world.capabilities[venue].operator for venue in request.venues]
+    return Measure(operators[0] != operators[1], " / ".join(operators), "two operators")
+
+
+def no_own_opposite(world: RiskWorld, request: OpenRequest) -> Measure:
+    """No order of ours rests on the other side of the same instrument."""
+    reasons = []
+    for order in world.orders.unsettled():
+        resting = order.request
+        for wanted in request.orders:
+            same = (resting.venue, resting.asset) == (wanted.venue, wanted.asset)
+            if same and resting.side is not wanted.side:
+                reasons.append(f"{resting.client_id} rests on {resting.venue}")
+    return _none(reasons, "no opposite order of ours")
+
+
+def slippage(_world: RiskWorld, request: OpenRequest) -> Measure:
+    """Worst accepted price against the touch that the decision was made on."""
+    limit = Decimal(str(_world.settings.max_slippage_bps))
+    worst: Decimal | None = ZERO
+    for order in request.orders:
+        reference = order.reference_price
+        if order.price is None or not reference.is_finite() or reference <= 0:
+            worst = None
+            break
+        distance = (order.price - reference) / reference * BPS * order.side.sign
+        worst = max(worst or ZERO, distance)
+    known = worst is not None
+    text = f"{plain(worst)} bps" if worst is not None else "unknown: an order has no limit price"
+    return Measure(known and worst is not None and worst <= limit, text, f"<= {plain(limit)} bps")
+
+
+def price_sanity(world: RiskWorld, request: OpenRequest) -> Measure:
+    """Every price is near the mark of its venue and near the other leg."""
+    band = Decimal(str(world.settings.price_band_bps))
+    furthest: Decimal | None = ZERO
+    for order in request.orders:
+        price = order.price if order.price is not None else order.reference_price
+        mark = world.market.mark(order.venue, order.asset)
+        if mark is None or not mark.is_finite() or mark <= 0 or not price.is_finite():
+            furthest = None
+            break
+        furthest = max(furthest or ZERO, abs(price - mark) / mark * BPS)
+    known = furthest is not None
+    text = f"{plain(furthest)} bps" if furthest is not None else "unknown: no mark"
+    return Measure(
+        known and furthest is not None and furthest <= band, text, f"<= {plain(band)} bps"
+    )
+
+
+def back_pressure(world: RiskWorld, _request: OpenRequest) -> Measure:
+    """The node keeps up with its events."""
+    overloaded = world.overloaded()
+    return Measure(not overloaded, "overloaded" if overloaded else "keeps up", "keeps up")
+
+
+OPEN_RULES: tuple[tuple[str, str, Rule], ...] = (
+    ("capital", "pool_funds", pool_funds),
+    ("capital", "safe_mode", safe_mode),
+    ("capital", "pool_breach", pool_breach),
+    ("account", "kill_switch", kill_switch),
+    ("account", "halt", halts),
+    ("account", "trade_risk", trade_risk),
+    ("account", "drawdown", drawdown),
+    ("account", "daily_loss", daily_loss),
+    ("account", "failure_pause", failure_pause),
+    ("account", "fast_market", fast_market),
+    ("account", "symbol_exposure", symbol_exposure),
+    ("position", "position_size", position_size),
+    ("position", "symbol_cooldown", symbol_cooldown),
+    ("position", "venue_concentration", venue_concentration),
+    ("execution", "venues_ready", venues_ready),
+    ("execution", "quotes_usable", quotes_usable),
+    ("execution", "instruments_tradable", instruments_tradable),
+    ("execution", "different_operators", different_operators),
+    ("execution", "no_own_opposite", no_own_opposite),
+    ("execution", "slippage", slippage),
+    ("execution", "price_sanity", price_sanity),
+    ("execution", "back_pressure", back_pressure),
+)
+

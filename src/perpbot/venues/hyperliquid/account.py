@@ -213,9 +213,7 @@ class HyperliquidAccount:
             elif isinstance(frame, UserEventsFrame):
                 self._publish_fills(frame.data.fills, is_history=False)
             elif isinstance(frame, UserFundingsFrame):
-                self._publish_funding(
-                    frame.data.fundings, is_history=bool(frame.data.is_snapshot)
-                )
+                self._publish_funding(frame.data.fundings, is_history=bool(frame.data.is_snapshot))
             elif isinstance(frame, StateFrame | WebDataFrame):
                 self._publish_state(frame.data.clearinghouse_state)
         except InvalidValue:

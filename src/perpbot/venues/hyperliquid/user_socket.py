@@ -50,7 +50,16 @@ class UserSocket:
     `on_unreadable` hears the channel of a frame that could not be read.
     """
 
-    def __init__(self, *, ws_url: str, user: str, clock: Clock, rng: random.Random) -> None:
+    def __init__(
+        self,
+        *,
+        ws_url: str,
+        user: str,
+        clock: Clock,
+        rng: random.Random,
+        watch_interval_s: float = 1.0,
+    ) -> None:
+        self._watch_interval_s = watch_interval_s
         self._ws_url = ws_url
         self._user = user
         self._clock = clock
@@ -133,7 +142,7 @@ class UserSocket:
     async def _watch(self) -> None:
         """Subscribe again after a long silence; who does not answer that is not there."""
         while True:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(self._watch_interval_s)
             now_ns = self._clock.monotonic_ns()
             if not self.is_up or now_ns - self._last_data_ns < _SILENCE_S * SECOND:
                 continue

@@ -83,7 +83,7 @@ def _explain_leaf(
 ) -> Explanation:
     key = key_of(path)
     replaced = [(_shown(key, node.plain()), node.origin) for node in layers.history(path)[:-1]]
-    default = _default(type(settings), path, note)
+    default = _default(type(settings), path)
     if layers.get(path) is not None:
         replaced.insert(0, (default, DEFAULT))
     return Explanation(
@@ -129,9 +129,6 @@ def _shown(key: str, value: object) -> object:
     return mask_value(key, value) if isinstance(value, str) else value
 
 
-def _default(root: type[BaseModel], path: Path, note: FieldNote) -> object:
-    # A section's default instance may differ from its class defaults (venues do).
-    try:
-        return value_at(root(), path)
-    except ValueError:
-        return note.default
+def _default(root: type[BaseModel], path: Path) -> object:
+    # A section's default instance may differ from its class's defaults.
+    return value_at(root(), path)

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from perpbot.settings.aliases import Alias, AliasTable, OldValueError
 from perpbot.settings.environment import Environment, Variable
-from perpbot.settings.explanation import Explanation, explain
+from perpbot.settings.explanation import Explanation, explain, show
 from perpbot.settings.fields import Missing, Path, key_of, locate, suggest, suggest_key
 from perpbot.settings.layers import Layers
 from perpbot.settings.problems import Layer, Origin, Problem, SettingsError, Violation
@@ -220,7 +220,7 @@ class _Reading:
             self.warnings.append(Problem(message, alias.old, node.origin))
         for key, value in converted.items():
             self.warnings.append(
-                Problem(f"is an old key; write {key}: {_yaml(value)}", alias.old, node.origin)
+                Problem(f"is an old key; write {key}: {show(value)}", alias.old, node.origin)
             )
             path = tuple(key.split("."))
             where = locate(self.root, path)
@@ -239,13 +239,3 @@ class _Reading:
         shown = "" if isinstance(node.value, dict) else mask_value(key, node.plain())
         value = f" (value {shown})" if shown else ""
         self.problems.append(Problem(f"is not a known key{value}{hint}", key, node.origin))
-
-
-def _yaml(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_yaml(item) for item in value) + "]"
-    return str(value)

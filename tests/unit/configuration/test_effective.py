@@ -32,6 +32,7 @@ SPECIAL: dict[str, Any] = {
 
 
 def overridable(rooms: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return every overridable field of some rooms."""
     return [
         (room, name)
         for room, model in rooms.items()
@@ -41,6 +42,7 @@ def overridable(rooms: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def other_value(settings: Settings, room: str, name: str) -> Any:
+    """Return a value that differs from the default and is allowed."""
     if f"{room}.{name}" in SPECIAL:
         return SPECIAL[f"{room}.{name}"]
     value = getattr(getattr(settings, room), name)
@@ -52,15 +54,18 @@ def other_value(settings: Settings, room: str, name: str) -> Any:
 
 
 def load(**values: Any) -> Settings:
+    """Load with values given as flags."""
     flags = [Flag(key, "--test", value) for key, value in values.items()]
     return load_configuration(environ={}, flags=flags).settings
 
 
 def plain(value: Any) -> Any:
+    """Take an enum member's value."""
     return value.value if isinstance(value, Enum) else value
 
 
 def resolved(settings: Settings, room: str, name: str, **where: str) -> Any:
+    """Return what holds at a place."""
     model: BaseModel = getattr(effective(settings, **where), room)
     return plain(getattr(model, name))
 
@@ -104,7 +109,7 @@ def test_a_market_block_holds_for_one_market(room: str, name: str) -> None:
 
 
 def test_the_narrower_block_wins() -> None:
-    """room < venue < symbol < market."""
+    """From room over venue and symbol to market."""
     key = "risk.max_slippage_bps"
     values = {
         key: 1.0,

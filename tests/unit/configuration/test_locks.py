@@ -15,6 +15,7 @@ CONFIRMED = {LIVE_CONFIRM: "main"}
 
 
 def write(tmp_path: Path, text: str) -> list[Path]:
+    """Write a configuration file."""
     path = tmp_path / "config.yaml"
     path.write_text(text)
     return [path]
@@ -26,12 +27,14 @@ def refuse(
     *flags: Flag,
     dotenv: Path | None = None,
 ) -> list[str]:
+    """Return the problems of a configuration that must be refused."""
     with pytest.raises(SettingsError) as caught:
         load_configuration(files, environ=environ or {}, flags=flags, dotenv=dotenv)
     return [str(problem) for problem in caught.value.problems]
 
 
 def enter(mode: Mode, text: str = "", **environ: str) -> Configuration:
+    """Enter a mode by its command."""
     return load_configuration(
         environ=environ, flags=(Flag("mode", "command", mode.value), *_flags(text))
     )
@@ -68,8 +71,7 @@ def test_live_opens_with_file_flag_and_confirmation(tmp_path: Path) -> None:
             "mode: live\naccount_label: big",
             CONFIRMED,
             (LIVE,),
-            "account_label was big, and PERPBOT_LIVE_CONFIRM (environment PERPBOT_LIVE_CONFIRM)"
-            " says 'main'",
+            "account_label was big, and PERPBOT_LIVE_CONFIRM",
         ),
     ],
     ids=["file-says-paper", "no-file", "no-flag", "no-confirmation", "wrong-one", "wrong-label"],
@@ -219,7 +221,7 @@ def test_a_venue_without_a_test_network_is_refused_in_testnet(
         "perpbot.configuration.locks.TESTNET_VENUES", frozenset({"okx", "binance"})
     )
 
-    with pytest.raises(SettingsError, match="hyperliquid.enabled has no test network"):
+    with pytest.raises(SettingsError, match=r"hyperliquid\.enabled has no test network"):
         enter(Mode.TESTNET)
 
 

@@ -70,6 +70,7 @@ CONVERTED: list[tuple[str, Any, str, Any]] = [
 
 
 def load(files: list[Path] | None = None, /, **values: Any) -> Configuration:
+    """Load with values given as flags."""
     flags = [Flag(key, f"--{key}", value) for key, value in values.items()]
     return load_configuration(files or [], environ={}, flags=flags)
 
@@ -235,6 +236,17 @@ def test_an_unknown_venue_gets_a_suggestion() -> None:
         load(**{"venues.binanc.enabled": True})
     with pytest.raises(KeyError):
         Settings().venue("mtgox")
+
+
+def test_an_explanation_tells_of_blocks_and_old_keys() -> None:
+    """What `perpbot config explain` prints."""
+    text = load(max_slippage_bps=5).explain("risk.max_slippage_bps").text()
+
+    assert "risk.max_slippage_bps = 5 bps" in text
+    assert "from     flag --max_slippage_bps" in text
+    assert "instead of 10 from default" in text
+    assert "may be set per venue or symbol" in text
+    assert "once     max_slippage_bps" in text
 
 
 def test_symbols_may_be_spelled_in_any_way_and_in_shells() -> None:

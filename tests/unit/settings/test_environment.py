@@ -10,6 +10,7 @@ from perpbot.settings import Environment, read_environment
 
 
 def write(tmp_path: Path, text: str, mode: int = 0o600) -> Path:
+    """Write a `.env` with a file mode."""
     path = tmp_path / ".env"
     path.write_text(text)
     path.chmod(mode)

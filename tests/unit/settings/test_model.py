@@ -67,7 +67,7 @@ def test_a_model_does_not_change() -> None:
 def test_overrides_keep_the_limits_and_leave_out_the_rest() -> None:
     """A block may set what the room marked, within the room's own range."""
     assert list(LimitOverrides.model_fields) == ["low", "high", "money"]
-    assert [note.limits for note in leaves(LimitOverrides)][0] == "at least 0, at most 100"
+    assert next(note.limits for note in leaves(LimitOverrides)) == "at least 0, at most 100"
     with pytest.raises(ValidationError):
         LimitOverrides.model_validate({"low": 101})
     with pytest.raises(ValidationError):

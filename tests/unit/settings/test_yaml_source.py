@@ -15,6 +15,7 @@ ORIGIN = Origin(Layer.FILE, "c.yaml")
 
 
 def read(text: str) -> tuple[Node | None, list[str]]:
+    """Parse a text as if from a file."""
     node, problems = parse(text, ORIGIN)
     return node, [str(problem) for problem in problems]
 

@@ -422,7 +422,7 @@ def test_a_rule_that_nothing_can_satisfy_ends_in_a_problem() -> None:
     with pytest.raises(SettingsError) as caught:
         load(Never, Sources())
 
-    assert [str(problem) for problem in caught.value.problems] == ["a is impossible"]
+    assert [str(problem) for problem in caught.value.problems] == ["default: a is impossible"]
 
 
 def test_a_mode_field_is_not_needed() -> None:

@@ -2,7 +2,8 @@
 
 Routes follow the split of 2026: `/public`, `/market` and `/private`, each with `/ws` (bare frames)
 and `/stream` (frames wrapped with their name). A name that the route does not serve is
-acknowledged and stays silent, as the venue does. The old routes without a category serve the public ones.
+acknowledged and stays silent, as the venue does. The old routes without a category serve the
+public ones.
 """
 
 from __future__ import annotations

@@ -1,0 +1,188 @@
+"""Several exchanges of ours behind their servers, one market, one accountant, in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from perpbot.domain.errors import ConfigError
+from perpbot.domain.money import plain
+from perpbot.simulation.accountant import Accountant
+from perpbot.simulation.driver import MarketDriver, MarketProcess
+from perpbot.simulation.exchange import Exchange
+from perpbot.simulation.market import MarketQuote, MarketUpdate, SyntheticMarket
+from perpbot.simulation.tape import Tape, TapeRow
+from perpbot.simulation.wire.registry import server_class
+from perpbot.simulation.wire.server import Serving, VenueServer, start
+
+STEP_INTERVAL_S = 0.005
+WARM_UP_NS = 50_000_000
+"""How much of the market has happened before the servers answer, so that no book is empty."""
+BALANCE = Decimal(100_000)
+"""Of the client's account at each venue, in its settle currency."""
+_TAPE_HEAD = 20_000
+"""Rows in which a tape's venues are looked for."""
+
+
+class TapeMarket:
+    """A tape as a market: its first row is now, and it keeps its own pace.
+
+    The tape's venues stand for ours: by name where the names agree, else in their order of
+    appearance. What the tape lacks (depth, trades, marks) does not happen; at its end the last
+    quotes stay.
+    """
+
+    def __init__(self, path: Path, venues: Sequence[str], start_ns: int) -> None:
+        self._rows = self._read(Tape(path, venue_map(path, venues)))
+        self._next = next(self._rows, None)
+        self._shift_ns = start_ns - self._next.ts_ns if self._next is not None else 0
+
+    def step(self, now_ns: int) -> list[MarketUpdate]:
+        """Return the quotes up to a time."""
+        updates: list[MarketUpdate] = []
+        while self._next is not None and self._next.ts_ns + self._shift_ns <= now_ns:
+            row = self._next
+            updates.append(
+                MarketQuote(
+                    ts_ns=row.ts_ns + self._shift_ns,
+                    venue=row.venue,
+                    asset=row.asset,
+                    bids=((row.bid, row.bid_size),),
+                    asks=((row.ask, row.ask_size),),
+                )
+            )
+            self._next = next(self._rows, None)
+        return updates
+
+    @staticmethod
+    def _read(tape: Tape) -> Iterator[TapeRow]:
+        yield from tape
+
+
+def venue_map(path: Path, venues: Sequence[str]) -> dict[str, str]:
+    """Return which of `venues` each venue of a tape stands for. Raises `InvalidValue`."""
+    found: dict[str, None] = {}
+    for row in islice(iter(Tape(path, _AnyVenue())), _TAPE_HEAD):
+        found[row.venue] = None
+    mapped = {name: name for name in found if name in venues}
+    left = [name for name in venues if name not in mapped]
+    others = [name for name in found if name not in mapped]
+    mapped.update(zip(others, left, strict=False))
+    if len(mapped) < len(venues):
+        raise ConfigError(
+            f"{path}: the tape has {len(found)} venues ({', '.join(found)}), "
+            f"{len(venues)} were asked for"
+        )
+    return mapped
+
+
+class _AnyVenue(dict[str, str]):
+    """A venue map that keeps every name of the tape."""
+
+    def __init__(self) -> None:
+        super().__init__({"": ""})
+
+    def get(self, key: str, default: str | None = None) -> str:  # type: ignore[override]
+        return key
+
+    def __getitem__(self, key: str) -> str:
+        return key
+
+
+class Fleet:
+    """Servers of several venues on one market; `start` them, then `run`."""
+
+    def __init__(
+        self,
+        venues: Sequence[str],
+        *,
+        seed: int,
+        clock_ns: Callable[[], int],
+        tape: Path | None = None,
+        balance: Decimal = BALANCE,
+    ) -> None:
+        if not venues or len(set(venues)) != len(venues):
+            raise ConfigError(f"venues were {list(venues)}, at least one, each once, was expected")
+        classes = {venue: server_class(venue) for venue in venues}
+        self._clock_ns = clock_ns
+        self.accountant = Accountant(_dust(classes))
+        self.exchanges: dict[str, Exchange] = {}
+        self.servers: list[VenueServer] = []
+        self._serving: list[Serving] = []
+        for venue, server in classes.items():
+            profile = server.profile()
+            exchange = Exchange(profile, server.contracts(), clock_ns, self.accountant)
+            exchange.open_account(server.account, {profile.settle: balance})
+            self.exchanges[venue] = exchange
+            # A venue has the same keys whatever other venues run beside it.
+            self.servers.append(server(exchange, clock_ns, random.Random(f"{seed} {venue}")))
+        start_ns = clock_ns() - WARM_UP_NS
+        market: MarketProcess = (
+            SyntheticMarket(tuple(venues), seed=seed, start_ns=start_ns)
+            if tape is None
+            else TapeMarket(tape, venues, start_ns)
+        )
+        self._driver = MarketDriver(market, self.exchanges)
+
+    async def start(self, port_base: int) -> list[Serving]:
+        """Listen on ports from `port_base` on, in order; 0 takes free ones. Raises `PortInUse`."""
+        self.step()
+        try:
+            for offset, server in enumerate(self.servers):
+                port = port_base + offset if port_base else 0
+                self._serving.append(await start(server, port=port))
+        except BaseException:
+            await self.stop()
+            raise
+        return list(self._serving)
+
+    def step(self) -> None:
+        """Move the market to now."""
+        self._driver.step(self._clock_ns())
+
+    async def run(self) -> None:
+        """Move the market until cancelled; raises what a server fails with."""
+        async with asyncio.TaskGroup() as tasks:
+            for serving in self._serving:
+                tasks.create_task(serving.wait())
+            while True:
+                self.step()
+                await asyncio.sleep(STEP_INTERVAL_S)
+
+    async def stop(self) -> None:
+        """Stop all servers."""
+        serving, self._serving = self._serving, []
+        await asyncio.gather(*(one.stop() for one in serving))
+
+    def summary(self) -> dict[str, Any]:
+        """Return the accountant's books as JSON values: money as decimal strings."""
+        books = self.accountant.summary(self._clock_ns())
+        return {
+            **books,
+            **{name: plain(books[name]) for name in ("net", "price", "fees", "funding")},
+            "positions": [
+                {"venue": venue, "account": account, "asset": asset, "quantity": plain(quantity)}
+                for venue, account, asset, quantity in books["positions"]
+            ],
+            "worst_unhedged_usd": plain(books["worst_unhedged_usd"]),
+            "worst_unhedged_usd_s": plain(books["worst_unhedged_usd_s"]),
+            "open_orders": sum(
+                len(exchange.open_orders(server.account))
+                for exchange, server in zip(self.exchanges.values(), self.servers, strict=True)
+            ),
+        }
+
+
+def _dust(classes: dict[str, type[VenueServer]]) -> dict[str, Decimal]:
+    """What no order can hedge: the largest minimum of the asset over the venues."""
+    dust: dict[str, Decimal] = {}
+    for server in classes.values():
+        for contract in server.contracts():
+            least = max(contract.min_quantity, contract.quantity_step)
+            dust[contract.asset] = max(dust.get(contract.asset, Decimal(0)), least)
+    return dust

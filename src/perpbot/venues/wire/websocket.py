@@ -267,7 +267,7 @@ class WebSocketChannel:
                 websocket_handshake_timeout=self._open_timeout_s,
                 max_frame_size=self._max_frame_bytes,
                 max_redirects=0,
-                # A half-open socket is found by protocol pings even where data may pause for hours.
+                # Protocol pings find a half-open socket even where data may pause for hours.
                 enable_auto_ping=True,
                 auto_ping_idle_timeout=self._ping_interval_s,
                 auto_ping_reply_timeout=self._ping_interval_s,

@@ -1,0 +1,384 @@
+"""What keeps one venue connected: its tasks, its ladder, its kill switch.
+
+The ladder is judged by data, not by pings: websocket quotes (LIVE), REST polling for display
+while they are silent (POLLING), and after three failed polls STALE with an alert; the next quote
+from the socket leads back to LIVE from anywhere. Leaving LIVE invalidates every slot, so a polled
+or cached quote never opens anything. Nothing here gives up: the sockets reconnect without limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import ClassVar, Protocol, runtime_checkable
+
+import msgspec
+
+from perpbot.domain.errors import StateConflict, Unavailable, VenueError
+from perpbot.domain.events import (
+    AlertFired,
+    BookUpdated,
+    ConnectionState,
+    Event,
+    VenueConnectionChanged,
+)
+from perpbot.domain.instruments import Instrument
+from perpbot.domain.orders import OrderRequest
+from perpbot.kernel.clock import SECOND, Clock
+from perpbot.venues.port import MarketSink, Publish, QuoteSlot, Venue
+from perpbot.venues.wire.backoff import Backoff
+
+LIVE = ConnectionState.LIVE
+POLLING = ConnectionState.POLLING
+STALE = ConnectionState.STALE
+DOWN = ConnectionState.DOWN
+
+
+class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Times of the ladder."""
+
+    silence_s: float = 10.0
+    """Silence of all quotes of the venue after which it is no longer LIVE."""
+    check_interval_s: float = 0.5
+    poll_interval_s: float = 5.0
+    failed_polls: int = 3
+    """Consecutive failures that make it STALE."""
+
+
+@runtime_checkable
+class PolledQuotes(Protocol):
+    """A market data side that can also answer quotes by REST, for display only."""
+
+    async def poll_quotes(self, instruments: Sequence[Instrument]) -> Sequence[BookUpdated]:
+        """Return best levels. Raises `Unavailable`."""
+
+
+class Ladder:
+    """The state table of a venue's public side.
+
+    | from                  | data | silent  | poll ok | polls failed |
+    |-----------------------|------|---------|---------|--------------|
+    | DOWN                  | LIVE | POLLING | DOWN    | DOWN         |
+    | LIVE                  | LIVE | POLLING | LIVE    | LIVE         |
+    | POLLING               | LIVE | POLLING | POLLING | STALE        |
+    | STALE                 | LIVE | STALE   | POLLING | STALE        |
+    """
+
+    _TABLE: ClassVar[dict[tuple[ConnectionState, str], ConnectionState]] = {
+        (DOWN, "data"): LIVE,
+        (DOWN, "silent"): POLLING,
+        (LIVE, "silent"): POLLING,
+        (POLLING, "data"): LIVE,
+        (POLLING, "polls failed"): STALE,
+        (STALE, "data"): LIVE,
+        (STALE, "poll ok"): POLLING,
+    }
+    _EVENTS = frozenset({"data", "silent", "poll ok", "polls failed"})
+
+    def __init__(self) -> None:
+        self.state = DOWN
+
+    def on(self, event: str) -> bool:
+        """Move; return whether the state changed. Raise `StateConflict` for an unknown event."""
+        if event not in self._EVENTS:
+            raise StateConflict(
+                f"ladder event was {event!r}, one of {sorted(self._EVENTS)} expected"
+            )
+        before = self.state
+        self.state = self._TABLE.get((before, event), before)
+        return self.state is not before
+
+
+class _Watch:
+    """When the venue's last quote was received (monotonic ns)."""
+
+    __slots__ = ("last_ns",)
+
+    def __init__(self) -> None:
+        self.last_ns = 0
+
+
+class _WatchedSlot:
+    """Passes quotes on and notes their time; the only cost that the watch adds to a quote."""
+
+    __slots__ = ("_slot", "_update", "_watch")
+
+    def __init__(self, slot: QuoteSlot, watch: _Watch) -> None:
+        self._slot = slot
+        self._update = slot.update
+        self._watch = watch
+
+    def update(
+        self,
+        bid: float,
+        bid_size: float,
+        ask: float,
+        ask_size: float,
+        venue_ns: int,
+        recv_ns: int,
+    ) -> None:
+        self._watch.last_ns = recv_ns
+        self._update(bid, bid_size, ask, ask_size, venue_ns, recv_ns)
+
+    def invalidate(self, reason: str) -> None:
+        self._slot.invalidate(reason)
+
+
+class _WatchedSink:
+    """The sink that the venue's feed writes to."""
+
+    def __init__(
+        self, sink: MarketSink, watch: _Watch, on_public: Callable[[VenueConnectionChanged], None]
+    ) -> None:
+        self._sink = sink
+        self._watch = watch
+        self._on_public = on_public
+        self._slots: dict[str, _WatchedSlot] = {}
+
+    def slot(self, instrument: Instrument) -> QuoteSlot:
+        found = self._slots.get(instrument.symbol)
+        if found is None:
+            found = _WatchedSlot(self._sink.slot(instrument), self._watch)
+            self._slots[instrument.symbol] = found
+        return found
+
+    def publish(self, event: Event) -> None:
+        if isinstance(event, VenueConnectionChanged) and event.channel == "public":
+            self._on_public(event)
+        else:
+            self._sink.publish(event)
+
+    def refuse(self, venue: str, reason: str) -> None:
+        self._sink.refuse(venue, reason)
+
+    def invalidate(self, reason: str) -> None:
+        for slot in self._slots.values():
+            slot.invalidate(reason)
+
+
+class CancelOutcome(msgspec.Struct, frozen=True):
+    """What became of one cancel of the kill switch; `error` is None when it worked."""
+
+    client_id: str
+    error: VenueError | None
+
+
+class ExchangeConnectionManager:
+    """Owns one venue's connections; see the module."""
+
+    def __init__(
+        self,
+        venue: Venue,
+        sink: MarketSink,
+        publish: Publish,
+        clock: Clock,
+        rng: random.Random,
+        *,
+        instruments: Sequence[Instrument],
+        settings: ConnectionSettings | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.venue = venue
+        self._publish = publish
+        self._clock = clock
+        self._rng = rng
+        self._instruments = instruments
+        self._settings = settings or ConnectionSettings()
+        self._sleep = sleep
+        self._ladder = Ladder()
+        self._watch = _Watch()
+        self._sink = _WatchedSink(sink, self._watch, self._on_public)
+        self._started_ns = clock.monotonic_ns()
+        self._private_up = False
+        self._prepared = False
+        self._kill_reason = ""
+        self._lost_ns = 0
+
+    @property
+    def state(self) -> ConnectionState:
+        """Where the public side is on its ladder."""
+        return self._ladder.state
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether `venue.open` has succeeded."""
+        return self._prepared
+
+    @property
+    def private_up(self) -> bool:
+        """Whether the private stream stands."""
+        return self._private_up
+
+    @property
+    def kill_reason(self) -> str:
+        """Why the kill switch is engaged, or ""."""
+        return self._kill_reason
+
+    @property
+    def may_open(self) -> bool:
+        """Whether new risk may be taken here, as far as the connections go."""
+        return (
+            not self._kill_reason
+            and self._ladder.state is LIVE
+            and self._prepared
+            and (self._private_up or not self.venue.can_trade)
+        )
+
+    @property
+    def last_quote_ns(self) -> int:
+        """Monotonic receive time of the venue's last quote; 0 before the first."""
+        return self._watch.last_ns
+
+    async def run(self) -> None:
+        """Keep the venue connected until cancelled. A fault of its feed ends it."""
+        self._started_ns = self._clock.monotonic_ns()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.venue.market_data.run(self._instruments, self._sink))
+                tasks.create_task(self._prepare_and_follow())
+                tasks.create_task(self._watch_data())
+                tasks.create_task(self._poll())
+        finally:
+            self._private_up = False
+            self._sink.invalidate("connections closed")
+
+    def engage_kill_switch(self, reason: str) -> None:
+        """Refuse new risk on this venue until a person clears it."""
+        self._kill_reason = reason or "kill switch"
+
+    def clear_kill_switch(self) -> None:
+        """Allow new risk again."""
+        self._kill_reason = ""
+
+    async def kill(
+        self, reason: str, resting: Iterable[tuple[OrderRequest, str]]
+    ) -> Sequence[CancelOutcome]:
+        """Engage the kill switch and cancel these resting orders of ours, each once.
+
+        `resting` pairs an order with its venue id. Every cancel is tried; what failed is reported,
+        and the order's true state is asked for by whoever owns it.
+        """
+        self.engage_kill_switch(reason)
+
+        async def cancel(order: OrderRequest, venue_order_id: str) -> CancelOutcome:
+            try:
+                await self.venue.trading.cancel(order, venue_order_id)
+            except VenueError as error:
+                return CancelOutcome(order.client_id, error)
+            return CancelOutcome(order.client_id, None)
+
+        return await asyncio.gather(*(cancel(order, known_as) for order, known_as in resting))
+
+    def check(self) -> None:
+        """Judge the quotes' age and move on the ladder; called on a timer."""
+        last_ns = self._watch.last_ns
+        age_ns = self._clock.monotonic_ns() - max(last_ns, self._started_ns)
+        if age_ns >= int(self._settings.silence_s * SECOND):
+            self._move("silent", f"no quote for {age_ns / SECOND:.1f} s")
+        elif last_ns > self._lost_ns:
+            self._move("data", "quotes flow")
+
+    def _on_public(self, event: VenueConnectionChanged) -> None:
+        """Take the feed's word on a loss at once; a return counts only with a quote after it."""
+        if event.state is not LIVE:
+            self._lost_ns = self._clock.monotonic_ns()
+            self._move("silent", event.reason or "the public stream is down")
+
+    def _on_private(self, event: Event) -> None:
+        if isinstance(event, VenueConnectionChanged) and event.channel == "private":
+            self._private_up = event.state is LIVE
+        self._publish(event)
+
+    def _move(self, ladder_event: str, reason: str) -> None:
+        before = self._ladder.state
+        if not self._ladder.on(ladder_event):
+            return
+        state = self._ladder.state
+        if before is LIVE:
+            self._sink.invalidate(reason)
+        now_ns = self._clock.now_ns()
+        self._publish(
+            VenueConnectionChanged(
+                venue=self.venue.name,
+                channel="public",
+                state=state,
+                reason=reason,
+                source=self.venue.name,
+                ts_ns=now_ns,
+            )
+        )
+        if state is STALE:
+            self._alert(reason)
+
+    async def _prepare_and_follow(self) -> None:
+        backoff = Backoff(rng=self._rng)
+        while not self._prepared:
+            try:
+                await self.venue.open(self._instruments)
+                self._prepared = True
+            except VenueError as error:
+                reason = f"not prepared: {error.message}"
+                if backoff.attempts == 0:
+                    self._publish(
+                        VenueConnectionChanged(
+                            venue=self.venue.name,
+                            channel="trading",
+                            state=DOWN,
+                            reason=reason,
+                            source=self.venue.name,
+                            ts_ns=self._clock.now_ns(),
+                        )
+                    )
+                await self._sleep(backoff.next_s())
+        self._publish(
+            VenueConnectionChanged(
+                venue=self.venue.name,
+                channel="trading",
+                state=LIVE,
+                source=self.venue.name,
+                ts_ns=self._clock.now_ns(),
+            )
+        )
+        if self.venue.can_trade:
+            await self.venue.account.run(self._on_private)
+
+    async def _watch_data(self) -> None:
+        while True:
+            self.check()
+            await self._sleep(self._settings.check_interval_s)
+
+    async def _poll(self) -> None:
+        """While quotes are silent, show what REST says; count failures."""
+        market_data = self.venue.market_data
+        failures = 0
+        while True:
+            await self._sleep(self._settings.poll_interval_s)
+            if self._ladder.state in (LIVE, DOWN):
+                failures = 0
+                continue
+            if not isinstance(market_data, PolledQuotes):
+                self._move("polls failed", "this venue has no quotes by REST")
+                continue
+            try:
+                quotes = await market_data.poll_quotes(self._instruments)
+            except Unavailable as error:
+                failures += 1
+                if failures >= self._settings.failed_polls:
+                    self._move("polls failed", f"{failures} polls failed: {error.message}")
+                continue
+            failures = 0
+            self._move("poll ok", "polled by REST")
+            for quote in quotes:
+                self._sink.publish(quote)
+
+    def _alert(self, reason: str) -> None:
+        self._publish(
+            AlertFired(
+                name="venue_stale",
+                severity="critical",
+                text=f"{self.venue.name} has no data: {reason}",
+                source=self.venue.name,
+                ts_ns=self._clock.now_ns(),
+            )
+        )

@@ -54,6 +54,18 @@ class MarketSettings(SettingsModel):
         le=5_000,
         override=True,
     )
+    jump_confirmations: int = setting(
+        3, "Quotes around one level after a jump before that level is believed.",
+        unit="quotes", ge=1, le=100,
+    )  # fmt: skip
+    max_spread_bps: float = setting(
+        200.0,
+        "Distance of bid and ask beyond which a quote is not traded on.",
+        unit="bps",
+        gt=0,
+        le=5_000,
+        override=True,
+    )
     price_band_bps: float = setting(
         500.0,
         "Distance from the median mid of all venues beyond which a quote is out of band.",

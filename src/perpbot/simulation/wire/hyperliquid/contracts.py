@@ -2,8 +2,8 @@
 
 The asset number is the index in the universe, and delisted entries keep their slot, so the list
 has one. Prices have at most 5 significant digits and at most 6 - szDecimals decimals (integers
-always); sizes are base coins with szDecimals decimals; an order is worth at least $10. Fees are the
-base tier: maker 1.5 bps, taker 4.5 bps. Funding is paid hourly.
+always); sizes are base coins with szDecimals decimals; an order is worth at least $10. Fees
+are the base tier: maker 1.5 bps, taker 4.5 bps. Funding is paid hourly.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ PROFILE = Profile(
     band_ratio=Decimal("0.8"),
     settle="USDC",
     hedge_mode=False,
+    dead_man_removes_stops=True,
 )
 
 

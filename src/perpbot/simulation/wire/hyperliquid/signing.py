@@ -1,6 +1,6 @@
 """Who signed an action: the wallet address behind a Hyperliquid signature.
 
-Read from the protocol: hash = keccak256(msgpack(action) + nonce u64 BE + vault part + expiry part);
+Read from the protocol: hash = keccak256(msgpack(action) + nonce u64 BE + vault + expiry);
 that hash is the connectionId of an EIP-712 message `Agent{source, connectionId}` in the domain
 Exchange/1/1337; the signer is what public key recovery gives. The action is hashed in the order of
 keys in which it was received, because that is the order in which the sender hashed it.
@@ -48,7 +48,11 @@ def _domain(name: str, chain_id: int) -> bytes:
         b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
     )
     return keccak256(
-        kind + keccak256(name.encode()) + keccak256(b"1") + chain_id.to_bytes(32, "big") + bytes(32)
+        kind
+        + keccak256(name.encode())
+        + keccak256(b"1")
+        + chain_id.to_bytes(32, "big")
+        + bytes(32)
     )
 
 
@@ -92,7 +96,7 @@ USER_ACTIONS = {
 
 
 def user_digest(kind: UserAction, action: dict[str, object]) -> bytes:
-    """Return the EIP-712 digest of a user-signed action; ValueError when a field is not as said."""
+    """Return the EIP-712 digest of a user-signed action; ValueError when a field is wrong."""
     layout = ",".join(f"{type_name} {name}" for type_name, name in kind.fields)
     words = [keccak256(f"{kind.primary}({layout})".encode())]
     for type_name, name in kind.fields:
@@ -102,7 +106,7 @@ def user_digest(kind: UserAction, action: dict[str, object]) -> bytes:
         elif type_name == "address":
             words.append(bytes.fromhex(str(value).removeprefix("0x")).rjust(32, b"\0"))
         else:
-            words.append(int(cast(int, value)).to_bytes(32, "big"))
+            words.append(int(cast("int", value)).to_bytes(32, "big"))
     chain_id = int(str(action.get("signatureChainId", "0x66eee")), 16)
     domain = _domain("HyperliquidSignTransaction", chain_id)
     return keccak256(b"\x19\x01" + domain + keccak256(b"".join(words)))

@@ -52,7 +52,7 @@ class Leg:
             self.cost += signed * price
             return ZERO
         if abs(signed) > abs(self.quantity):
-            realized = -self.quantity * price - self.cost
+            realized = self.unrealized(price)
             self.quantity += signed
             self.cost = self.quantity * price
             return realized

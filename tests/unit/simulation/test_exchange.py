@@ -34,6 +34,11 @@ def refusal(call: Any, *args: Any, **more: Any) -> Refusal:
     return caught.value.refusal
 
 
+def seen(*values: object) -> tuple[object, ...]:
+    """Values to compare with plain numbers."""
+    return values
+
+
 def test_exchange_fulfils_the_view() -> None:
     """The class is what servers and venues code against."""
     view: ExchangeView = Exchange(PROFILE, [BTC], lambda: 0, Accountant())
@@ -48,7 +53,7 @@ def test_market_buy_walks_the_background_depth(desk: Desk) -> None:
     desk.quote("99x5", "100x1 101x5")
     order = desk.buy("3")
     assert order.status is OrderStatus.FILLED
-    assert [(fill.price, fill.quantity) for fill in desk.fills()] == [(100, 1), (101, 2)]
+    assert [seen(fill.price, fill.quantity) for fill in desk.fills()] == [(100, 1), (101, 2)]
     assert order.average_price == Decimal(302) / 3 or order.average_price == d("100.6666666666667")
     assert order.fee == d("302") * d("0.0005")
     assert all(fill.liquidity is Liquidity.TAKER for fill in desk.fills())
@@ -59,9 +64,9 @@ def test_consumed_depth_stays_consumed_until_the_next_quote(desk: Desk) -> None:
     """The market makers do not refill by themselves."""
     desk.quote("99x5", "100x1 101x5")
     desk.buy("1")
-    assert desk.best() == (99, 101)
+    assert seen(*desk.best()) == (99, 101)
     desk.quote("99x5", "100x1 101x5")
-    assert desk.best() == (99, 100)
+    assert seen(*desk.best()) == (99, 100)
 
 
 def test_limit_order_rests_and_is_hit_at_its_own_price(desk: Desk) -> None:
@@ -136,7 +141,7 @@ def test_outside_taker_fills_client_makers_and_background(desk: Desk) -> None:
     desk.buy("1", "99")
     assert desk.exchange.take("BTCUSDT", Side.SELL, d("1.5"), d(98)) == d("1.5")
     assert desk.position() == 1
-    assert desk.best() == (98, 101)
+    assert seen(*desk.best()) == (98, 101)
     assert desk.exchange.take("BTCUSDT", Side.SELL, d(5), d("98.5")) == 0
     assert desk.exchange.take("BTCUSDT", Side.SELL, d(5)) == d("0.5")
 
@@ -155,8 +160,8 @@ def test_ioc_remainder_expires(desk: Desk) -> None:
     """What an IOC does not get at once is gone."""
     desk.quote("99x1", "100x1")
     order = desk.buy("3", "100", tif=TimeInForce.IOC)
-    assert (order.status, order.cause, order.filled) == (OrderStatus.EXPIRED, "ioc", 1)
-    assert desk.best() == (99, None)
+    assert seen(order.status, order.cause, order.filled) == (OrderStatus.EXPIRED, "ioc", 1)
+    assert seen(*desk.best()) == (99, None)
 
 
 def test_fok_fills_all_or_nothing(desk: Desk) -> None:
@@ -178,7 +183,7 @@ def test_market_order_stops_at_the_band(desk: Desk) -> None:
     """A market order never takes beyond the band around the mark."""
     desk.quote("", "119x1 121x5")
     order = desk.buy("3")
-    assert (order.status, order.cause, order.filled) == (OrderStatus.EXPIRED, "market", 1)
+    assert seen(order.status, order.cause, order.filled) == (OrderStatus.EXPIRED, "market", 1)
 
 
 @pytest.mark.parametrize("refuses", [True, False], ids=["refuses", "accepts then ends"])
@@ -296,8 +301,7 @@ def test_client_id_rule_decides_on_repetitions(
         try:
             desk.buy("1", "90", client_id="x")
         except ExchangeRefusal as refused:
-            assert refused.refusal is Refusal.DUPLICATE_CLIENT_ID
-            return False
+            return refused.refusal is not Refusal.DUPLICATE_CLIENT_ID
         return True
 
     assert taken()
@@ -346,7 +350,7 @@ def test_reduce_only_is_clipped_to_the_position(desk: Desk) -> None:
     desk.quote("99x9", "100x9")
     desk.buy("1")
     order = desk.sell("5", reduce_only=True)
-    assert (order.status, order.filled, order.ticket.quantity) == (OrderStatus.FILLED, 1, 1)
+    assert seen(order.status, order.filled, order.ticket.quantity) == (OrderStatus.FILLED, 1, 1)
     assert desk.position() == 0
 
 
@@ -358,7 +362,7 @@ def test_resting_reductions_shrink_with_the_position(desk: Desk) -> None:
     desk.sell("2")
     left = desk.exchange.order("ann", resting.order_id)
     assert left is not None
-    assert (left.ticket.quantity, left.is_open) == (1, True)
+    assert seen(left.ticket.quantity, left.is_open) == (1, True)
     desk.sell("1")
     gone = desk.exchange.order("ann", resting.order_id)
     assert gone is not None
@@ -437,7 +441,7 @@ def test_stop_above_triggers_upwards_into_a_resting_limit(desk: Desk) -> None:
     view = desk.exchange.order("ann", stop.order_id)
     assert view is not None
     assert view.status is OrderStatus.NEW
-    assert desk.exchange.book("BTCUSDT").bids[1] == (98, 1, 1)
+    assert seen(*desk.exchange.book("BTCUSDT").bids[1]) == (98, 1, 1)
 
 
 def test_stop_beyond_the_mark_is_refused(desk: Desk) -> None:
@@ -455,7 +459,7 @@ def test_close_position_takes_what_is_there_when_it_triggers(desk: Desk) -> None
     desk.buy("2")
     desk.mark("94")
     views = [desk.exchange.order("ann", found.order_id) for found in (first, second)]
-    assert [(v.status, v.filled, v.cause) for v in views if v] == [
+    assert [seen(v.status, v.filled, v.cause) for v in views if v] == [
         (OrderStatus.FILLED, 3, ""),
         (OrderStatus.EXPIRED, 0, "reduce_only"),
     ]
@@ -503,13 +507,13 @@ def test_amend_smaller_keeps_the_place_larger_loses_it(desk: Desk) -> None:
     desk.exchange.take("BTCUSDT", Side.SELL, d("0.5"))
     assert desk.position("ann") == d("0.5")
     amended = desk.exchange.amend("ann", ann.order_id, price=None, quantity=d(4))
-    assert (amended.order_id, amended.ticket.quantity, amended.filled) == (
+    assert seen(amended.order_id, amended.ticket.quantity, amended.filled) == (
         ann.order_id,
         4,
         d("0.5"),
     )
     desk.exchange.take("BTCUSDT", Side.SELL, d(1))
-    assert (desk.position("ann"), desk.position("bob")) == (d("0.5"), 1)
+    assert seen(desk.position("ann"), desk.position("bob")) == (d("0.5"), 1)
 
 
 def test_amend_into_the_other_side_takes(desk: Desk) -> None:
@@ -517,8 +521,8 @@ def test_amend_into_the_other_side_takes(desk: Desk) -> None:
     desk.quote("98x1", "100x1")
     order = desk.buy("2", "99")
     amended = desk.exchange.amend("ann", order.order_id, price=d(100), quantity=None)
-    assert (amended.status, amended.filled) == (OrderStatus.PARTIALLY_FILLED, 1)
-    assert desk.best() == (100, None)
+    assert seen(amended.status, amended.filled) == (OrderStatus.PARTIALLY_FILLED, 1)
+    assert seen(*desk.best()) == (100, None)
 
 
 def test_amend_to_what_is_filled_cancels(desk: Desk) -> None:
@@ -553,9 +557,9 @@ def test_refused_amend_leaves_the_order_in_its_place(desk: Desk) -> None:
     assert refusal(amend, "ann", stop.order_id, price=None, quantity=d(2)) is Refusal.UNKNOWN_ORDER
     view = desk.exchange.order("ann", order.order_id)
     assert view is not None
-    assert (view.ticket.price, view.ticket.quantity, view.is_open) == (99, 1, True)
+    assert seen(view.ticket.price, view.ticket.quantity, view.is_open) == (99, 1, True)
     desk.exchange.take("BTCUSDT", Side.SELL, d(1))
-    assert (desk.position("ann"), desk.position("bob")) == (1, 0)
+    assert seen(desk.position("ann"), desk.position("bob")) == (1, 0)
     assert desk.exchange.book("BTCUSDT").sequence == before + 1
 
 
@@ -583,7 +587,11 @@ def test_position_through_zero_starts_anew(desk: Desk) -> None:
     desk.quote("110x9", "")
     desk.sell("3")
     (view,) = desk.exchange.positions("ann")
-    assert (view.quantity, view.entry_price, view.unrealized_pnl) == (-2, 110, 20)
+    assert view.quantity == -2
+    assert view.entry_price == 110
+    assert view.unrealized_pnl == 20
+    assert desk.fills()[-1].realized_pnl == 10
+    assert desk.wallet() == 100_000 + 10 - d("430") * d("0.0005")
 
 
 def test_margin_counts_open_orders_and_frees_on_cancel(desk: Desk) -> None:
@@ -591,7 +599,7 @@ def test_margin_counts_open_orders_and_frees_on_cancel(desk: Desk) -> None:
     desk.buy("10", "90")
     desk.sell("5", "110")
     (balance,) = desk.exchange.balances("ann")
-    assert (balance.used_margin, balance.free) == (90, 99_910)
+    assert seen(balance.used_margin, balance.free) == (90, 99_910)
     desk.exchange.cancel_all("ann")
     assert desk.exchange.balances("ann")[0].free == 100_000
 
@@ -626,7 +634,7 @@ def test_funding_moves_money_from_longs_to_shorts(desk: Desk) -> None:
     assert desk.wallet("ann") - before[0] == d("-0.12")
     assert desk.wallet("bob") - before[1] == d("0.12")
     (paid,) = desk.exchange.funding_payments("ann")
-    assert (paid.amount, paid.rate, paid.quantity) == (d("-0.12"), d("0.0005"), 2)
+    assert seen(paid.amount, paid.rate, paid.quantity) == (d("-0.12"), d("0.0005"), 2)
     told = [n for n in desk.news if isinstance(n, AccountUpdate) and n.cause == "funding"]
     assert {update.account for update in told} == {"ann", "bob"}
 
@@ -657,7 +665,7 @@ def test_account_short_of_maintenance_is_liquidated() -> None:
     desk.mark("89")
     assert desk.position() == 0
     forced = [fill for fill in desk.fills() if fill.cause == "liquidation"]
-    assert [(fill.price, fill.quantity) for fill in forced] == [(89, 4), (89, 5)]
+    assert [seen(fill.price, fill.quantity) for fill in forced] == [(89, 4), (89, 5)]
     assert "liquidation" in {view.cause for view in desk.exchange.order_history("ann")}
     assert desk.accountant.equity("binance", "ann", "USDT") == desk.wallet()
 

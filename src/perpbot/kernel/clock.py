@@ -104,6 +104,10 @@ class VirtualTime:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
+    def advance(self, to_ns: int) -> None:
+        """Move to a time before which nothing is due; the caller has looked at `next_due_ns`."""
+        self._now_ns = max(self._now_ns, to_ns)
+
     def run_until(self, until_ns: int) -> None:
         """Run everything due up to and including `until_ns`, then stand at `until_ns`."""
         heap = self._heap

@@ -1,0 +1,421 @@
+"""The deterministic core of a node: everything between reports coming in and commands going out.
+
+The same core runs live, on paper, in the demo, in a replay and in a simulation; only the clock, the
+timers, the journal and whoever answers its commands differ. It reads no clock, draws no random
+number and performs no I/O of its own.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+
+import msgspec
+
+from perpbot.configuration import Settings
+from perpbot.domain.capabilities import Capabilities
+from perpbot.domain.events import (
+    BusOverflow,
+    QuoteUpdated,
+    RunStarted,
+)
+from perpbot.domain.instruments import Instrument
+from perpbot.domain.money import ZERO
+from perpbot.execution.engine import ExecutionEngine, PairTerms
+from perpbot.execution.killswitch import KillSwitch
+from perpbot.execution.order_maker import OrderMaker
+from perpbot.execution.pair import PairBook
+from perpbot.execution.policies import FallbackPolicy, MarketCondition, RetryPolicy
+from perpbot.execution.reconcile import ReconcileDriver
+from perpbot.execution.surroundings import Account, Surroundings
+from perpbot.execution.trader import PairTrader
+from perpbot.execution.watch import OrderWatch
+from perpbot.kernel.bus import EventBus, EventLog
+from perpbot.kernel.clock import MS, SECOND, Clock, Timers
+from perpbot.kernel.fold import DurableState
+from perpbot.kernel.ids import IdMaker
+from perpbot.market.basis import BasisTracker
+from perpbot.market.engine import QuoteEngine
+from perpbot.market.moves import Moves
+from perpbot.portfolio.capital import CapitalOrchestrator
+from perpbot.portfolio.currency import CurrencyRates
+from perpbot.portfolio.equity import EquityBook, EquitySampler
+from perpbot.portfolio.exposure import PositionAggregator
+from perpbot.portfolio.intake import BookedTrades, ReportIntake
+from perpbot.portfolio.leases import Leases
+from perpbot.portfolio.orders import OrderTable
+from perpbot.portfolio.positions import PositionBook
+from perpbot.portfolio.readiness import Readiness
+from perpbot.portfolio.reservations import Reservations
+from perpbot.portfolio.snapshot import CapitalSnapshotProvider
+from perpbot.risk.latches import RiskLatches
+from perpbot.risk.manager import RiskManager
+from perpbot.risk.world import RiskWorld
+from perpbot.strategies.arbitrage.costs import FeeModel
+from perpbot.strategies.arbitrage.exits import ExitManager
+from perpbot.strategies.arbitrage.scanner import Scanner
+
+
+class Markets(msgspec.Struct, frozen=True):
+    """What is traded, where, and by which account."""
+
+    instruments: Mapping[tuple[str, str], Instrument]
+    capabilities: Mapping[str, Capabilities]
+    accounts: Mapping[str, Account]
+    rates: CurrencyRates
+
+    def venue_rate(self, venue: str) -> Decimal | None:
+        """Return the USD rate of the settle currency of a venue."""
+        for (name, _), instrument in self.instruments.items():
+            if name == venue:
+                return self.rates.usd(instrument.settle)
+        return None
+
+    def steps(self, venue: str) -> dict[str, Decimal]:
+        """Return the quantity step of each asset that is traded on a venue."""
+        return {
+            asset: instrument.quantity_step
+            for (name, asset), instrument in self.instruments.items()
+            if name == venue
+        }
+
+
+class Folds:
+    """Every component whose state is the fold of durable events."""
+
+    def __init__(self) -> None:
+        self.orders = OrderTable()
+        self.booked = BookedTrades()
+        self.positions = PositionBook()
+        self.leases = Leases()
+        self.reservations = Reservations()
+        self.equity = EquityBook()
+        self.pairs = PairBook()
+        self.latches = RiskLatches()
+        self.runs = Runs()
+
+    def state(self) -> DurableState:
+        """Return them as one state."""
+        return DurableState(
+            (
+                self.orders,
+                self.booked,
+                self.positions,
+                self.leases,
+                self.reservations,
+                self.equity,
+                self.pairs,
+                self.latches,
+                self.runs,
+            )
+        )
+
+
+class Runs:
+    """The number of the run that wrote last; ids of a new run never repeat an old one's."""
+
+    name = "runs"
+
+    def __init__(self) -> None:
+        self.epoch = 0
+
+    def folds(self) -> Mapping[type, Callable[[RunStarted], None]]:
+        """What it lives on."""
+        return {RunStarted: self._started}
+
+    def _started(self, event: RunStarted) -> None:
+        self.epoch = event.epoch
+
+    def snapshot(self) -> object:
+        """The epoch."""
+        return self.epoch
+
+    def restore(self, state: int) -> None:
+        """Take over a snapshot."""
+        self.epoch = state
+
+
+class Core:
+    """A node without transports. `start` begins its timers; `stop_opening` and `close_all` end it.
+
+    `folds` comes recovered from the journal (or new); `journal` takes what happens from now on.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        markets: Markets,
+        folds: Folds,
+        *,
+        clock: Clock,
+        timers: Timers,
+        rng: random.Random,
+        journal: EventLog,
+        wake: Callable[[], None] | None = None,
+        on_halt: Callable[[BaseException], None] | None = None,
+        leave: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.settings = settings
+        self.markets = markets
+        self.folds = folds
+        self.clock = clock
+        self._timers = timers
+        self._overloaded = False
+        self.bus = EventBus(
+            clock,
+            journal,
+            wake=wake,
+            on_halt=on_halt,
+            high_water=settings.bus.high_water_events,
+            hard_limit=settings.bus.hard_limit_events,
+        )
+        self.state = folds.state()
+        self.state.attach(self.bus)
+        self.bus.subscribe(BusOverflow, self._overflow)
+        self._build_market()
+        self._build_portfolio()
+        self._build_risk()
+        self._build_execution(rng, leave)
+        self._build_strategy()
+
+    # --- building, floor by floor ---
+
+    def _build_market(self) -> None:
+        settings, bus, clock = self.settings, self.bus, self.clock
+        self.quotes = QuoteEngine(bus, clock, settings.market, self.markets.capabilities)
+        self.basis = BasisTracker(self.quotes, settings.market)
+        self.moves = Moves(settings.risk.fast_market_window_ms)
+        bus.subscribe(QuoteUpdated, self._watch_moves)
+
+    def _build_portfolio(self) -> None:
+        folds, bus, clock, settings = self.folds, self.bus, self.clock, self.settings
+        self.snapshots = CapitalSnapshotProvider(bus, clock, self.markets.rates)
+        self.readiness = Readiness(bus)
+        self.intake = ReportIntake(
+            bus, clock, folds.orders, folds.booked, self.markets.rates, folds.pairs.owner_of
+        )
+        self.aggregator = PositionAggregator(bus, clock, folds.positions, self.quotes.mark)
+        self.capital = CapitalOrchestrator(
+            bus,
+            clock,
+            self._timers,
+            settings.capital,
+            folds.reservations,
+            self.snapshots,
+            folds.equity,
+            self.markets.venue_rate,
+        )
+        self.sampler = EquitySampler(
+            bus, clock, settings.capital, folds.equity, self.snapshots, self.venue_profit,
+            day_start_hour_utc=settings.risk.day_start_hour_utc,
+        )  # fmt: skip
+
+    def _build_risk(self) -> None:
+        self.risk = RiskManager(
+            self.bus,
+            RiskWorld(
+                clock=self.clock,
+                settings=self.settings.risk,
+                latches=self.folds.latches,
+                orders=self.folds.orders,
+                positions=self.folds.positions,
+                aggregator=self.aggregator,
+                capital=self.capital,
+                reservations=self.folds.reservations,
+                equity=self.folds.equity,
+                readiness=self.readiness,
+                market=self.quotes,
+                instruments=self.markets.instruments,
+                capabilities=self.markets.capabilities,
+                usd_rate=self.markets.rates.usd,
+                pool=lambda _strategy: "arbitrage",
+                overloaded=lambda: self._overloaded,
+            ),
+        )
+
+    def _build_execution(self, rng: random.Random, leave: Callable[[], None]) -> None:
+        folds, bus, clock, settings = self.folds, self.bus, self.clock, self.settings
+        self.around = Surroundings(
+            self.markets.instruments,
+            self.markets.capabilities,
+            self.markets.accounts,
+            self.quotes,
+        )
+        self.ids = IdMaker(epoch=folds.runs.epoch + 1)
+        self.maker = OrderMaker(
+            clock, self.ids, self.around, expiry_ms=settings.execution.order_expiry_ms
+        )
+        fallback = FallbackPolicy(settings.execution)
+        self.engine = ExecutionEngine(
+            bus,
+            clock,
+            self.ids,
+            folds.pairs,
+            folds.leases,
+            self.risk,
+            self.capital,
+            self.maker,
+            self.around,
+            fallback,
+            _terms(settings),
+            self._condition,
+        )
+        self.trader = PairTrader(
+            bus,
+            clock,
+            self._timers,
+            folds.pairs,
+            folds.orders,
+            self.risk,
+            self.maker,
+            self.around,
+            fallback,
+            RetryPolicy(settings.execution, rng),
+            settings.execution,
+        )
+        self.watch = OrderWatch(
+            bus,
+            clock,
+            self._timers,
+            folds.orders,
+            self.intake,
+            alarm_after_s=settings.execution.resolve_limit_s,
+        )
+        self.reconcile = ReconcileDriver(
+            bus,
+            clock,
+            self._timers,
+            folds.orders,
+            folds.positions,
+            self.intake,
+            self.markets.capabilities.values(),
+            self.markets.steps,
+            confirmations=settings.execution.reconcile_confirmations,
+            quiet_s=settings.execution.reconcile_quiet_s,
+        )
+        self.kill_switch = KillSwitch(bus, clock, folds.orders, folds.pairs, leave)
+
+    def _build_strategy(self) -> None:
+        settings, markets = self.settings, self.markets
+        fees = FeeModel.of(markets.capabilities, settings)
+        self.scanner = Scanner(
+            self.bus,
+            self.clock,
+            self.quotes,
+            self.basis,
+            settings.arbitrage,
+            fees,
+            markets.instruments,
+            {venue: c.operator for venue, c in markets.capabilities.items()},
+            markets.rates.usd,
+        )
+        self.exits = ExitManager(
+            self.bus,
+            self.clock,
+            self._timers,
+            self.folds.pairs,
+            self.quotes,
+            self.basis,
+            settings.arbitrage,
+            fees,
+        )
+
+    # --- running ---
+
+    def start(self, *, mode: str, version: str, config_hash: str = "") -> None:
+        """Journal the start of the run, continue what the journal left, begin the timers."""
+        self.bus.publish(
+            RunStarted(
+                ts_ns=self.clock.now_ns(),
+                epoch=self.folds.runs.epoch + 1,
+                mode=mode,
+                version=version,
+                config_hash=config_hash,
+            )
+        )
+        self.capital.resume()
+        self.watch.resume()
+        self.trader.resume()
+        self.reconcile.start()
+        self.exits.start()
+        self._every(self.settings.market.basis_sample_interval_ms * MS, self._sample_market)
+        self._every(
+            int(self.settings.capital.snapshot_interval_s * SECOND), self.sampler.sample
+        )
+
+    def stop_opening(self) -> None:
+        """Open nothing more; what is open goes on."""
+        self.scanner.stop_opening()
+
+    def close_all(self, reason: str) -> None:
+        """Open nothing more and leave every pair."""
+        self.stop_opening()
+        self.exits.close_all(reason)
+
+    @property
+    def flat(self) -> bool:
+        """Whether no pair, no order at work and no reservation is left."""
+        return (
+            len(self.folds.pairs) == 0
+            and next(self.folds.orders.unsettled(), None) is None
+            and self.capital.reserved_total() == 0
+        )
+
+    def _every(self, interval_ns: int, work: Callable[[], None]) -> None:
+        def run() -> None:
+            if self.bus.halted is not None:
+                return
+            self._timers.call_later(interval_ns, run)
+            work()
+
+        self._timers.call_later(interval_ns, run)
+
+    def _sample_market(self) -> None:
+        now_ns = self.clock.monotonic_ns()
+        self.quotes.sweep(now_ns)
+        self.basis.sample(now_ns)
+
+    def _watch_moves(self, quote: QuoteUpdated) -> None:
+        moved_bps = self.moves.note(quote)
+        if moved_bps >= self.settings.risk.fast_market_move_bps:
+            self.risk.freeze_fast_market(quote.asset, moved_bps)
+
+    def _condition(self, asset: str) -> MarketCondition:
+        frozen_until_ns = self.folds.latches.cooling_until_ns(f"fast:{asset}")
+        return MarketCondition(high_volatility=frozen_until_ns > self.clock.now_ns())
+
+    def _overflow(self, event: BusOverflow) -> None:
+        self._overloaded = event.active
+
+    def venue_profit(self, venue: str) -> Decimal | None:
+        """Return our own profit on a venue since its books began, USD; None without marks."""
+        total = ZERO
+        for key, position in self.folds.positions.items():
+            if key[0] != venue:
+                continue
+            total += position.cash - position.fees + position.funding
+            if position.quantity:
+                mark = self.quotes.mark(venue, key[2])
+                if mark is None:
+                    return None
+                total += position.quantity * mark
+        return total
+
+
+def _terms(settings: Settings) -> PairTerms:
+    arbitrage = settings.arbitrage
+    return PairTerms(
+        strategy="arbitrage",
+        pool="arbitrage",
+        notional_min_usd=arbitrage.pair_notional_min_usd,
+        notional_max_usd=arbitrage.pair_notional_max_usd,
+        slippage_bps=Decimal(str(arbitrage.slippage_bps)),
+        loss_budget_bps=Decimal(str(settings.execution.unwind_loss_budget_bps)),
+        exit_level_bps=Decimal(str(arbitrage.exit_convergence_bps)),
+        take_profit_bps=Decimal(str(arbitrage.take_profit_bps)),
+        stop_bps=Decimal(str(arbitrage.stop_loss_bps)),
+        max_hold_s=int(arbitrage.max_hold_s),
+        max_pairs=arbitrage.max_concurrent_pairs,
+        max_pairs_per_venue=arbitrage.max_pairs_per_venue,
+    )

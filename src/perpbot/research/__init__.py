@@ -1,0 +1,1 @@
+"""What would have been: a node and its exchanges in virtual time."""

@@ -193,10 +193,10 @@ class QuoteEngine:
 
     def _set_bands(self, slots: list[Slot], now_ns: int) -> None:
         """Put every venue into a band around the median of what the venues believe."""
-        levels = [
-            slot.level for slot in slots if now_ns - slot.recv_ns <= FORGET_NS and slot.level
-        ]
+        levels = [level for slot in slots if (level := slot.level(now_ns))]
         if not levels:
+            for slot in slots:
+                slot.set_band(0.0, math.inf)
             return
         middle = median(levels)
         for slot in slots:

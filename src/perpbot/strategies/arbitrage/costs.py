@@ -1,0 +1,96 @@
+"""What a round trip costs: fees by role, and funding over the expected hold. All in bps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+import msgspec
+
+from perpbot.domain.capabilities import Capabilities
+from perpbot.domain.errors import InvalidValue
+from perpbot.domain.events import FundingRateUpdated
+from perpbot.strategies.arbitrage.settings import ArbitrageSettings, Role
+
+
+class FeeOverride(msgspec.Struct, frozen=True):
+    """Fees of an account where they differ from the venue's base tier; None: they do not."""
+
+    maker_bps: Decimal | None = None
+    taker_bps: Decimal | None = None
+
+
+class FeeSchedule:
+    """Fees by venue, asset and role: the venue's declared ones unless told otherwise."""
+
+    def __init__(
+        self,
+        capabilities: Mapping[str, Capabilities],
+        overrides: Mapping[tuple[str, str], FeeOverride] | None = None,
+    ) -> None:
+        """`overrides` by (venue, asset); asset "" holds for the whole venue."""
+        self._capabilities = capabilities
+        self._overrides = overrides or {}
+
+    def bps(self, venue: str, asset: str, role: Role) -> Decimal:
+        """Return the fee of one leg and way; negative is a rebate.
+
+        Raises `InvalidValue` for a venue without declared fees.
+        """
+        for key in ((venue, asset), (venue, "")):
+            override = self._overrides.get(key)
+            if override is not None:
+                told = override.maker_bps if role is Role.MAKER else override.taker_bps
+                if told is not None:
+                    return told
+        declared = self._capabilities.get(venue)
+        if declared is None:
+            raise InvalidValue(f"venue was {venue!r}, one with declared fees was expected")
+        return declared.maker_fee_bps if role is Role.MAKER else declared.taker_fee_bps
+
+
+class RoundTrip(msgspec.Struct, frozen=True):
+    """What both legs pay together, in bps of one leg's notional."""
+
+    entry_fees_bps: float
+    exit_fees_bps: float
+    slippage_bps: float
+
+    @property
+    def total_bps(self) -> float:
+        """All of it."""
+        return self.entry_fees_bps + self.exit_fees_bps + self.slippage_bps
+
+
+def round_trip(
+    fees: FeeSchedule, settings: ArbitrageSettings, asset: str, long_venue: str, short_venue: str
+) -> RoundTrip:
+    """Return the costs of entering and leaving a pair: two legs, two ways."""
+    venues = (long_venue, short_venue)
+    return RoundTrip(
+        entry_fees_bps=float(sum(fees.bps(venue, asset, settings.entry_role) for venue in venues)),
+        exit_fees_bps=float(sum(fees.bps(venue, asset, settings.exit_role) for venue in venues)),
+        slippage_bps=4 * settings.slippage_bps,
+    )
+
+
+def funding_bps(
+    long: FundingRateUpdated | None, short: FundingRateUpdated | None, hold_s: float
+) -> float:
+    """Return what funding brings over a hold; negative is a cost (corrections E-12).
+
+    A long pays its venue's rate, a short receives its: net = rate_short - rate_long, each for as
+    many of its own intervals as the hold has. A rate that is not known counts as a cost only where
+    it is known on the other side, so an unknown rate never makes an edge.
+    """
+    paid = _over_hold(long, hold_s)
+    received = _over_hold(short, hold_s)
+    if long is None or short is None:
+        return min(received - paid, 0.0)
+    return received - paid
+
+
+def _over_hold(funding: FundingRateUpdated | None, hold_s: float) -> float:
+    if funding is None:
+        return 0.0
+    return funding.rate * 10_000 * hold_s / funding.interval_s

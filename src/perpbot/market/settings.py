@@ -89,6 +89,11 @@ class MarketSettings(SettingsModel):
         le=10_000_000,
         override=True,
     )
+    currency_rates: dict[str, Decimal] = setting(
+        {},
+        "USD per unit of a settle currency, such as {USDT: 1}. Without a rate, paper, testnet and"
+        " live refuse the pair; demo and replay take 1.",
+    )
     book_depth_levels: int = setting(
         10, "Levels kept of each side of a book.", unit="levels", ge=1, le=1_000
     )

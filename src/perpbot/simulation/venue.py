@@ -10,7 +10,7 @@ against the quote that stands when the order arrives, makers when the market rea
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from perpbot.domain.capabilities import Capabilities, Lookup
@@ -99,9 +99,9 @@ class SimulatedVenue:
         """What can be traded here."""
         return [instrument_of(self.name, contract) for contract in self.exchange.contracts()]
 
-    def start(self) -> None:
-        """Say that every channel is up."""
-        for channel in ("public", "private", "trading"):
+    def start(self, channels: Sequence[str] = ("public", "private", "trading")) -> None:
+        """Say which channels are up: all of them, unless the market is somebody else's."""
+        for channel in channels:
             self._bus.publish(
                 VenueConnectionChanged(
                     ts_ns=self._clock.now_ns(),

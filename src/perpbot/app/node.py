@@ -1,0 +1,257 @@
+"""A running node: the core on an asyncio loop, its journal, its venues, an orderly end.
+
+Start and crash recovery are one path: fold the journal, continue what it left, compare with every
+venue, and only then open anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+from perpbot.app.core import Core, Folds, Markets
+from perpbot.app.paper import PaperVenue
+from perpbot.app.tally import RunTally
+from perpbot.app.venues import list_instruments
+from perpbot.configuration import Settings
+from perpbot.domain.errors import ConfigError
+from perpbot.domain.events import CancelOrders, RunEnded
+from perpbot.domain.instruments import Instrument
+from perpbot.domain.sides import Purpose
+from perpbot.execution.deadman import DeadManSwitch
+from perpbot.execution.gateway import LatencySamples, VenueGateway
+from perpbot.execution.surroundings import Account
+from perpbot.kernel.clock import SECOND, Clock, LoopTimers
+from perpbot.kernel.journal import Journal
+from perpbot.kernel.supervisor import Supervisor
+from perpbot.portfolio.currency import CurrencyRates
+from perpbot.settings import Mode
+from perpbot.venues.connection import ExchangeConnectionManager
+from perpbot.venues.port import Venue
+
+SNAPSHOT_CHECK_S = 5
+DRAIN_S = 5.0
+
+
+class Node:
+    """See the module. `open` prepares it, `run` works until `leave`, `close` ends it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        venues: Sequence[Venue],
+        *,
+        clock: Clock,
+        rng: random.Random,
+        state_directory: Path,
+        version: str,
+        say: Callable[[str], None] = lambda _text: None,
+        rates: CurrencyRates | None = None,
+    ) -> None:
+        self.settings = settings
+        self.venues = {venue.name: venue for venue in venues}
+        self._clock = clock
+        self._rng = rng
+        self._state_directory = state_directory
+        self._version = version
+        self._say = say
+        assumed = Decimal(1) if settings.mode in {Mode.DEMO, Mode.REPLAY} else None
+        self._rates = rates or CurrencyRates(
+            {name: Decimal(str(rate)) for name, rate in settings.market.currency_rates.items()},
+            assumed=assumed,
+        )
+        self.latency = LatencySamples()
+        self.managers: dict[str, ExchangeConnectionManager] = {}
+        self._leaving = asyncio.Event()
+        self._halt: BaseException | None = None
+        self._snapshot_at = 0
+
+    # --- starting ---
+
+    async def open(self) -> None:
+        """Learn what is listed, recover from the journal, begin. Raises `ConfigError`."""
+        instruments = await list_instruments(
+            list(self.venues.values()), self.settings.market.symbols, self._say, self._rng
+        )
+        _require_pairs(instruments, self.settings.market.symbols)
+        loop = asyncio.get_running_loop()
+        self.journal = Journal(
+            self._state_directory / "journal",
+            segment_bytes=self.settings.journal.segment_max_mb * 1024 * 1024,
+        )
+        folds = self._recover()
+        timers = LoopTimers(loop)
+        self.core = Core(
+            self.settings,
+            Markets(
+                instruments=instruments,
+                capabilities={name: venue.capabilities for name, venue in self.venues.items()},
+                accounts={
+                    name: Account(venue.account_name) for name, venue in self.venues.items()
+                },
+                rates=self._rates,
+            ),
+            folds,
+            clock=self._clock,
+            timers=timers,
+            rng=self._rng,
+            journal=self.journal,
+            wake=lambda: loop.call_soon_threadsafe(self.core.bus.drain),
+            on_halt=self._halted,
+            leave=self.leave,
+        )
+        self.tally = RunTally(self.core.bus)
+        self.supervisor = Supervisor(self.core.bus.publish, self._clock, self._rng)
+        self._connect(instruments, timers)
+        self.core.start(mode=self.settings.mode, version=self._version)
+        self._snapshot_at = self.journal.last_sequence
+        timers.call_later(SNAPSHOT_CHECK_S * SECOND, self._check_snapshot)
+        self._timers = timers
+
+    def _recover(self) -> Folds:
+        """Fold snapshot and journal: the state at the last record."""
+        folds = Folds()
+        state = folds.state()
+        after = 0
+        snapshot = self.journal.read_snapshot()
+        if snapshot is not None:
+            after, dumped = snapshot
+            state.load(dumped)
+        count = state.replay(self.journal.records(after))
+        if after or count:
+            self._say(f"recovered: snapshot at {after}, {count} records after it")
+        return folds
+
+    def _connect(
+        self, instruments: Mapping[tuple[str, str], Instrument], timers: LoopTimers
+    ) -> None:
+        core = self.core
+        for name, venue in self.venues.items():
+            listed = [found for (place, _), found in instruments.items() if place == name]
+            if self.settings.mode is Mode.PAPER:
+                self._simulate_fills(venue, listed, timers)
+            else:
+                VenueGateway(
+                    venue, core.bus, self._clock, self.supervisor, core.folds.orders, self.latency
+                )
+            manager = ExchangeConnectionManager(
+                venue, core.quotes, core.bus.publish, self._clock, self._rng, instruments=listed
+            )
+            self.managers[name] = manager
+            self.supervisor.keep(f"{name} connections", manager.run)
+            DeadManSwitch(
+                venue,
+                listed,
+                core.bus,
+                self._clock,
+                timers,
+                self.supervisor,
+                core.folds.orders,
+                timeout_s=self.settings.execution.dead_man_timeout_s,
+                dedicated=self.settings.venue(name).account_dedicated,
+            ).start()
+
+    def _simulate_fills(
+        self, venue: Venue, instruments: Sequence[Instrument], timers: LoopTimers
+    ) -> None:
+        PaperVenue(
+            venue,
+            instruments,
+            self.core.bus,
+            self._clock,
+            timers,
+            self.core.folds.orders.request,
+            self.settings.paper,
+        ).start()
+
+    def _check_snapshot(self) -> None:
+        """Keep a snapshot every so many records, so that a restart reads little."""
+        if self.core.bus.halted is not None:
+            return
+        due = self._snapshot_at + self.settings.journal.snapshot_every_records
+        if self.journal.last_sequence >= due:
+            self.journal.write_snapshot(self.core.state.dump())
+            self._snapshot_at = self.journal.last_sequence
+        self._timers.call_later(SNAPSHOT_CHECK_S * SECOND, self._check_snapshot)
+
+    def _halted(self, error: BaseException) -> None:
+        self._halt = error
+        self._leaving.set()
+
+    # --- running ---
+
+    async def run(self) -> None:
+        """Work until `leave` is called; raise what halted the bus, if anything did."""
+        await self._leaving.wait()
+        if self._halt is not None:
+            raise self._halt
+
+    def leave(self) -> None:
+        """Ask for an orderly end; safe from a signal handler of the loop."""
+        self._leaving.set()
+
+    async def wind_down(self, timeout_s: float) -> bool:
+        """Stop opening, close every pair, wait until all is flat; tell whether it is."""
+        self.core.close_all("shutdown")
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_s
+        while not self.core.flat and loop.time() < until and self._halt is None:
+            await asyncio.sleep(0.05)
+        return self.core.flat
+
+    # --- ending ---
+
+    async def close(self, reason: str) -> None:
+        """Cancel our resting orders, let what is under way answer, close everything."""
+        if self.core.bus.halted is None:
+            self.core.stop_opening()
+            self.core.reconcile.stop()
+            await self._cancel_resting()
+            self.core.bus.publish(
+                RunEnded(
+                    ts_ns=self._clock.now_ns(), epoch=self.core.folds.runs.epoch, reason=reason
+                )
+            )
+        await self.supervisor.close()
+        for venue in self.venues.values():
+            await venue.close()
+        if self.core.bus.halted is None:
+            self.journal.write_snapshot(self.core.state.dump())
+        self.journal.close()
+
+    async def _cancel_resting(self) -> None:
+        """Take back what may still open; reductions and protective stops stay at the venue."""
+        orders = self.core.folds.orders
+        resting = tuple(
+            order.request.client_id
+            for order in orders.unsettled()
+            if order.request.purpose in {Purpose.OPEN, Purpose.HEDGE} and not order.state.is_end
+        )
+        if resting:
+            self.core.bus.publish(
+                CancelOrders(
+                    ts_ns=self._clock.now_ns(), client_ids=resting, reason="the node ends"
+                )
+            )
+        loop = asyncio.get_running_loop()
+        until = loop.time() + DRAIN_S
+        while any(
+            not order.state.is_end for order in orders.unsettled()
+        ) and loop.time() < until:
+            await asyncio.sleep(0.05)
+
+
+def _require_pairs(
+    instruments: Mapping[tuple[str, str], Instrument], assets: Sequence[str]
+) -> None:
+    """Refuse to start when no asset is listed on two venues."""
+    counts = {asset: sum(key[1] == asset for key in instruments) for asset in assets}
+    if not any(count >= 2 for count in counts.values()):
+        listed = ", ".join(f"{asset} on {count}" for asset, count in counts.items())
+        raise ConfigError(
+            f"no symbol of market.symbols is listed on two enabled venues ({listed}); "
+            "add a symbol or enable a venue"
+        )

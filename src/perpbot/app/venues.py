@@ -1,0 +1,81 @@
+"""Makes the venues of a mode from their packages, and finds out what they list."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+
+import msgspec
+
+from perpbot.domain.capabilities import Capabilities
+from perpbot.domain.errors import VenueError
+from perpbot.domain.instruments import Instrument
+from perpbot.kernel.clock import Clock
+from perpbot.venues.options import VenueConnection
+from perpbot.venues.port import Venue
+
+_CREDENTIALS = {
+    "binance": ("perpbot.venues.binance.signing", "BinanceCredentials"),
+    "hyperliquid": ("perpbot.venues.hyperliquid.credentials", "HyperliquidCredentials"),
+    "okx": ("perpbot.venues.okx.signing", "OkxCredentials"),
+}
+RETRY_CAP_S = 30.0
+
+
+def capabilities_of(venue: str) -> Capabilities:
+    """Return what a venue package declares."""
+    found: Capabilities = import_module(f"perpbot.venues.{venue}.venue").CAPABILITIES
+    return found
+
+
+def make_venue(
+    name: str,
+    connection: VenueConnection,
+    credentials: Mapping[str, str],
+    clock: Clock,
+    rng: random.Random,
+) -> Venue:
+    """Return a venue, not yet connected; without `credentials` it is read-only."""
+    module, struct = _CREDENTIALS[name]
+    keys = None
+    if credentials:
+        keys = msgspec.convert(dict(credentials), getattr(import_module(module), struct))
+    venue: Venue = import_module(f"perpbot.venues.{name}.venue").create(
+        settings=connection, credentials=keys, clock=clock, rng=rng, trades=False
+    )
+    return venue
+
+
+async def list_instruments(
+    venues: Sequence[Venue],
+    assets: Sequence[str],
+    say: Callable[[str], None],
+    rng: random.Random,
+) -> dict[tuple[str, str], Instrument]:
+    """Ask every venue what it lists until all have answered; keep those of `assets`.
+
+    `say` hears in plain words what cannot be reached; nothing is invented meanwhile.
+    """
+    listed = await asyncio.gather(*(_list(venue, say, rng) for venue in venues))
+    wanted = set(assets)
+    return {
+        (instrument.venue, instrument.asset): instrument
+        for instruments in listed
+        for instrument in instruments
+        if instrument.asset in wanted
+    }
+
+
+async def _list(
+    venue: Venue, say: Callable[[str], None], rng: random.Random
+) -> Sequence[Instrument]:
+    delay_s = 1.0
+    while True:
+        try:
+            return await venue.market_data.instruments()
+        except VenueError as error:
+            say(f"cannot reach {venue.name}: {error.message}; trying again")
+        await asyncio.sleep(rng.uniform(0.0, delay_s))
+        delay_s = min(delay_s * 2, RETRY_CAP_S)

@@ -125,12 +125,30 @@ class Account(Protocol):
 class Venue(Protocol):
     """One venue, put together."""
 
-    name: str
-    account_name: str
-    capabilities: Capabilities
-    market_data: MarketData
-    trading: Trading
-    account: Account
+    # Read-only, so that a venue may declare its own, narrower parts.
+    @property
+    def name(self) -> str:
+        """The venue's id, in lower case."""
+
+    @property
+    def account_name(self) -> str:
+        """Which of our accounts this is."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the venue can do."""
+
+    @property
+    def market_data(self) -> MarketData:
+        """Its public side."""
+
+    @property
+    def trading(self) -> Trading:
+        """Its writes."""
+
+    @property
+    def account(self) -> Account:
+        """Its private reads and stream."""
 
     async def open(self, instruments: Sequence[Instrument]) -> None:
         """Prepare for the instruments that will be used: sessions, position mode, leverage.

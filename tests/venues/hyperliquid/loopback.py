@@ -68,10 +68,10 @@ class JumpingClock(RealClock):
     def __init__(self) -> None:
         self.ahead_ns = 0
 
-    def now_ns(self) -> int:  # type: ignore[override]
+    def now_ns(self) -> int:
         return RealClock.now_ns() + self.ahead_ns
 
-    def monotonic_ns(self) -> int:  # type: ignore[override]
+    def monotonic_ns(self) -> int:
         return RealClock.monotonic_ns() + self.ahead_ns
 
     def jump(self, seconds: float) -> None:
@@ -117,7 +117,7 @@ class FakeSink:
 async def until(condition: Callable[[], object]) -> None:
     """Let the loop turn until `condition` holds."""
     async with asyncio.timeout(5):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - conditions are of many kinds
             await asyncio.sleep(0)
 
 
@@ -289,6 +289,19 @@ async def adapter(
         yield venue
     finally:
         await venue.close()
+
+
+def at_once(venue: Hyperliquid) -> None:
+    """Reconnect without delay."""
+
+    class NoDelay(random.Random):
+        def uniform(self, a: float, b: float) -> float:
+            return 0.0
+
+    delays = NoDelay()
+    venue.market_data._rng = delays
+    if venue.account._socket is not None:
+        venue.account._socket._channel._backoff._rng = delays
 
 
 @asynccontextmanager

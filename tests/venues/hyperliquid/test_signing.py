@@ -30,9 +30,7 @@ from perpbot.venues.hyperliquid.credentials import HyperliquidCredentials
 from perpbot.venues.hyperliquid.signing import ActionSigner, Signature, action_hash
 from tests.venues.hyperliquid.loopback import KEY, SIGNER
 
-IOC_ORDER = PlaceOrders(
-    (OrderItem(4, True, "1670.1", "0.0147", False, LimitType(Limit("Ioc"))),)
-)
+IOC_ORDER = PlaceOrders((OrderItem(4, True, "1670.1", "0.0147", False, LimitType(Limit("Ioc"))),))
 GTC_ORDER = PlaceOrders((OrderItem(1, True, "100", "100", False, LimitType(Limit("Gtc"))),))
 CANCEL = CancelByCloid((CloidItem(0, "0x00000000000000000000000000000001"),))
 

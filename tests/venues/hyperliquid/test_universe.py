@@ -22,6 +22,7 @@ from tests.venues.hyperliquid.loopback import META
 
 @pytest.fixture
 def universe() -> Universe:
+    """A universe with a delisted slot."""
     found = Universe()
     found.replace(msgspec.convert(META, Meta))
     return found
@@ -62,7 +63,7 @@ def test_rules_of_bitcoin(universe: Universe) -> None:
 
 
 def test_k_coins_are_a_thousand(universe: Universe) -> None:
-    """kPEPE is quoted for 1000 PEPE and sized in thousands; outside it is PEPE."""
+    """A k-coin is quoted for 1000 coins and sized in thousands; outside it is its coin."""
     pepe = universe.find("kPEPE")
     assert pepe is not None
     assert pepe.asset == "PEPE-PERP"

@@ -181,16 +181,13 @@ class MarketStream:
                 asks[0] if asks else None,
                 recv_ns,
             )
-        scale, size = stream.scale, stream.size
         self._sink.publish(
-            BookUpdated(
-                ts_ns=self._clock.now_ns(),
-                source=VENUE,
-                venue=VENUE,
+            book_event(
+                book,
                 asset=stream.asset,
-                bids=tuple((level.px / scale, level.sz * size) for level in bids),
-                asks=tuple((level.px / scale, level.sz * size) for level in asks),
-                venue_ns=book.time * MS,
+                scale=stream.scale,
+                size=stream.size,
+                now_ns=self._clock.now_ns(),
             )
         )
 
@@ -255,4 +252,18 @@ def _quote(
         ask.sz * size if ask else 0.0,
         time_ms * MS,
         recv_ns,
+    )
+
+
+def book_event(book: Book, *, asset: str, scale: float, size: float, now_ns: int) -> BookUpdated:
+    """Return a book in base coins: `scale` coins to a wire price, `size` coins to a wire unit."""
+    bids, asks = book.levels
+    return BookUpdated(
+        ts_ns=now_ns,
+        source=VENUE,
+        venue=VENUE,
+        asset=asset,
+        bids=tuple((level.px / scale, level.sz * size) for level in bids),
+        asks=tuple((level.px / scale, level.sz * size) for level in asks),
+        venue_ns=book.time * MS,
     )

@@ -58,7 +58,7 @@ class InfoClient:
                 VENUE, f"{kind}: HTTP {reply.status}: {text}", code=str(reply.status)
             )
         try:
-            return msgspec.json.decode(reply.body, type=answer)
+            return msgspec.json.decode(reply.body, type=answer, strict=False)
         except msgspec.MsgspecError as error:
             raise Unavailable(VENUE, f"{kind}: unreadable answer: {error}") from None
 

@@ -7,10 +7,11 @@ import random
 from collections.abc import Sequence
 
 from perpbot.domain.errors import InvalidValue, Unavailable
+from perpbot.domain.events import BookUpdated, ConnectionState, VenueConnectionChanged
 from perpbot.domain.instruments import Instrument
 from perpbot.kernel.clock import SECOND, Clock
-from perpbot.venues.hyperliquid.codec import PING, PONG, subscribe, unsubscribe
-from perpbot.venues.hyperliquid.feed import MarketStream
+from perpbot.venues.hyperliquid.codec import PING, PONG, Book, subscribe, unsubscribe
+from perpbot.venues.hyperliquid.feed import MarketStream, book_event
 from perpbot.venues.hyperliquid.info import InfoClient
 from perpbot.venues.hyperliquid.universe import VENUE, Meta, Universe
 from perpbot.venues.port import MarketSink
@@ -57,6 +58,26 @@ class HyperliquidMarketData:
         except InvalidValue as error:
             raise Unavailable(VENUE, f"meta: {error}") from error
 
+    async def prepare(self) -> None:
+        """Make sure that the universe is known. Raises `Unavailable`."""
+        if not len(self._universe):
+            await self.instruments()
+
+    async def poll_quotes(self, instruments: Sequence[Instrument]) -> Sequence[BookUpdated]:
+        """Return books by REST, for display only. Raises `Unavailable`."""
+        asked = (self._info.ask(Book, "l2Book", coin=one.symbol) for one in instruments)
+        books = await asyncio.gather(*asked)
+        return [
+            book_event(
+                book,
+                asset=one.asset,
+                scale=float(one.price_multiplier),
+                size=float(one.contract_size),
+                now_ns=self._clock.now_ns(),
+            )
+            for one, book in zip(instruments, books, strict=True)
+        ]
+
     async def run(self, instruments: Sequence[Instrument], sink: MarketSink) -> None:
         """Feed `sink` until cancelled: connects, subscribes, reconnects without limit."""
         stream = MarketStream(
@@ -66,10 +87,27 @@ class HyperliquidMarketData:
         async def url() -> str:
             return self._ws_url
 
+        def tell(state: ConnectionState, reason: str) -> None:
+            sink.publish(
+                VenueConnectionChanged(
+                    ts_ns=self._clock.now_ns(),
+                    source=VENUE,
+                    venue=VENUE,
+                    channel="public",
+                    state=state,
+                    reason=reason,
+                )
+            )
+
+        def on_down(reason: str) -> None:
+            stream.lost(reason)
+            tell(ConnectionState.DOWN, reason)
+
         async def on_open(connection: Connection) -> None:
             stream.connected()
             for kind, coin in stream.subscriptions():
                 connection.send(subscribe(kind, coin=coin))
+            tell(ConnectionState.LIVE, "")
 
         channel = WebSocketChannel(
             venue=VENUE,
@@ -77,7 +115,7 @@ class HyperliquidMarketData:
             url=url,
             on_open=on_open,
             on_text=stream.read,
-            on_down=stream.lost,
+            on_down=on_down,
             clock=self._clock,
             rng=self._rng,
             ping=PING,

@@ -32,7 +32,7 @@ class Watched:
 
     def due(self, now_ns: int) -> bool:
         """Tell, once per wait, that it is time to subscribe again."""
-        if self.last_ns > self._asked_ns:
+        if self.last_ns >= self._asked_ns:
             self._wait_ns = self._limit_ns
             self.attempts = 0
         if now_ns - max(self.last_ns, self._asked_ns) < self._wait_ns:

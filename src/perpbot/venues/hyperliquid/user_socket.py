@@ -67,6 +67,7 @@ class UserSocket:
         self._last_id = 0
         self._unconfirmed: set[str] = set()
         self._confirmed = asyncio.Event()
+        self._connection: Connection | None = None
         self._last_data_ns = 0
         self._asked_ns = 0
         self.on_frame: Callable[[UserFrame], None] = lambda _frame: None
@@ -128,6 +129,7 @@ class UserSocket:
         self._confirmed = asyncio.Event()
         self._unconfirmed = set(_NEEDED)
         self._last_data_ns = self._asked_ns = self._clock.monotonic_ns()
+        self._connection = connection
         for kind in _CHANNELS:
             connection.send(subscribe(kind, user=self._user))
         await self._confirmed.wait()
@@ -178,13 +180,10 @@ class UserSocket:
                 self._confirmed.set()
         elif type(frame) is ErrorFrame and "clearinghouseState" in frame.data:
             # An older server: the same state comes as part of a larger push.
-            self._channel_send(subscribe("webData2", user=self._user))
+            assert self._connection is not None
+            self._connection.send(subscribe("webData2", user=self._user))
         else:
             self.on_frame(frame)
-
-    def _channel_send(self, data: bytes) -> None:
-        if self._channel.is_up:
-            self._channel.send(data)
 
     def _answered(self, frame: PostFrame) -> None:
         post = frame.data

@@ -70,7 +70,7 @@ class Hyperliquid:
         account: HyperliquidAccount,
         budget: RateBudget,
         http: HttpClient,
-        leverage: int,
+        leverage: int | None,
         can_trade: bool,
     ) -> None:
         self.account_name = account_name
@@ -89,9 +89,9 @@ class Hyperliquid:
         return self._can_trade
 
     async def open(self, instruments: Sequence[Instrument]) -> None:
-        """Read the universe and set the leverage of the instruments that will be used."""
-        await self.market_data.instruments()
-        if not self._can_trade:
+        """Know the universe and set the leverage of the instruments that will be used."""
+        await self.market_data.prepare()
+        if not self._can_trade or self._leverage is None:
             return
         for instrument in instruments:
             leverage = min(self._leverage, instrument.max_leverage)
@@ -110,12 +110,13 @@ def create(
     rng: random.Random,
     books: bool = False,
     trades: bool = True,
-    leverage: int = 1,
+    leverage: int | None = 1,
     last_nonce: int = 0,
 ) -> Hyperliquid:
     """Put the venue together; nothing is connected yet.
 
-    `last_nonce` is the journalled high-water mark of the signer. Signatures are for mainnet unless
+    `leverage` is set for each instrument at `open`; None leaves the account's own. `last_nonce` is
+    the journalled high-water mark of the signer. Signatures are for mainnet unless
     `settings.testnet` says otherwise, whatever the addresses are. Raises `InvalidValue` for
     credentials that cannot be right.
     """

@@ -114,5 +114,5 @@ async def loopback_okx() -> AsyncIterator[LoopbackOkx]:
 async def eventually(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
     """Yield to the loop until `condition` holds; fail after `timeout_s`."""
     async with asyncio.timeout(timeout_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - conditions span two sides of a socket
             await asyncio.sleep(0.002)

@@ -19,6 +19,7 @@ def row(
     bids: tuple[tuple[float, float], ...] = (),
     asks: tuple[tuple[float, float], ...] = (),
 ) -> BookRow:
+    """Return a row of one or two sides."""
     return BookRow(
         asks=[Level(*level) for level in asks],
         bids=[Level(*level) for level in bids],
@@ -29,6 +30,7 @@ def row(
 
 
 def live_book() -> SequencedBook:
+    """Return a book that has its snapshot."""
     book = SequencedBook()
     book.take("snapshot", row(-1, 10, bids=((100.0, 5.0), (99.0, 7.0)), asks=((101.0, 3.0),)))
     return book
@@ -179,7 +181,7 @@ def test_waiting_updates_are_bounded() -> None:
 def test_book_equals_the_venues_or_says_gap(
     seed: int, joins: int, snapshot_at: int, by_socket: bool, lost: int | None
 ) -> None:
-    """However it starts, a ready book holds exactly the venue's levels; a lost update is noticed."""
+    """However it starts, a ready book holds the venue's levels; a lost update is noticed."""
     rng = random.Random(seed)
     venue: dict[float, float] = {}
     sequence = 100

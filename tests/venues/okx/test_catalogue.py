@@ -14,6 +14,7 @@ from tests.venues.okx.support import BTC, INSTRUMENT_ROW
 
 
 def a_row(**changes: Any) -> InstrumentRow:
+    """Return the row of an instrument, changed."""
     return msgspec.convert({**INSTRUMENT_ROW, **changes}, InstrumentRow)
 
 
@@ -23,7 +24,7 @@ def test_contracts_become_base_coins() -> None:
 
 
 def test_contract_multiplier_counts() -> None:
-    """ctMult multiplies ctVal."""
+    """The value of a contract is ctVal times ctMult."""
     instrument = instrument_of(a_row(ctVal="10", ctMult="100", lotSz="1", minSz="1"))
 
     assert instrument.contract_size == Decimal(1000)

@@ -59,6 +59,7 @@ def test_unreadable_body_is_judged_by_status(status: int, kind: type[VenueError]
 
 
 def raw(text: str) -> msgspec.Raw:
+    """Return the data of an answer."""
     return msgspec.Raw(text.encode())
 
 

@@ -56,6 +56,7 @@ def test_rest_body_has_the_name_and_no_code() -> None:
 
 
 def arguments(changes: dict[str, Any], mode: PositionMode) -> dict[str, Any]:
+    """Return what a frame asks for."""
     frame: dict[str, Any] = msgspec.json.decode(place_frame("1", an_order(**changes), BTC, mode))
     found: dict[str, Any] = frame["args"][0]
     return found

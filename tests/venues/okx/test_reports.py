@@ -64,6 +64,7 @@ ORDER: dict[str, Any] = {
 
 
 def order_row(**changes: Any) -> OrderRow:
+    """Return the order row, changed."""
     return msgspec.convert({**ORDER, **changes}, OrderRow)
 
 

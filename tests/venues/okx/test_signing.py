@@ -13,6 +13,7 @@ AT_NS = 1_607_418_537_715_000_000
 
 
 def make_signer(now_ns: int) -> Signer:
+    """Return a signer at a fixed time."""
     return Signer(OkxCredentials("k", SECRET, "p"), VirtualTime(now_ns))
 
 

@@ -136,6 +136,17 @@ class TradeRow(msgspec.Struct, rename="camel", gc=False):
     ts: int
 
 
+class TickerRow(msgspec.Struct, rename="camel", gc=False):
+    """The best prices of one instrument as REST tells them; "" for a missing side."""
+
+    inst_id: str
+    bid_px: str = ""
+    bid_sz: str = ""
+    ask_px: str = ""
+    ask_sz: str = ""
+    ts: int = 0
+
+
 decode_quote = msgspec.json.Decoder(QuoteFrame, strict=False).decode
 decode_frame = msgspec.json.Decoder(Frame, strict=False).decode
 decode_books = msgspec.json.Decoder(list[BookRow], strict=False).decode

@@ -13,7 +13,14 @@ import random
 from collections.abc import Callable, Sequence
 
 from perpbot.domain.errors import Unavailable
-from perpbot.domain.events import FundingRateUpdated, MarkUpdated, TradePrinted
+from perpbot.domain.events import (
+    BookUpdated,
+    ConnectionState,
+    FundingRateUpdated,
+    MarkUpdated,
+    TradePrinted,
+    VenueConnectionChanged,
+)
 from perpbot.domain.instruments import Instrument
 from perpbot.domain.sides import Side
 from perpbot.kernel.clock import MS, Clock
@@ -27,6 +34,7 @@ from perpbot.venues.okx.codec import (
     TRADES,
     UNREADABLE,
     Frame,
+    TickerRow,
     decode_books,
     decode_frame,
     decode_funding,
@@ -245,8 +253,6 @@ class OkxMarketData:
         self._channels = (QUOTES, MARKS, FUNDING, *([TRADES] if trades else []))
         self._venue = venue
         self.channel: WebSocketChannel | None = None
-        self.on_connection: Callable[[bool, str], None] = lambda _up, _reason: None
-        """Told when the stream comes up or goes down; set by whoever owns the connections."""
 
     async def instruments(self) -> Sequence[Instrument]:
         """Return every tradable linear swap; raise `Unavailable`."""
@@ -256,6 +262,40 @@ class OkxMarketData:
         if not rows:
             raise Unavailable(self._venue, "the list of instruments was empty")
         return self._catalogue.load(rows)
+
+    async def poll_quotes(self, instruments: Sequence[Instrument]) -> Sequence[BookUpdated]:
+        """Return best prices by REST, for display only; raise `Unavailable`."""
+        rows = await self._rest.read(
+            "/api/v5/market/tickers", TickerRow, {"instType": "SWAP"}, signed=False
+        )
+        by_symbol = {row.inst_id: row for row in rows}
+        known = [(one, by_symbol.get(one.symbol)) for one in instruments]
+        try:
+            return [self._polled(one, row) for one, row in known if row is not None]
+        except ValueError as error:
+            raise Unavailable(self._venue, f"tickers could not be read: {error}") from error
+
+    def _polled(self, instrument: Instrument, row: TickerRow) -> BookUpdated:
+        size = float(instrument.contract_size)
+        return BookUpdated(
+            ts_ns=self._clock.now_ns(),
+            source=self._venue,
+            venue=self._venue,
+            asset=instrument.asset,
+            bids=((float(row.bid_px), float(row.bid_sz) * size),) if row.bid_px else (),
+            asks=((float(row.ask_px), float(row.ask_sz) * size),) if row.ask_px else (),
+            venue_ns=row.ts * MS,
+        )
+
+    def _connection(self, state: ConnectionState, reason: str) -> VenueConnectionChanged:
+        return VenueConnectionChanged(
+            ts_ns=self._clock.now_ns(),
+            source=self._venue,
+            venue=self._venue,
+            channel="public",
+            state=state,
+            reason=reason,
+        )
 
     async def run(self, instruments: Sequence[Instrument], sink: MarketSink) -> None:
         """Feed `sink` until cancelled."""
@@ -295,11 +335,11 @@ class OkxMarketData:
                 for start in range(0, len(arguments), SUBSCRIBE_CHUNK):
                     chunk = arguments[start : start + SUBSCRIBE_CHUNK]
                     connection.send(subscription("subscribe", chunk))
-                self.on_connection(True, "")  # noqa: FBT003 - a state, not an option
+                sink.publish(self._connection(ConnectionState.LIVE, ""))
 
             def on_down(reason: str) -> None:
                 stream.invalidate(reason)
-                self.on_connection(False, reason)  # noqa: FBT003 - the same
+                sink.publish(self._connection(ConnectionState.DOWN, reason))
 
             async def url() -> str:
                 return f"{self._url}/ws/v5/public"

@@ -1,7 +1,7 @@
 """The private websocket: login, subscriptions, pushes, and requests with replies.
 
-It is ready when the login was answered and the subscriptions were sent; before that nothing goes
-out and a request raises `Unavailable`, so that the caller may take another way. Once a request was
+It is ready when the login and every subscription were answered; before that nothing goes out and a
+request raises `Unavailable`, so that the caller may take another way. Once a request was
 handed to the socket it ends in its reply or in `OutcomeUnknown`: by timeout, or because the
 connection was lost. It is never sent again.
 """
@@ -32,12 +32,14 @@ PING_INTERVAL_S = 5.0
 SILENCE_S = 12.0
 """A quiet account pushes nothing, so the venue's pong counts as life here: a half-open socket is
 noticed within two missed pongs, and before an order is sent into it for long."""
-LOGIN_TIMEOUT_S = 8.0
+OPEN_TIMEOUT_S = 8.0
+"""For the login and the subscriptions together; the venue itself waits 30 s for a login."""
 
 _SUBSCRIBE = (
     b'{"op":"subscribe","args":[{"channel":"orders","instType":"SWAP"},'
     b'{"channel":"positions","instType":"SWAP"},{"channel":"account"}]}'
 )
+_CHANNELS = frozenset({"orders", "positions", "account"})
 _REQUEST_ID = re.compile(r'\\*"id\\*"\s*:\s*\\*"([0-9A-Za-z]{1,32})\\*"')
 """OKX answers a malformed request with an event whose `msg` quotes the request, id and all."""
 
@@ -61,7 +63,9 @@ class PrivateSession:
         self._timeout_s = timeout_s
         self._replies: PendingReplies[str, Frame] = PendingReplies()
         self._login: asyncio.Future[None] | None = None
-        self._ready = False
+        self._subscribed: asyncio.Future[None] | None = None
+        self._unconfirmed: set[str] = set()
+        self._connection: Connection | None = None
         self._last_id = 0
         self._on_push: Callable[[Frame], None] = lambda _frame: None
         self._on_change: Callable[[bool, str], None] = lambda _up, _reason: None
@@ -83,7 +87,7 @@ class PrivateSession:
     @property
     def is_ready(self) -> bool:
         """Whether requests can be sent."""
-        return self._ready
+        return self._connection is not None
 
     def next_id(self) -> str:
         """Return a request id that no other request of this session has."""
@@ -112,11 +116,12 @@ class PrivateSession:
         Raises `Unavailable` when nothing was sent, the error of the venue's code when the frame
         was refused as a whole, `OutcomeUnknown` for everything after it was sent.
         """
-        if not self._ready:
+        connection = self._connection
+        if connection is None:
             raise Unavailable(self._venue, "the private websocket is not logged in")
         reply = self._replies.new(request_id)
         try:
-            self.channel.send(frame)
+            connection.send(frame)
         except Unavailable:
             reply.cancel()
             raise
@@ -134,17 +139,21 @@ class PrivateSession:
         return f"{self._url}/ws/v5/private"
 
     async def _open(self, connection: Connection) -> None:
-        self._login = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._login, self._subscribed = loop.create_future(), loop.create_future()
+        self._unconfirmed = set(_CHANNELS)
         try:
-            connection.send(self._signer.login())
-            async with asyncio.timeout(LOGIN_TIMEOUT_S):
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                connection.send(self._signer.login())
                 await self._login
+                connection.send(_SUBSCRIBE)
+                await self._subscribed
         except TimeoutError:
-            raise Unavailable(self._venue, "login was not answered") from None
+            what = ", ".join(sorted(self._unconfirmed)) if self._login.done() else "login"
+            raise Unavailable(self._venue, f"not answered: {what}") from None
         finally:
-            self._login = None
-        connection.send(_SUBSCRIBE)
-        self._ready = True
+            self._login = self._subscribed = None
+        self._connection = connection
         self._on_change(True, "logged in")  # noqa: FBT003 - a state, told by its only caller
 
     def _read(self, payload: memoryview, _recv_ns: int) -> None:
@@ -174,34 +183,28 @@ class PrivateSession:
 
     def _event(self, frame: Frame) -> None:
         if frame.event == "login":
-            self._logged_in(None if frame.code == "0" else self._error(frame))
+            _settle(self._login, None if frame.code == "0" else self._error(frame))
+        elif frame.event == "subscribe" and frame.arg is not None:
+            self._unconfirmed.discard(frame.arg.channel)
+            if not self._unconfirmed:
+                _settle(self._subscribed, None)
         elif frame.event == "error":
             error = self._error(frame)
             named = _REQUEST_ID.search(frame.msg)
             if named is not None and self._replies.fail(named.group(1), error):
                 return
-            if not self._logged_in(error):
+            if not (_settle(self._login, error) or _settle(self._subscribed, error)):
                 self._refuse(f"error_{frame.code}")
         elif frame.event == "notice" and frame.code == SERVICE_NOTICE:
             self.channel.reconnect("service notice 64008")
         elif frame.event == "channel-conn-count-error":
             self._refuse("error_channel-conn-count-error")
 
-    def _logged_in(self, error: VenueError | None) -> bool:
-        login = self._login
-        if login is None or login.done():
-            return False
-        if error is None:
-            login.set_result(None)
-        else:
-            login.set_exception(error)
-        return True
-
     def _error(self, frame: Frame) -> VenueError:
         return error_of(self._venue, frame.code, frame.msg)
 
     def _down(self, reason: str) -> None:
-        was_ready, self._ready = self._ready, False
+        was_ready = self.is_ready
         self._fail_waiting(reason)
         self._on_change(False, reason if was_ready else f"not logged in: {reason}")  # noqa: FBT003
 
@@ -209,5 +212,16 @@ class PrivateSession:
         def unknown() -> PerpbotError:
             return OutcomeUnknown(self._venue, f"the private websocket was lost: {reason}")
 
-        self._ready = False
+        self._connection = None
         self._replies.fail_all(unknown)
+
+
+def _settle(future: asyncio.Future[None] | None, error: VenueError | None) -> bool:
+    """End a wait of `_open`; False when nobody waits (any more)."""
+    if future is None or future.done():
+        return False
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
+    return True

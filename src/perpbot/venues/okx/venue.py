@@ -201,6 +201,18 @@ def create(
     credentials: OkxCredentials | None,
     clock: Clock,
     rng: random.Random,
+    books: bool = False,
+    trades: bool = True,
 ) -> OkxVenue:
-    """Return OKX with its public data, and with trading where credentials are given."""
-    return OkxVenue(settings=settings, credentials=credentials, clock=clock, rng=rng)
+    """Return OKX with its public data, and with trading where credentials are given.
+
+    `books` also subscribes to the 400 levels of each instrument.
+    """
+    return OkxVenue(
+        settings=settings,
+        credentials=credentials,
+        clock=clock,
+        rng=rng,
+        books=books,
+        trades=trades,
+    )

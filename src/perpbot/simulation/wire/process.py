@@ -161,9 +161,8 @@ class RunningServers:
                 books: dict[str, Any] = msgspec.json.decode(await answer.read())
                 return books
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise ServersFailed(
-                f"the accountant does not answer: {error}{self._words()}"
-            ) from None
+            said = _words(self._said)
+            raise ServersFailed(f"the accountant does not answer: {error}{said}") from None
 
     async def stop(self) -> None:
         """End the process: SIGTERM, then SIGKILL after a while. May be called twice."""

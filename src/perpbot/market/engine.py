@@ -157,10 +157,8 @@ class QuoteEngine:
         A mark older than a minute gives way to a usable quote; without one it is still returned.
         """
         slot = self._slots.get((venue, asset))
-        if slot is None:
-            return None
-        rate = self._usd_rate(slot.instrument.settle)
-        if rate is None:
+        rate = self.usd_rate(venue, asset)
+        if slot is None or rate is None:
             return None
         known = self._marks.get((venue, asset))
         now_ns = self._clock.monotonic_ns()
@@ -169,6 +167,11 @@ class QuoteEngine:
         if slot.quote is not None and slot.fresh_until_ns >= now_ns:
             return decimal_of_float((slot.quote.bid + slot.quote.ask) / 2) * rate
         return None if known is None else decimal_of_float(known[0].mark) * rate
+
+    def usd_rate(self, venue: str, asset: str) -> Decimal | None:
+        """Return USD per unit of a market's settle currency; None where it is not known."""
+        slot = self._slots.get((venue, asset))
+        return None if slot is None else self._usd_rate(slot.instrument.settle)
 
     def funding(self, venue: str, asset: str) -> FundingRateUpdated | None:
         """Return the last funding rate that the venue told."""

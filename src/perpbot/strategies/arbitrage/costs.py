@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Protocol
 
 import msgspec
 
@@ -13,40 +14,68 @@ from perpbot.domain.events import FundingRateUpdated
 from perpbot.strategies.arbitrage.settings import ArbitrageSettings, Role
 
 
-class FeeOverride(msgspec.Struct, frozen=True):
+class Fees(Protocol):
     """Fees of an account where they differ from the venue's base tier; None: they do not."""
 
-    maker_bps: Decimal | None = None
-    taker_bps: Decimal | None = None
+    @property
+    def maker_fee_bps(self) -> Decimal | None:
+        """Negative is a rebate."""
+
+    @property
+    def taker_fee_bps(self) -> Decimal | None:
+        """Negative is a rebate."""
 
 
-class FeeSchedule:
+class VenueFees(Fees, Protocol):
+    """Those of a venue, and of single markets of it by asset."""
+
+    @property
+    def symbols(self) -> Mapping[str, Fees]:
+        """What differs for single markets."""
+
+
+class FeeSource(Protocol):
+    """Where people set fees (the settings tree)."""
+
+    def venue(self, name: str) -> VenueFees:
+        """Return what is set for a venue."""
+
+
+class FeeModel:
     """Fees by venue, asset and role: the venue's declared ones unless told otherwise."""
 
     def __init__(
         self,
         capabilities: Mapping[str, Capabilities],
-        overrides: Mapping[tuple[str, str], FeeOverride] | None = None,
+        overrides: Mapping[str, VenueFees] | None = None,
     ) -> None:
-        """`overrides` by (venue, asset); asset "" holds for the whole venue."""
         self._capabilities = capabilities
         self._overrides = overrides or {}
+
+    @classmethod
+    def of(cls, capabilities: Mapping[str, Capabilities], settings: FeeSource) -> FeeModel:
+        """Return the fees of the venues under what people set."""
+        return cls(capabilities, {venue: settings.venue(venue) for venue in capabilities})
 
     def bps(self, venue: str, asset: str, role: Role) -> Decimal:
         """Return the fee of one leg and way; negative is a rebate.
 
         Raises `InvalidValue` for a venue without declared fees.
         """
-        for key in ((venue, asset), (venue, "")):
-            override = self._overrides.get(key)
-            if override is not None:
-                told = override.maker_bps if role is Role.MAKER else override.taker_bps
+        override = self._overrides.get(venue)
+        if override is not None:
+            for fees in (override.symbols.get(asset), override):
+                told = None if fees is None else _of_role(fees, role)
                 if told is not None:
                     return told
         declared = self._capabilities.get(venue)
         if declared is None:
             raise InvalidValue(f"venue was {venue!r}, one with declared fees was expected")
         return declared.maker_fee_bps if role is Role.MAKER else declared.taker_fee_bps
+
+
+def _of_role(fees: Fees, role: Role) -> Decimal | None:
+    return fees.maker_fee_bps if role is Role.MAKER else fees.taker_fee_bps
 
 
 class RoundTrip(msgspec.Struct, frozen=True):
@@ -63,7 +92,7 @@ class RoundTrip(msgspec.Struct, frozen=True):
 
 
 def round_trip(
-    fees: FeeSchedule, settings: ArbitrageSettings, asset: str, long_venue: str, short_venue: str
+    fees: FeeModel, settings: ArbitrageSettings, asset: str, long_venue: str, short_venue: str
 ) -> RoundTrip:
     """Return the costs of entering and leaving a pair: two legs, two ways."""
     venues = (long_venue, short_venue)

@@ -12,7 +12,7 @@ the same over the episode, which ends when the edge falls, a quote goes stale or
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 
 import msgspec
@@ -24,7 +24,7 @@ from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import MS, Clock
 from perpbot.market.basis import BasisTracker
 from perpbot.market.engine import QuoteEngine, UsdRate
-from perpbot.strategies.arbitrage.costs import FeeSchedule, funding_bps, round_trip
+from perpbot.strategies.arbitrage.costs import FeeModel, funding_bps, round_trip
 from perpbot.strategies.arbitrage.direction import Direction
 from perpbot.strategies.arbitrage.settings import ArbitrageSettings
 
@@ -88,8 +88,8 @@ class Scanner:
         engine: QuoteEngine,
         basis: BasisTracker,
         settings: ArbitrageSettings,
-        fees: FeeSchedule,
-        instruments: Iterable[Instrument],
+        fees: FeeModel,
+        instruments: Mapping[tuple[str, str], Instrument],
         operators: Mapping[str, str],
         usd_rate: UsdRate,
         *,
@@ -110,7 +110,7 @@ class Scanner:
         self._rows: dict[str, dict[str, _Row]] = {}
         self._directions: list[Direction] = []
         by_asset: dict[str, list[Instrument]] = {}
-        for instrument in instruments:
+        for instrument in instruments.values():
             if instrument.tradable:
                 by_asset.setdefault(instrument.asset, []).append(instrument)
         for asset, listed in by_asset.items():
@@ -126,7 +126,7 @@ class Scanner:
         listed: list[Instrument],
         settings: ArbitrageSettings,
         basis: BasisTracker,
-        fees: FeeSchedule,
+        fees: FeeModel,
         operators: Mapping[str, str],
     ) -> None:
         bids = [0.0] * len(listed)

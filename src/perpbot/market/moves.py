@@ -1,0 +1,71 @@
+"""How far prices moved just now: the fact behind the freeze of a fast market."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+from perpbot.domain.events import QuoteUpdated
+from perpbot.kernel.clock import MS
+
+_BUCKETS = 4
+"""A window is kept in this many parts, so it reaches back one to one and a quarter of itself."""
+
+
+class _Market:
+    __slots__ = ("buckets", "end_ns", "high", "low", "moved_bps")
+
+    def __init__(self) -> None:
+        self.buckets: deque[tuple[float, float]] = deque(maxlen=_BUCKETS)
+        self.end_ns = 0
+        self.low = math.inf
+        self.high = 0.0
+        self.moved_bps = 0.0
+
+
+class Moves:
+    """Highest against lowest mid of each market within a window."""
+
+    def __init__(self, window_ms: int) -> None:
+        self._bucket_ns = window_ms * MS // _BUCKETS
+        self._markets: dict[tuple[str, str], _Market] = {}
+
+    def note(self, quote: QuoteUpdated) -> float:
+        """Take a quote; return how far its market moved within the window, in bps."""
+        market = self._markets.get((quote.venue, quote.asset))
+        if market is None:
+            market = self._markets[quote.venue, quote.asset] = _Market()
+        mid = (quote.bid + quote.ask) * 0.5
+        if quote.recv_ns >= market.end_ns:
+            self._turn(market, quote.recv_ns, mid)
+        elif not market.low <= mid <= market.high:
+            market.low = min(mid, market.low)
+            market.high = max(mid, market.high)
+            _measure(market)
+        return market.moved_bps
+
+    def moved_bps(self, asset: str) -> float:
+        """Return the largest move of an asset at any venue, at its last quote."""
+        return max(
+            (market.moved_bps for (_, name), market in self._markets.items() if name == asset),
+            default=0.0,
+        )
+
+    def _turn(self, market: _Market, now_ns: int, mid: float) -> None:
+        """Begin a new part; forget the parts that the window no longer reaches."""
+        parts = (now_ns - market.end_ns) // self._bucket_ns + 1
+        if parts > _BUCKETS:
+            market.buckets.clear()
+        else:
+            market.buckets.append((market.low, market.high))
+            for _ in range(parts - 1):
+                market.buckets.append((math.inf, 0.0))
+        market.end_ns = now_ns - now_ns % self._bucket_ns + self._bucket_ns
+        market.low = market.high = mid
+        _measure(market)
+
+
+def _measure(market: _Market) -> None:
+    low = min([market.low, *(bucket[0] for bucket in market.buckets)])
+    high = max([market.high, *(bucket[1] for bucket in market.buckets)])
+    market.moved_bps = (high - low) / low * 10_000

@@ -174,8 +174,9 @@ class WebSocketChannel:
     `url` is asked before each attempt. `on_open` logs in and subscribes; what it raises closes
     the socket and is retried. `on_text` must not keep the memoryview; a `PerpbotError` out of it
     closes the socket and reconnects, any other exception is a fault and ends `run`. `on_down` is
-    called once per loss, and once when the first attempt fails. `pong` is the venue's text answer
-    to `ping`: frames equal to it are neither data nor delivered.
+    called once for each connection that was opened and lost (also when `on_open` did not finish),
+    and once when the first attempt fails. `pong` is the venue's text answer to `ping`: frames
+    equal to it are neither data nor delivered.
     """
 
     def __init__(
@@ -268,7 +269,7 @@ class WebSocketChannel:
                 max_frame_size=self._max_frame_bytes,
                 max_redirects=0,
                 # Protocol pings find a half-open socket even where data may pause for hours.
-                enable_auto_ping=True,
+                enable_auto_ping=self._ping is None,
                 auto_ping_idle_timeout=self._ping_interval_s,
                 auto_ping_reply_timeout=self._ping_interval_s,
                 logger_name=f"{self._venue}.{self._name}",
@@ -292,10 +293,10 @@ class WebSocketChannel:
 
     async def _serve(self, socket: _Socket) -> None:
         self._socket = socket
+        self._told_down = False  # what on_open announces must be taken back
         if not await self._open(socket):
             return
         self._up = True
-        self._told_down = False
         next_ping_ns = self._clock.monotonic_ns() + int(self._ping_interval_s * SECOND)
         silence_ns = int(self._silence_s * SECOND)
         while not socket.gone.is_set() and not socket.reason:
@@ -346,6 +347,6 @@ class WebSocketChannel:
         self._statistics.reasons[kind] = self._statistics.reasons.get(kind, 0) + 1
         if was_up:
             self._statistics.losses += 1
-        if was_up or not self._told_down:
+        if not self._told_down:
             self._told_down = True
             self._on_down(reason)

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perpbot.domain.errors import InvalidValue
+from perpbot.kernel.clock import SECOND, VirtualTime
+from perpbot.venues.wire.limits import Lane, RateBudget, Window, retry_after_s
+
+WEIGHT = {"weight": 1}
+
+
+def _budget(time: VirtualTime, limit: int = 10, period_s: float = 60.0) -> RateBudget:
+    return RateBudget([Window("weight", limit, period_s)], clock=time, timers=time)
+
+
+async def _settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_reserve_is_for_reductions_and_hedges() -> None:
+    """Reads and opens stop at 80 %, hedges and reductions use the rest."""
+    budget = _budget(VirtualTime())
+
+    assert [budget.try_acquire(Lane.READ, WEIGHT) for _ in range(9)] == [True] * 8 + [False]
+    assert not budget.try_acquire(Lane.OPEN, WEIGHT)
+    assert budget.try_acquire(Lane.HEDGE, WEIGHT)
+    assert budget.try_acquire(Lane.REDUCE, WEIGHT)
+    assert not budget.try_acquire(Lane.REDUCE, WEIGHT)
+    assert budget.statistics().used == {"weight": 10}
+
+
+def test_window_rolls() -> None:
+    """What was spent is free again after the period, not before."""
+    time = VirtualTime()
+    budget = _budget(time, limit=1, period_s=2.0)
+
+    assert budget.try_acquire(Lane.REDUCE, WEIGHT)
+    time.run_until(2 * SECOND - 1)
+    assert not budget.try_acquire(Lane.REDUCE, WEIGHT)
+    time.run_until(2 * SECOND)
+    assert budget.try_acquire(Lane.REDUCE, WEIGHT)
+
+
+async def test_waiters_are_served_by_lane_then_by_order() -> None:
+    """A reduction that came last goes first."""
+    time = VirtualTime()
+    budget = _budget(time, limit=5, period_s=1.0)
+    for _ in range(5):
+        budget.try_acquire(Lane.REDUCE, WEIGHT)
+    order: list[str] = []
+
+    async def ask(name: str, lane: Lane) -> None:
+        await budget.acquire(lane, {"weight": 2})
+        order.append(name)
+
+    tasks = [
+        asyncio.create_task(ask(name, lane))
+        for name, lane in (
+            ("read", Lane.READ),
+            ("open 1", Lane.OPEN),
+            ("open 2", Lane.OPEN),
+            ("hedge", Lane.HEDGE),
+            ("reduce", Lane.REDUCE),
+        )
+    ]
+    await _settle()
+    assert budget.statistics().waiting == 5
+    for second in range(1, 6):
+        time.run_until(second * SECOND + second)
+        await _settle()
+    await asyncio.gather(*tasks)
+
+    assert order == ["reduce", "hedge", "open 1", "open 2", "read"]
+
+
+async def test_cancelled_waiter_lets_the_next_through() -> None:
+    """Giving up while waiting leaves no trace."""
+    time = VirtualTime()
+    budget = _budget(time, limit=10, period_s=1.0)
+    for _ in range(7):
+        budget.try_acquire(Lane.READ, WEIGHT)
+    large = asyncio.create_task(budget.acquire(Lane.OPEN, {"weight": 5}))
+    await _settle()
+    small = asyncio.create_task(budget.acquire(Lane.READ, WEIGHT))
+    await _settle()
+    assert not small.done()
+
+    large.cancel()
+    await asyncio.gather(large, return_exceptions=True)
+    await asyncio.wait_for(small, 1)
+
+    assert budget.statistics().waiting == 0
+
+
+def test_other_windows_are_not_held() -> None:
+    """An order that waits for the order count does not hold reads of weight."""
+    time = VirtualTime()
+    budget = RateBudget(
+        [Window("weight", 10, 1.0), Window("orders", 1, 1.0)],
+        clock=time,
+        timers=time,
+        reserve_share=0.0,
+    )
+
+    assert budget.try_acquire(Lane.OPEN, {"orders": 1})
+    assert not budget.try_acquire(Lane.OPEN, {"orders": 1, "weight": 1})
+    assert budget.try_acquire(Lane.READ, WEIGHT)
+
+
+def test_feedback_only_ever_tightens() -> None:
+    """The venue counts what others on this address spend; a lower count changes nothing."""
+    budget = _budget(VirtualTime())
+
+    budget.feedback("weight", 7)
+    assert budget.statistics().used == {"weight": 7}
+    budget.feedback("weight", 2)
+    budget.feedback("unknown", 99)
+    assert budget.statistics().used == {"weight": 7}
+    assert budget.try_acquire(Lane.READ, WEIGHT)
+    assert not budget.try_acquire(Lane.READ, WEIGHT)
+
+
+def test_penalty_stops_everything_then_lets_reductions_probe() -> None:
+    """No call before the time; after it a reduction probes; feedback ends the probation."""
+    time = VirtualTime()
+    budget = _budget(time)
+    budget.penalise(5.0)
+
+    time.run_until(5 * SECOND - 1)
+    assert not budget.try_acquire(Lane.REDUCE, WEIGHT)
+    time.run_until(5 * SECOND)
+    assert not budget.try_acquire(Lane.READ, WEIGHT)
+    assert budget.try_acquire(Lane.REDUCE, WEIGHT)
+    budget.feedback("weight", 1)
+    assert budget.try_acquire(Lane.READ, WEIGHT)
+    assert budget.statistics().penalties == 1
+
+
+async def test_probation_ends_by_itself() -> None:
+    """A node that only reads comes back without a reduction to probe with."""
+    time = VirtualTime()
+    budget = _budget(time)
+    budget.penalise(0.0)
+    read = asyncio.create_task(budget.acquire(Lane.READ, WEIGHT))
+    await _settle()
+    assert not read.done()
+
+    time.run_until(SECOND + 1)
+    await asyncio.wait_for(read, 1)
+
+
+@pytest.mark.parametrize(
+    ("lane", "costs"),
+    [
+        (Lane.READ, {"other": 1}),
+        (Lane.REDUCE, {"weight": 11}),
+        (Lane.OPEN, {"weight": 9}),
+        (Lane.REDUCE, {"weight": -1}),
+    ],
+    ids=["unknown window", "beyond the limit", "beyond the share", "negative"],
+)
+def test_impossible_costs_are_refused(lane: Lane, costs: dict[str, int]) -> None:
+    """A request that could never be granted does not wait for ever."""
+    with pytest.raises(InvalidValue):
+        _budget(VirtualTime()).try_acquire(lane, costs)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([Lane.OPEN, Lane.READ]), st.integers(1, 4)), max_size=40),
+    st.integers(1, 2),
+)
+def test_reductions_never_wait_for_reads_or_opens(
+    traffic: list[tuple[Lane, int]], cost: int
+) -> None:
+    """Whatever reads and opens spent or wait for, the reserve grants a reduction at once."""
+
+    async def scenario() -> None:
+        time = VirtualTime()
+        budget = _budget(time)
+        waiting = [
+            asyncio.create_task(budget.acquire(lane, {"weight": weight}))
+            for lane, weight in traffic
+        ]
+        await _settle()
+        await asyncio.wait_for(budget.acquire(Lane.REDUCE, {"weight": cost}), 1)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(list(Lane)), st.integers(0, 4), st.integers(0, 700)),
+        max_size=60,
+    )
+)
+def test_no_window_ever_holds_more_than_its_limit(moves: list[tuple[Lane, int, int]]) -> None:
+    """In any 1 s at most 10 units are granted, to reads and opens never above 8 used."""
+    time = VirtualTime()
+    budget = _budget(time, period_s=1.0)
+    granted: list[tuple[int, int]] = []
+    for lane, cost, wait_ms in moves:
+        time.run_until(time.now_ns() + wait_ms * 1_000_000)
+        now_ns = time.now_ns()
+        if budget.try_acquire(lane, {"weight": cost}):
+            granted.append((now_ns, cost))
+            used = sum(spent for at_ns, spent in granted if at_ns + SECOND > now_ns)
+            assert used <= 10
+            if lane >= Lane.OPEN and cost:
+                assert used <= 8
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", 0.0), ("30", 30.0), ("2.5", 2.5), ("-1", 0.0), ("soon", 0.0)],
+    ids=["absent", "seconds", "fraction", "negative", "unreadable"],
+)
+def test_retry_after_in_seconds(text: str, expected: float) -> None:
+    """The common form."""
+    assert retry_after_s({"retry-after": text} if text else {}, 0) == expected
+
+
+def test_retry_after_as_a_date() -> None:
+    """The other form of RFC 9110; a date that has passed means now."""
+    moment = datetime(2026, 11, 21, 12, 0, 30, tzinfo=UTC)
+    header = {"retry-after": format_datetime(moment, usegmt=True)}
+    now_ns = int(datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()) * SECOND
+
+    assert retry_after_s(header, now_ns) == 30.0
+    assert retry_after_s(header, now_ns + 60 * SECOND) == 0.0

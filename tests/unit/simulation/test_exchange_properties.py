@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -113,6 +113,27 @@ class ExchangeMachine(RuleBasedStateMachine):
             and view.status is not OrderStatus.CANCELLED
         ):
             assert view.filled in (ZERO, view.ticket.quantity)
+
+    @rule(pick=st.integers(0, 50), tick=ticks, part=st.sampled_from([1, 2]))
+    def leave(self, pick: int, tick: int, part: int) -> None:
+        """A reduce-only order over some leg, whatever else rests to reduce it already."""
+        legs = [leg for account in ACCOUNTS for leg in self.exchange.positions(account)]
+        if not legs:
+            return
+        leg = legs[pick % len(legs)]
+        quantity = (abs(leg.quantity) / part).quantize(Decimal("0.001"), rounding=ROUND_UP)
+        ticket = self.desk.ticket(
+            Side.SELL if leg.quantity > 0 else Side.BUY,
+            str(quantity),
+            str(price_of(tick)),
+            reduce_only=True,
+            leg=leg.position_side,
+        )
+        try:
+            view = self.exchange.submit(leg.account, ticket)
+        except ExchangeRefusal:
+            return
+        assert view.ticket.quantity <= abs(leg.quantity)
 
     @rule(account=accounts, side=sides, lot=lots, tick=ticks, above=st.booleans())
     def stop(self, account: str, side: Side, lot: int, tick: int, *, above: bool) -> None:

@@ -52,7 +52,7 @@ from perpbot.portfolio.snapshot import CapitalSnapshotProvider
 from perpbot.risk.latches import RiskLatches
 from perpbot.risk.manager import RiskManager
 from perpbot.risk.world import RiskWorld
-from perpbot.strategies.arbitrage.costs import FeeModel
+from perpbot.strategies.arbitrage.costs import FeeOverride, FeeSchedule
 from perpbot.strategies.arbitrage.exits import ExitManager
 from perpbot.strategies.arbitrage.scanner import Scanner
 
@@ -183,7 +183,9 @@ class Core:
 
     def _build_market(self) -> None:
         settings, bus, clock = self.settings, self.bus, self.clock
-        self.quotes = QuoteEngine(bus, clock, settings.market, self.markets.capabilities)
+        self.quotes = QuoteEngine(
+            bus, clock, settings.market, self.markets.capabilities, self.markets.rates.usd
+        )
         self.basis = BasisTracker(self.quotes, settings.market)
         self.moves = Moves(settings.risk.fast_market_window_ms)
         bus.subscribe(QuoteUpdated, self._watch_moves)
@@ -298,7 +300,7 @@ class Core:
 
     def _build_strategy(self) -> None:
         settings, markets = self.settings, self.markets
-        fees = FeeModel.of(markets.capabilities, settings)
+        fees = FeeSchedule(markets.capabilities, _fee_overrides(settings, markets))
         self.scanner = Scanner(
             self.bus,
             self.clock,
@@ -306,7 +308,7 @@ class Core:
             self.basis,
             settings.arbitrage,
             fees,
-            markets.instruments,
+            markets.instruments.values(),
             {venue: c.operator for venue, c in markets.capabilities.items()},
             markets.rates.usd,
         )
@@ -401,6 +403,17 @@ class Core:
                     return None
                 total += position.quantity * mark
         return total
+
+
+def _fee_overrides(settings: Settings, markets: Markets) -> dict[tuple[str, str], FeeOverride]:
+    """Return what people set of fees, by (venue, asset); asset "" holds for the whole venue."""
+    overrides = {}
+    for venue in markets.capabilities:
+        node = settings.venue(venue)
+        overrides[(venue, "")] = FeeOverride(node.maker_fee_bps, node.taker_fee_bps)
+        for asset, block in node.symbols.items():
+            overrides[(venue, asset)] = FeeOverride(block.maker_fee_bps, block.taker_fee_bps)
+    return overrides
 
 
 def _terms(settings: Settings) -> PairTerms:

@@ -117,7 +117,7 @@ def refused_counts(world: World) -> dict[str, int]:
     quotes = world.core.quotes.statistics().refused
     sources: list[Mapping[str, int]] = [
         *({f"quote_{k}": v for k, v in counts.items()} for counts in quotes.values()),
-        world.core.scanner.refused,
+        world.core.scanner.statistics().reasons,
         world.core.engine.refused,
     ]
     for source in sources:

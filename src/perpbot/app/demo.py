@@ -1,0 +1,139 @@
+"""The demo: our own exchanges in a child process, a node against them over real sockets.
+
+Needs no keys and no network. It trades for a while, stops opening, closes every pair and asks the
+exchanges' own accountant whether our books are right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from perpbot import __version__
+from perpbot.app.node import Node
+from perpbot.app.summary import TrueBooks, percentiles, summarise
+from perpbot.app.venues import make_venue
+from perpbot.configuration import Settings
+from perpbot.kernel.clock import RealClock
+from perpbot.simulation.wire.process import RunningServers, launch
+from perpbot.venues.options import VenueConnection
+
+CLOSE_LIMIT_S = 30.0
+Watcher = Callable[[Node, float], None]
+"""Called a few times a second with the node and the seconds since it began."""
+
+
+async def run_demo(
+    settings: Settings,
+    venues: Sequence[str],
+    *,
+    seconds: float,
+    seed: int,
+    say: Callable[[str], None],
+    watch: Watcher,
+    refresh_s: float = 0.25,
+) -> dict[str, Any]:
+    """Run the demo; return its summary. Raises `ServersFailed` when the exchanges do not start."""
+    say(f"starting {len(venues)} local exchanges: {', '.join(venues)}")
+    servers = await launch(
+        venues,
+        seed=seed,
+        port_base=settings.simulation.port_base,
+        balance=settings.simulation.balance_usd,
+    )
+    try:
+        with tempfile.TemporaryDirectory(prefix="perpbot-demo-") as directory:
+            return await _trade(
+                settings, servers, seconds, seed, Path(directory), say, watch, refresh_s
+            )
+    finally:
+        await servers.stop()
+
+
+async def _trade(
+    settings: Settings,
+    servers: RunningServers,
+    seconds: float,
+    seed: int,
+    directory: Path,
+    say: Callable[[str], None],
+    watch: Watcher,
+    refresh_s: float,
+) -> dict[str, Any]:
+    rng, clock = random.Random(seed), RealClock()
+    node = Node(
+        settings,
+        [
+            make_venue(
+                server.venue,
+                VenueConnection(rest_url=server.rest_url, ws_url=server.ws_url),
+                server.credentials,
+                clock,
+                rng,
+            )
+            for server in servers.servers
+        ],
+        clock=clock,
+        rng=rng,
+        state_directory=directory,
+        version=__version__,
+        say=say,
+    )
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    await node.open()
+    say(f"trading for {seconds:g} s, then closing everything")
+    watcher = asyncio.create_task(_watch(node, started, watch, refresh_s))
+    try:
+        async with asyncio.timeout(seconds):
+            await node.run()
+    except TimeoutError:
+        pass
+    say("closing every pair")
+    flat = await node.wind_down(CLOSE_LIMIT_S)
+    elapsed = loop.time() - started
+    books = await _settled_books(node, servers)
+    summary = summarise(
+        node.core, node.tally, books, mode="demo", seed=seed, seconds=elapsed
+    )
+    summary["latency_us"] = {"tick_to_order": percentiles(node.latency.tick_to_order_us, 1)}
+    if not flat:
+        summary["violations"].append(f"not flat {CLOSE_LIMIT_S:g} s after the end")
+    watcher.cancel()
+    await asyncio.gather(watcher, return_exceptions=True)
+    await node.close("demo ended")
+    return summary
+
+
+async def _watch(node: Node, started: float, watch: Watcher, refresh_s: float) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        watch(node, loop.time() - started)
+        await asyncio.sleep(refresh_s)
+
+
+async def _settled_books(node: Node, servers: RunningServers) -> TrueBooks:
+    """Ask the accountant, again while a last report may still be on its way to us."""
+    for _ in range(20):
+        books = true_books(await servers.accountant())
+        ours = node.core.folds.positions.profit({}) if node.core.flat else None
+        if ours is not None and abs(ours.net - books.net) < Decimal("0.01"):
+            return books
+        await asyncio.sleep(0.1)
+    return books
+
+
+def true_books(answer: dict[str, Any]) -> TrueBooks:
+    """Read the accountant's answer."""
+    return TrueBooks(
+        net=Decimal(answer["net"]),
+        positions={
+            (row["venue"], row["asset"]): Decimal(row["quantity"]) for row in answer["positions"]
+        },
+        executions_per_client_id=answer["executions_per_client_id"],
+    )

@@ -1,0 +1,100 @@
+"""What commands print, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from perpbot.domain.errors import ConfigError, PerpbotError, RiskDenied, VenueError
+
+
+class Exit(IntEnum):
+    """Exit codes of every command."""
+
+    OK = 0
+    ERROR = 1
+    USAGE = 2
+    NOT_RUNNING = 3
+    CONFIG = 4
+    TIMEOUT = 5
+    REFUSED = 6
+    VENUE = 7
+    INTERRUPTED = 130
+
+
+JsonFlag = Annotated[
+    bool, typer.Option("--json", help="Print data as JSON on standard output, nothing else.")
+]
+ConfigFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--config", "-c", help="Configuration file; may be repeated, later files win."
+    ),
+]
+
+
+def say(text: str) -> None:
+    """Write a line for people to standard error."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def emit(data: Any) -> None:
+    """Write data as one JSON document to standard output."""
+    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def show(text: str) -> None:
+    """Write the answer of a command for people to standard output."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def fail(text: str, code: Exit = Exit.ERROR) -> NoReturn:
+    """End with an error; the text says what to do next."""
+    say(f"perpbot: {text}")
+    raise typer.Exit(code)
+
+
+def exit_code(error: BaseException) -> Exit:
+    """Return the exit code that an error stands for."""
+    if isinstance(error, ConfigError):
+        return Exit.CONFIG
+    if isinstance(error, RiskDenied):
+        return Exit.REFUSED
+    if isinstance(error, VenueError):
+        return Exit.VENUE
+    if isinstance(error, TimeoutError):
+        return Exit.TIMEOUT
+    if isinstance(error, KeyboardInterrupt):
+        return Exit.INTERRUPTED
+    return Exit.ERROR
+
+
+def guarded(work: Callable[[], int]) -> NoReturn:
+    """Run a command; turn errors of ours into one line and their exit code."""
+    try:
+        code = work()
+    except (PerpbotError, OSError, TimeoutError) as error:
+        fail(str(error), exit_code(error))
+    except KeyboardInterrupt:
+        fail("interrupted", Exit.INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(Exit.ERROR) from None
+    raise typer.Exit(code)
+
+
+def config_paths(files: Sequence[Path] | None) -> list[Path]:
+    """Return the files of `-c`, or those of the working directory."""
+    from perpbot.configuration import find_config_files
+
+    return list(files) if files else find_config_files(Path())

@@ -7,7 +7,7 @@ A frame that cannot be read comes back inside an error of code 60012, without it
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
@@ -34,8 +34,6 @@ _ORDER_OPS = {
 
 class Session(Client):
     """One connection to one of the three paths."""
-
-    kinds: ClassVar[tuple[str, ...]] = ("public", "private", "business")
 
     def __init__(self, server: Server, request: web.Request, kind: str) -> None:
         super().__init__(server, request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterable
 from decimal import Decimal
@@ -448,6 +449,26 @@ async def test_quiet_account_is_asked_again_and_a_dead_line_is_made_anew() -> No
             clock.jump(11)
             await until(lambda: states(events).count(ConnectionState.LIVE) == 2)
     assert ConnectionState.DOWN in states(events)
+
+
+async def test_loss_between_confirmation_and_up_is_told() -> None:
+    """Whoever was told that the stream is up is told when it is not."""
+    events: list[Event] = []
+    async with (
+        serving() as loopback,
+        adapter(loopback) as venue,
+        running(venue.account.run(events.append)),
+    ):
+        socket = venue.account._socket
+        assert socket is not None
+        await until(lambda: socket.is_up)
+        socket._watch_interval_s = 0.0
+        socket._channel._up = False
+        task = asyncio.ensure_future(socket._watch())
+        await until(lambda: states(events)[-1] is ConnectionState.DOWN)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert states(events) == [ConnectionState.LIVE, ConnectionState.DOWN]
 
 
 async def test_stream_waits_for_a_universe() -> None:

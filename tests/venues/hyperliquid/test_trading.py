@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -45,6 +46,7 @@ from tests.venues.hyperliquid.loopback import (
     ok,
     order_request,
     refused,
+    resting,
     running,
     serving,
     until,
@@ -314,6 +316,26 @@ async def test_late_answer_is_nobody_s() -> None:
             loopback.exchange = lambda _request: filled("0.01")
             report = await venue.trading.submit(order_request(), Sent())
     assert report.state is OrderState.FILLED
+
+
+async def test_more_posts_than_the_venue_takes_go_by_rest() -> None:
+    """The hundred and first waits for no answer of the others."""
+    async with serving() as loopback, adapter(loopback) as venue:
+        async with running(venue.account.run(ignore)):
+            await user_is_up(venue)
+            loopback.exchange = lambda _request: None
+            waiting = [
+                asyncio.ensure_future(venue.trading.submit(order_request(), Sent()))
+                for _ in range(100)
+            ]
+            await until(lambda: len(loopback.by) == 100)
+            loopback.exchange = resting
+            report = await venue.trading.submit(order_request(), Sent())
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+    assert report.state is OrderState.ACCEPTED
+    assert Counter(loopback.by) == {"ws": 100, "rest": 1}
 
 
 async def test_nothing_sent_is_a_definite_refusal() -> None:

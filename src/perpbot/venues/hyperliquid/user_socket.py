@@ -40,6 +40,8 @@ _PING_INTERVAL_S = 20.0
 _SILENCE_S = 60.0
 """A quiet account says nothing for hours; asked again after so long, the venue must answer."""
 _CONFIRM_S = 10.0
+_MAX_INFLIGHT = 100
+"""The venue takes no more posts than these at once; further ones go by REST."""
 _CHANNELS = ("orderUpdates", "userFills", "userFundings", "clearinghouseState")
 _NEEDED = frozenset({"orderUpdates", "userFills"})
 
@@ -68,6 +70,7 @@ class UserSocket:
         self._unconfirmed: set[str] = set()
         self._confirmed = asyncio.Event()
         self._connection: Connection | None = None
+        self._told_up = False
         self._last_data_ns = 0
         self._asked_ns = 0
         self.on_frame: Callable[[UserFrame], None] = lambda _frame: None
@@ -107,6 +110,8 @@ class UserSocket:
         Raises `Unavailable` when it was certainly not sent, `OutcomeUnknown` without an answer,
         and what the answer means where it is an error.
         """
+        if len(self._pending) >= _MAX_INFLIGHT:
+            raise Unavailable(VENUE, f"{_MAX_INFLIGHT} posts wait for their answers")
         self._last_id += 1
         request_id = self._last_id
         reply = self._pending.new(request_id)
@@ -133,9 +138,11 @@ class UserSocket:
         for kind in _CHANNELS:
             connection.send(subscribe(kind, user=self._user))
         await self._confirmed.wait()
+        self._told_up = True
         self.on_up()
 
     def _lost(self, reason: str) -> None:
+        self._told_up = False
         self._pending.fail_all(
             lambda: OutcomeUnknown(VENUE, f"connection lost while waiting: {reason}")
         )
@@ -143,8 +150,14 @@ class UserSocket:
 
     async def _watch(self) -> None:
         """Subscribe again after a long silence; who does not answer that is not there."""
+        was_missing = False
         while True:
             await asyncio.sleep(self._watch_interval_s)
+            # Up was told just before the channel counts as up: a loss in between goes untold.
+            is_missing = self._told_up and not self.is_up
+            if is_missing and was_missing:
+                self._lost("lost while opening")
+            was_missing = is_missing
             now_ns = self._clock.monotonic_ns()
             if not self.is_up or now_ns - self._last_data_ns < _SILENCE_S * SECOND:
                 continue

@@ -56,6 +56,11 @@ async def trading(*, greets: bool = False) -> AsyncIterator[tuple[Hyperliquid, l
             await venue.close()
 
 
+def has_ended(event: Event) -> bool:
+    """Tell whether an event says that an order came to its end."""
+    return isinstance(event, OrderReported) and event.report.state.is_end
+
+
 async def test_order_lives_and_dies() -> None:
     """Placed, listed, found by client id, cancelled, found as cancelled."""
     order = order_request(price=D(64000), time_in_force=TimeInForce.GTC)
@@ -81,11 +86,7 @@ async def test_partial_ioc_is_told_alike_by_answer_stream_and_questions() -> Non
     async with trading() as (venue, events):
         answer = await venue.trading.submit(order, lambda: None)
         await until(lambda: any(isinstance(one, FillReported) for one in events))
-        await until(
-            lambda: any(
-                isinstance(one, OrderReported) and one.report.state.is_end for one in events
-            )
-        )
+        await until(lambda: any(has_ended(one) for one in events))
         found = await venue.account.order(order, "")
         (fill,) = await venue.account.fills(0)
         (position,) = await venue.account.positions()

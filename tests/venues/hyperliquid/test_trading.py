@@ -320,20 +320,21 @@ async def test_late_answer_is_nobody_s() -> None:
 
 async def test_more_posts_than_the_venue_takes_go_by_rest() -> None:
     """The hundred and first waits for no answer of the others."""
-    async with serving() as loopback, adapter(loopback) as venue:
-        async with running(venue.account.run(ignore)):
-            await user_is_up(venue)
-            loopback.exchange = lambda _request: None
-            waiting = [
-                asyncio.ensure_future(venue.trading.submit(order_request(), Sent()))
-                for _ in range(100)
-            ]
-            await until(lambda: len(loopback.by) == 100)
-            loopback.exchange = resting
-            report = await venue.trading.submit(order_request(), Sent())
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+    async with (
+        serving() as loopback,
+        adapter(loopback) as venue,
+        running(venue.account.run(ignore)),
+    ):
+        await user_is_up(venue)
+        loopback.exchange = lambda _request: None
+        orders = [order_request() for _ in range(100)]
+        waiting = [asyncio.ensure_future(venue.trading.submit(order, Sent())) for order in orders]
+        await until(lambda: len(loopback.by) == 100)
+        loopback.exchange = resting
+        report = await venue.trading.submit(order_request(), Sent())
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
     assert report.state is OrderState.ACCEPTED
     assert Counter(loopback.by) == {"ws": 100, "rest": 1}
 

@@ -106,7 +106,7 @@ class Reply(msgspec.Struct):
     """The answer to SUBSCRIBE."""
 
     id: int | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = msgspec.Raw()
 
 
 class Kind(msgspec.Struct):
@@ -260,8 +260,8 @@ class FrameReader:
         except msgspec.MsgspecError:
             self._sink.refuse(VENUE, "unreadable frame")
             return
-        if reply.error is not None:
-            detail = bytes(reply.error).decode("utf-8", "replace")
+        detail = bytes(reply.error).decode("utf-8", "replace")
+        if detail:
             raise ProtocolViolation(VENUE, f"subscription refused: {detail}")
         if reply.id is None:
             self._sink.refuse(VENUE, f"unreadable {_kind_of(payload)}")

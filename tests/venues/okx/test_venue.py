@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import random
 from collections.abc import AsyncIterator, Callable
@@ -35,6 +36,7 @@ from perpbot.domain.events import (
 )
 from perpbot.domain.sides import OrderState, PositionSide, Purpose, Side
 from perpbot.kernel.clock import RealClock
+from perpbot.venues.okx import account, session
 from perpbot.venues.okx.orders import PositionMode
 from perpbot.venues.okx.venue import OkxVenue, create
 from perpbot.venues.options import VenueConnection
@@ -878,3 +880,107 @@ async def test_balances(server: LoopbackOkx, venue: OkxVenue) -> None:
     assert [str(one) for one in (found.equity, found.wallet, found.free)] == ["9", "8", "7"]
     with pytest.raises(Unavailable):
         await venue.account.balances()
+
+
+# --- what a private session must survive ---------------------------------------------------------
+
+
+async def test_silent_login_is_an_end_with_a_reason(
+    server: LoopbackOkx, venue: OkxVenue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that answers neither login nor subscriptions is left, and the reason names what."""
+    monkeypatch.setattr(session, "OPEN_TIMEOUT_S", 0.05)
+
+    async def login_only(server: LoopbackOkx, socket: Socket, frame: dict[str, Any]) -> None:
+        if frame["op"] == "login" and len(server.said("login")) > 1:
+            await accept_subscriptions(server, socket, frame)
+
+    server.private = login_only
+    heard = Heard()
+    task = asyncio.ensure_future(venue.account.run(heard.events.append))
+    await eventually(lambda: len(heard.states) >= 2)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    first, second = (event.reason for event in heard.of(VenueConnectionChanged)[:2])
+    assert "not answered: login" in first
+    assert "not answered: account, orders, positions" in second
+
+
+async def test_refused_subscription_is_an_end_with_a_reason(
+    server: LoopbackOkx, venue: OkxVenue
+) -> None:
+    """Without its channels the stream would look healthy and say nothing."""
+
+    async def refuse(server: LoopbackOkx, socket: Socket, frame: dict[str, Any]) -> None:
+        if frame["op"] == "login":
+            await accept_subscriptions(server, socket, frame)
+        else:
+            await socket.send_json({"event": "error", "code": "60018", "msg": "no such channel"})
+
+    server.private = refuse
+    heard = Heard()
+    task = asyncio.ensure_future(venue.account.run(heard.events.append))
+    await eventually(lambda: heard.states)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert "60018" in heard.of(VenueConnectionChanged)[0].reason
+
+
+async def test_socket_that_went_before_sending_leaves_the_order_to_rest(
+    server: LoopbackOkx, venue: OkxVenue
+) -> None:
+    """The socket refuses the bytes: nothing left, so REST may carry the order."""
+    server.rest["/api/v5/trade/order"] = [{"ordId": "5", "sCode": "0"}]
+    sent = Sent()
+    async with running(venue):
+        private = venue.trading._session
+        assert private is not None
+        assert private._connection is not None
+        private._connection.close()
+        report = await venue.trading.submit(an_order(), sent)
+
+    assert report.venue_order_id == "5"
+    assert sent.times == 1
+    assert not server.said("order")
+
+
+async def test_request_before_login_is_unavailable(venue: OkxVenue) -> None:
+    """A session that was never opened sends nothing."""
+    private = venue.trading._session
+    assert private is not None
+
+    with pytest.raises(Unavailable, match="not logged in"):
+        await private.request("1", b"{}")
+
+
+async def test_stops_are_paged(server: LoopbackOkx, venue: OkxVenue) -> None:
+    """A full page is followed by the next; the same page again is not believed."""
+    stop = {"instId": "BTC-USDT-SWAP", "state": "live", "side": "sell", "slTriggerPx": "1"}
+    pages = [
+        [{**stop, "algoId": str(200 - n)} for n in range(100)],
+        [{**stop, "algoId": "100"}],
+    ]
+    path = "/api/v5/trade/orders-algo-pending"
+    server.rest[path] = lambda *_: pages.pop(0)
+
+    assert len(await venue.trading.open_stops()) == 101
+    assert "after=101" in server.asked(path)[1][1]
+    server.rest[path] = [{**stop, "algoId": "7"}] * 100
+    with pytest.raises(Unavailable, match="next page"):
+        await venue.trading.open_stops()
+
+
+async def test_endless_list_is_unavailable(
+    server: LoopbackOkx, venue: OkxVenue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No list is read for ever."""
+    monkeypatch.setattr(account, "MAX_PAGES", 2)
+    number = itertools.count()
+    server.rest["/api/v5/trade/orders-pending"] = lambda *_: [
+        {**ORDER, "ordId": str(next(number))} for _ in range(100)
+    ]
+
+    with pytest.raises(Unavailable, match="more than 200"):
+        await venue.account.open_orders()

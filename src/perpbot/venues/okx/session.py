@@ -149,7 +149,8 @@ class PrivateSession:
                 connection.send(_SUBSCRIBE)
                 await self._subscribed
         except TimeoutError:
-            what = ", ".join(sorted(self._unconfirmed)) if self._login.done() else "login"
+            # The timeout cancelled the future that was being waited for.
+            what = "login" if self._login.cancelled() else ", ".join(sorted(self._unconfirmed))
             raise Unavailable(self._venue, f"not answered: {what}") from None
         finally:
             self._login = self._subscribed = None

@@ -1,0 +1,199 @@
+"""The adapter against the OKX that we serve, which reads the protocol on its own account."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from perpbot.domain.errors import AuthFailed, OutcomeUnknown
+from perpbot.domain.events import BookUpdated, Event, FillReported, OrderReported
+from perpbot.domain.orders import OrderRequest
+from perpbot.domain.sides import OrderState, OrderType, Purpose, Side, TimeInForce
+from perpbot.kernel.clock import SECOND, RealClock
+from perpbot.kernel.ids import IdMaker
+from perpbot.simulation.accountant import Accountant
+from perpbot.simulation.exchange import Exchange
+from perpbot.simulation.wire.okx.server import Server
+from perpbot.simulation.wire.server import serving
+from perpbot.venues.okx.signing import OkxCredentials
+from perpbot.venues.okx.venue import OkxVenue
+from perpbot.venues.options import VenueConnection
+from tests.venues.okx.loopback import eventually
+from tests.venues.okx.support import FakeSink, an_order
+
+SYMBOL = "BTC-USDT-SWAP"
+
+
+class Market:
+    """An exchange of ours with 100 000 USDT, its server, and the adapter on it."""
+
+    def __init__(self, *, books_snapshot: bool) -> None:
+        clock = RealClock()
+        self.exchange = Exchange(
+            Server.profile(), Server.contracts(), clock.now_ns, Accountant({})
+        )
+        self.server = Server(
+            self.exchange, clock.now_ns, random.Random(3), books_snapshot=books_snapshot
+        )
+        self.exchange.open_account(self.server.account, {"USDT": Decimal(100_000)})
+        self.sink = FakeSink()
+        self.heard: list[Event] = []
+        self.ids = IdMaker(epoch=1)
+        self.quote(Decimal(65_000))
+
+    def quote(self, mid: Decimal) -> None:
+        """Let the market makers stand around `mid`, three levels deep."""
+        steps = [Decimal(step) / 10 for step in (1, 2, 3)]
+        self.exchange.quote(
+            SYMBOL,
+            [(mid - step, Decimal("0.5")) for step in steps],
+            [(mid + step, Decimal("0.7")) for step in steps],
+        )
+
+    def order(self, price: str, **changes: object) -> OrderRequest:
+        """A buy of 0.01 BTC under a fresh id that expires in 5 s."""
+        client_id = self.ids.order_id(
+            account="main", strategy="test", purpose=Purpose.OPEN, leg=0, attempt=0
+        )
+        expires_ns = RealClock().now_ns() + 5 * SECOND
+        return an_order(
+            client_id=client_id, price=Decimal(price), expires_ns=expires_ns, **changes
+        )
+
+    def states(self, order: OrderRequest) -> list[OrderState]:
+        """What the stream said of an order, in turn."""
+        return [
+            event.report.state
+            for event in self.heard
+            if isinstance(event, OrderReported) and event.report.client_id == order.client_id
+        ]
+
+
+@asynccontextmanager
+async def open_market(
+    *, books_snapshot: bool = True, streams: bool = True
+) -> AsyncIterator[tuple[Market, OkxVenue]]:
+    """Serve, connect, and wait until quotes flow and the account is logged in.
+
+    Without `streams` there are no websockets: orders go by REST.
+    """
+    market = Market(books_snapshot=books_snapshot)
+    async with serving(market.server) as running:
+        known = market.server.credentials()
+        venue = OkxVenue(
+            settings=VenueConnection(rest_url=running.rest_url, ws_url=running.ws_url),
+            credentials=OkxCredentials(known["api_key"], known["api_secret"], known["passphrase"]),
+            clock=RealClock(),
+            rng=random.Random(1),
+            books=True,
+        )
+        instruments = await venue.market_data.instruments()
+        await venue.open(instruments)
+        traded = [one for one in instruments if one.symbol == SYMBOL]
+        tasks = []
+        if streams:
+            tasks = [
+                asyncio.ensure_future(venue.market_data.run(traded, market.sink)),
+                asyncio.ensure_future(venue.account.run(market.heard.append)),
+            ]
+        try:
+            slot = market.sink.slot(traded[0])
+            await eventually(lambda: not streams or (slot.quotes and market.heard))
+            yield market, venue
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await venue.close()
+
+
+@pytest.mark.parametrize("books_snapshot", [True, False], ids=["snapshot", "rest"])
+async def test_book_is_the_exchanges(*, books_snapshot: bool) -> None:
+    """With and without a snapshot on the socket the published book is the exchange's own."""
+    async with open_market(books_snapshot=books_snapshot) as (market, _venue):
+
+        def moved() -> bool:
+            market.quote(Decimal(65_000) + Decimal(len(market.sink.events) % 7))
+            books = market.sink.of(BookUpdated)
+            return len(books) > 5
+
+        await eventually(moved)
+        market.quote(Decimal(65_100))
+        await eventually(lambda: market.sink.of(BookUpdated)[-1].bids[0][0] == 65_099.9)
+
+        assert not market.sink.refused
+        view, last = market.exchange.book(SYMBOL), market.sink.of(BookUpdated)[-1]
+        assert [Decimal(repr(price)) for price, _ in last.bids] == [bid[0] for bid in view.bids]
+        assert [Decimal(repr(price)) for price, _ in last.asks] == [ask[0] for ask in view.asks]
+        assert last.bids[0][1] == pytest.approx(0.5)
+
+
+async def test_life_of_orders() -> None:
+    """Rest, cancel, expire, take and reduce: stream and queries tell the same."""
+    async with open_market() as (market, venue):
+        resting = market.order("60000")
+        await venue.trading.submit(resting, lambda: None)
+        (listed,) = await venue.account.open_orders()
+        assert listed.client_id == resting.client_id
+        await venue.trading.cancel(resting, listed.venue_order_id)
+        await eventually(lambda: market.states(resting)[-1:] == [OrderState.CANCELLED])
+
+        crossing = market.order("66000", time_in_force=TimeInForce.POST_ONLY)
+        await venue.trading.submit(crossing, lambda: None)
+        await eventually(lambda: market.states(crossing)[-1:] == [OrderState.EXPIRED])
+
+        taking = market.order("66000", time_in_force=TimeInForce.IOC)
+        await venue.trading.submit(taking, lambda: None)
+        await eventually(lambda: market.states(taking)[-1:] == [OrderState.FILLED])
+        (position,) = await venue.account.positions()
+        assert position.quantity == Decimal("0.01")
+
+        closing = msgspec.structs.replace(
+            market.order("60000"),
+            side=Side.SELL,
+            order_type=OrderType.MARKET,
+            price=None,
+            reduce_only=True,
+        )
+        await venue.trading.submit(closing, lambda: None)
+        await eventually(lambda: market.states(closing)[-1:] == [OrderState.FILLED])
+        assert await venue.account.positions() == []
+        streamed = [event.report for event in market.heard if isinstance(event, FillReported)]
+        assert await venue.account.fills(0) == streamed
+        assert all(fill.fee > 0 for fill in streamed)
+
+
+async def test_unknown_outcome_is_found_by_asking() -> None:
+    """50004 after the order took effect: unknown, and the query by client id finds it."""
+    async with open_market(streams=False) as (market, venue):
+        market.server.fail_next("50004", "API endpoint request timeout", acted=True)
+        order = market.order("60000")
+
+        with pytest.raises(OutcomeUnknown):
+            await venue.trading.submit(order, lambda: None)
+        found = await venue.account.order(order, "")
+
+        assert found is not None
+        assert found.state is OrderState.ACCEPTED
+
+
+async def test_wrong_secret_is_refused() -> None:
+    """The server checks signatures with code of its own."""
+    market = Market(books_snapshot=True)
+    async with serving(market.server) as running:
+        known = market.server.credentials()
+        venue = OkxVenue(
+            settings=VenueConnection(rest_url=running.rest_url, ws_url=running.ws_url),
+            credentials=OkxCredentials(known["api_key"], "wrong", known["passphrase"]),
+            clock=RealClock(),
+            rng=random.Random(1),
+        )
+        with pytest.raises(AuthFailed):
+            await venue.open([])
+        await venue.close()

@@ -374,6 +374,20 @@ async def test_older_server_gets_the_older_subscription() -> None:
         await until(lambda: loopback.subscribed()[("webData2", MASTER)] == 1)
 
 
+async def test_refused_channel_is_the_reason_of_the_loss() -> None:
+    """A needed channel that is refused closes the connection and says why; others are counted."""
+    events: list[Event] = []
+    async with serving() as loopback, adapter(loopback) as venue:
+        loopback.confirm = False
+        async with running(venue.account.run(events.append)):
+            await until(lambda: len(loopback.frames) == 4)
+            await loopback.send(frame("error", "Something else"))
+            await loopback.send(frame("error", 'Invalid subscription {"type":"userFills"}'))
+            await until(lambda: states(events) == [ConnectionState.DOWN])
+    assert "userFills" in only(VenueConnectionChanged, events)[0].reason
+    assert venue.account.statistics.unreadable == {"error": 1}
+
+
 async def test_state_is_asked_for_where_it_is_not_pushed() -> None:
     """Silence of the push is filled by questions; a failed one tells nothing."""
     events: list[Event] = []

@@ -13,7 +13,7 @@ import pytest
 from perpbot.domain.errors import NonceClash, Rejected
 from perpbot.domain.events import Event, FillReported, OrderReported
 from perpbot.domain.sides import OrderState, Purpose, Side, TimeInForce
-from perpbot.kernel.clock import RealClock
+from perpbot.kernel.clock import RealClock, VirtualTime
 from perpbot.simulation.accountant import Accountant
 from perpbot.simulation.exchange import Exchange
 from perpbot.simulation.wire.hyperliquid import CONTRACTS, PROFILE, Server
@@ -137,9 +137,12 @@ async def test_nonces_and_expiry_hold_at_the_venue() -> None:
         assert not await venue.trading.burn_nonce(nonce)
         with pytest.raises(NonceClash):
             await venue.trading.submit(order_request(nonce=nonce), lambda: None)
-        late = order_request(expires_ns=time.time_ns() - 10**9)
-        with pytest.raises(Rejected):
+        late = order_request(expires_ns=5 * 10**6)
+        venue.trading._clock = VirtualTime()
+        with pytest.raises(Rejected) as caught:
             await venue.trading.submit(late, lambda: None)
+        assert caught.value.code == "expired"
+        assert "Action expired" in caught.value.message
         assert await venue.account.open_orders() == []
 
 

@@ -96,7 +96,7 @@ async def test_order_goes_by_websocket_while_it_is_up() -> None:
     """One post, in the venue's shape, signed by our key; `sent` is called once."""
     sent = Sent()
     order = order_request(
-        nonce=1_795_000_000_001, expires_ns=1_795_000_005_999_999_999, reduce_only=True
+        nonce=1_795_000_000_001, expires_ns=9_795_000_005_999_999_999, reduce_only=True
     )
     async with serving() as loopback, adapter(loopback) as venue:
         async with running(venue.account.run(ignore)):
@@ -121,7 +121,7 @@ async def test_order_goes_by_websocket_while_it_is_up() -> None:
         "grouping": "na",
     }
     assert request["nonce"] == 1_795_000_000_001
-    assert request["expiresAfter"] == 1_795_000_005_999
+    assert request["expiresAfter"] == 9_795_000_005_999
     assert request["vaultAddress"] is None
     assert signer_of(request) == SIGNER
     assert report.state is OrderState.ACCEPTED
@@ -366,6 +366,15 @@ async def test_what_the_venue_cannot_do_is_refused_here(
         with pytest.raises(Rejected) as caught:
             await venue.trading.submit(order_request(**changes), Sent())
     assert caught.value.code == code
+    assert not loopback.requests
+
+
+async def test_order_that_expired_while_it_waited_is_not_sent() -> None:
+    """A decision of long ago is not acted on."""
+    async with serving() as loopback, adapter(loopback) as venue:
+        with pytest.raises(Rejected) as caught:
+            await venue.trading.submit(order_request(expires_ns=5), Sent())
+    assert caught.value.code == "expired"
     assert not loopback.requests
 
 

@@ -42,6 +42,7 @@ REFUSALS: tuple[tuple[str, _Meaning], ...] = (
     ("No liquidity available for market order", _Meaning(Rejected, "no_liquidity")),
     ("Order price cannot be more than 80% away", _Meaning(Rejected, "price_band")),
     ("Builder fee has not been approved", _Meaning(Rejected, "builder_fee")),
+    ("Action expired", _Meaning(Rejected, "expired")),
     # The recovered signer is nobody: the signature does not belong to this request.
     ("User or API Wallet", _Meaning(AuthFailed, "unknown_signer")),
     ("Must deposit before performing actions", _Meaning(AuthFailed, "unknown_signer")),

@@ -311,6 +311,8 @@ class HyperliquidTrading:
         if self._signer is None:
             raise ReadOnly(VENUE)
         await self._budget.acquire(lane, _COST)
+        if expires_ns and self._clock.now_ns() >= expires_ns:
+            raise Rejected(VENUE, "not sent: it expired while it waited", code="expired")
         nonce = nonce or self.nonces.next_ms()
         # Rounded down: the venue's deadline is never later than the journalled one.
         expires_ms = expires_ns // MS if expires_ns else None

@@ -40,6 +40,8 @@ _PING_INTERVAL_S = 20.0
 _SILENCE_S = 60.0
 """A quiet account says nothing for hours; asked again after so long, the venue must answer."""
 _CONFIRM_S = 10.0
+_MAX_FRAME_BYTES = 8 << 20
+"""The first frame of `userFills` repeats up to 2000 executions."""
 _MAX_INFLIGHT = 100
 """The venue takes no more posts than these at once; further ones go by REST."""
 _CHANNELS = ("orderUpdates", "userFills", "userFundings", "clearinghouseState")
@@ -91,6 +93,7 @@ class UserSocket:
             ping_interval_s=_PING_INTERVAL_S,
             silence_s=_SILENCE_S + 2 * _CONFIRM_S,
             open_timeout_s=_CONFIRM_S,
+            max_frame_bytes=_MAX_FRAME_BYTES,
         )
 
     @property
@@ -191,12 +194,21 @@ class UserSocket:
             self._unconfirmed.discard(frame.data.subscription.type)
             if not self._unconfirmed:
                 self._confirmed.set()
-        elif type(frame) is ErrorFrame and "clearinghouseState" in frame.data:
+        elif type(frame) is ErrorFrame:
+            self._refused(frame.data)
+        else:
+            self.on_frame(frame)
+
+    def _refused(self, text: str) -> None:
+        if "clearinghouseState" in text:
             # An older server: the same state comes as part of a larger push.
             assert self._connection is not None
             self._connection.send(subscribe("webData2", user=self._user))
+        elif any(kind in text for kind in self._unconfirmed):
+            # Out of the read path this closes the connection, with its reason.
+            raise Unavailable(VENUE, f"refused: {text[:200]}")
         else:
-            self.on_frame(frame)
+            self.on_unreadable("error")
 
     def _answered(self, frame: PostFrame) -> None:
         post = frame.data

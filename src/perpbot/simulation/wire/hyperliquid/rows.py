@@ -48,7 +48,7 @@ _EXPIRED = {
     "post_only": "badAloPxRejected",
     "insufficient_margin": "perpMarginRejected",
     "reduce_only": "reduceOnlyRejected",
-    "price_band": "tickRejected",
+    "price_band": "oracleRejected",
     "min_notional": "minTradeNtlRejected",
 }
 

@@ -245,7 +245,7 @@ class Judge:
             trigger_price=trigger,
             client_algo_id="judge-stop",
         ).data()
-        assert stop.algo_status == "NEW" and float(stop.trigger_price) == trigger, stop
+        assert (stop.algo_status, float(stop.trigger_price)) == ("NEW", trigger), stop
         [found] = self.rest.current_all_algo_open_orders(symbol=SYMBOL).data()
         assert found.client_algo_id == "judge-stop"
         assert self.rest.current_all_open_orders(symbol=SYMBOL).data() == []

@@ -190,13 +190,13 @@ class Judge:
         assert len(swaps) == 10, len(swaps)
         market = self.exchange.market(self.symbol)
         assert market["settle"] == self.setup.settle, market["settle"]
-        assert market["precision"]["amount"] and market["precision"]["price"], market["precision"]
+        assert all(market["precision"][name] for name in ("amount", "price")), market["precision"]
 
     async def check_order_book(self) -> None:
         """An ordered book with depth."""
         book = await self.exchange.fetch_order_book(self.symbol, 20)
         bids, asks = ([row[0] for row in book[side]] for side in ("bids", "asks"))
-        assert len(bids) >= 5 and len(asks) >= 5, (len(bids), len(asks))
+        assert min(len(bids), len(asks)) >= 5, (len(bids), len(asks))
         assert bids == sorted(bids, reverse=True)
         assert asks == sorted(asks)
         assert bids[0] < asks[0]
@@ -225,7 +225,8 @@ class Judge:
     async def check_trades_stream(self) -> None:
         """Public trades are told."""
         trades = await self.exchange.watch_trades(self.symbol)
-        assert trades[0]["amount"] > 0 and trades[0]["side"] in {"buy", "sell"}, trades
+        assert trades[0]["amount"] > 0, trades
+        assert trades[0]["side"] in {"buy", "sell"}, trades
 
     async def check_funding_rate(self) -> None:
         """The coming funding rate."""
@@ -261,7 +262,7 @@ class Judge:
             await told(order["id"], "canceled")
             assert order["id"] not in await self.open_ids()
         found = await self.exchange.fetch_order(order["id"], self.symbol)
-        assert found["status"] == "canceled" and found["filled"] == 0, found
+        assert (found["status"], found["filled"]) == ("canceled", 0), found
 
     async def check_amend(self) -> None:
         """A resting order gets another price."""
@@ -294,7 +295,7 @@ class Judge:
             return
         order = await self.place("limit", "buy", amount, -0.01, postOnly=True)
         found = await self.exchange.fetch_order(order["id"], self.symbol)
-        assert found["status"] == "canceled" and found["filled"] == 0, found
+        assert (found["status"], found["filled"]) == ("canceled", 0), found
 
     async def check_unknown_order(self) -> None:
         """Cancelling what is not there is refused."""

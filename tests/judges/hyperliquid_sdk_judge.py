@@ -136,7 +136,8 @@ class Judge:
     async def check_post_only(self) -> None:
         """A post-only order that would take is refused."""
         status = self.place(away=-0.01, kind=POST_ONLY)
-        assert "error" in status and not self.open_ids(), status
+        assert "error" in status, status
+        assert not self.open_ids()
 
     async def check_refusals(self) -> None:
         """What is unknown or too small is refused."""

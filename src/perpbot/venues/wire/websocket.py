@@ -282,7 +282,8 @@ class WebSocketChannel:
         return listener
 
     def _new_socket(self) -> _Socket:
-        return _Socket(
+        # Frames may be read before ws_connect returns; reconnect() must find the socket by then.
+        self._socket = _Socket(
             venue=self._venue,
             on_text=self._on_text,
             now_ns=self._clock.monotonic_ns,
@@ -290,9 +291,9 @@ class WebSocketChannel:
             pong=self._pong,
             statistics=self._statistics,
         )
+        return self._socket
 
     async def _serve(self, socket: _Socket) -> None:
-        self._socket = socket
         self._told_down = False  # what on_open announces must be taken back
         if not await self._open(socket):
             return
@@ -318,6 +319,8 @@ class WebSocketChannel:
 
     async def _open(self, socket: _Socket) -> bool:
         """Run `on_open` against the clock and the socket's own end; False closes it."""
+        if socket.reason:
+            return False
         opening = asyncio.ensure_future(self._on_open(socket))
         gone = asyncio.ensure_future(socket.gone.wait())
         try:

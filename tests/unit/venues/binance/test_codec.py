@@ -311,7 +311,11 @@ def test_balance_trade_and_funding_rows() -> None:
     balance = CODEC.balance(
         BalanceRow(asset="USDT", balance="100.5", available_balance="80", cross_un_pnl="-0.5")
     )
-    assert (balance.equity, balance.wallet, balance.free) == (100, Decimal("100.5"), 80)
+    assert (balance.equity, balance.wallet, balance.free) == (
+        Decimal(100),
+        Decimal("100.5"),
+        Decimal(80),
+    )
     paid = CODEC.funding(
         IncomeRow(
             symbol="BTCUSDT",

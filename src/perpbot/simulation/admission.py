@@ -21,6 +21,9 @@ from perpbot.simulation.model import (
     Ticket,
 )
 
+LARGEST = Decimal(10) ** 12
+"""Prices and quantities from here on are no market's; grids are not even looked at."""
+
 
 def check_client_id(account: Account, ticket: Ticket, rule: ClientIdRule) -> None:
     """Refuse a client id that the venue's rule takes for a repetition."""
@@ -71,8 +74,8 @@ def check_numbers(contract: Contract, ticket: Ticket, mark: Decimal) -> None:
 
 def check_price(contract: Contract, price: Decimal | None, name: str) -> None:
     """Refuse a price that is missing, not positive, off the tick or with too many digits."""
-    if price is None or not price.is_finite() or price <= ZERO:
-        raise ExchangeRefusal(Refusal.BAD_PRICE, f"{name} {price} is not positive")
+    if price is None or not price.is_finite() or not ZERO < price < LARGEST:
+        raise ExchangeRefusal(Refusal.BAD_PRICE, f"{name} {price} is not a positive price")
     if not on_grid(price, contract.tick_size):
         raise ExchangeRefusal(
             Refusal.BAD_PRICE, f"{name} {price} is not a multiple of {contract.tick_size}"
@@ -88,8 +91,10 @@ def check_price(contract: Contract, price: Decimal | None, name: str) -> None:
 
 def check_quantity(contract: Contract, quantity: Decimal) -> None:
     """Refuse a quantity that is not positive, off the step or below the minimum."""
-    if not quantity.is_finite() or quantity <= ZERO:
-        raise ExchangeRefusal(Refusal.BAD_QUANTITY, f"quantity {quantity} is not positive")
+    if not quantity.is_finite() or not ZERO < quantity < LARGEST:
+        raise ExchangeRefusal(
+            Refusal.BAD_QUANTITY, f"quantity {quantity} is not a positive quantity"
+        )
     if not on_grid(quantity, contract.quantity_step):
         raise ExchangeRefusal(
             Refusal.BAD_QUANTITY,
@@ -110,10 +115,9 @@ def check_trigger(ticket: Ticket, mark: Decimal) -> None:
 
 
 def is_triggered(ticket: Ticket, mark: Decimal) -> bool:
-    """Whether `mark` reaches the trigger."""
+    """Whether `mark` reaches the trigger of a stop."""
     trigger = ticket.trigger_price
-    if trigger is None:
-        return False
+    assert trigger is not None, "only stops have a trigger"
     return mark >= trigger if ticket.trigger_above else mark <= trigger
 
 

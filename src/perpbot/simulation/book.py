@@ -9,7 +9,7 @@ order, tells who is first, and collects the levels that changed since the last `
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Context, Decimal
 
 import msgspec
@@ -219,17 +219,16 @@ class BookSide:
         self._lumps = lumps
         self._ladder = [price for price, _ in levels]
 
-    def available(self, limit: Decimal | None, wanted: Decimal, account: str) -> Decimal:
-        """What a taker of `account` would get up to `limit`; stops counting at `wanted`."""
-        total = ZERO
-        for price in self.prices():
-            if not self.reaches(price, limit) or total >= wanted:
-                break
-            total += self.lump(price)
-            for order in self._queues.get(price, ()):
-                if order.account != account:
-                    total += order.remaining
-        return total
+    def queue(self, price: Decimal) -> Iterator[tuple[Order | None, Decimal]]:
+        """Who stands at `price` and with how much, first come first; None is the lump."""
+        lump = self._lumps.get(price)
+        for order in self._queues.get(price, ()):
+            if lump is not None and lump.arrival < order.arrival:
+                yield None, lump.quantity
+                lump = None
+            yield order, order.remaining
+        if lump is not None:
+            yield None, lump.quantity
 
     def prices(self) -> list[Decimal]:
         """All prices, best first."""
@@ -275,8 +274,8 @@ class Book:
         """Where orders of `side` rest."""
         return self.bids if side is Side.BUY else self.asks
 
-    def would_take(self, side: Side, price: Decimal) -> bool:
-        """Whether a limit order at `price` would trade at once."""
+    def would_take(self, side: Side, price: Decimal | None) -> bool:
+        """Whether an order at `price` (None: any price) would trade at once."""
         other = self.side(side.opposite)
         best = other.best
         return best is not None and other.reaches(best, price)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from itertools import count
 
+import msgspec
+
 from perpbot.domain.money import ZERO
 from perpbot.domain.sides import OrderType, PositionSide, Side, TimeInForce
 from perpbot.simulation import admission
@@ -238,8 +240,8 @@ class Exchange:
         contract = self._contract(order.ticket.symbol)
         new_price = order.ticket.price if price is None else price
         total = order.ticket.quantity if quantity is None else quantity
-        admission.check_price(contract, new_price, "price")
-        admission.check_quantity(contract, total)
+        wanted = msgspec.structs.replace(order.ticket, price=new_price, quantity=total)
+        admission.check_numbers(contract, wanted, new_price)
         with self._news:
             if total <= order.filled:
                 self._core.withdraw(order, "amend")

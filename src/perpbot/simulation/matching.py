@@ -17,7 +17,7 @@ from itertools import count
 import msgspec
 
 from perpbot.domain.money import ONE, ZERO
-from perpbot.domain.sides import Liquidity, OrderType, Side, TimeInForce
+from perpbot.domain.sides import Liquidity, OrderType, PositionSide, Side, TimeInForce
 from perpbot.simulation.accountant import Accountant
 from perpbot.simulation.book import Book, Order
 from perpbot.simulation.ledger import Account, booked
@@ -63,29 +63,28 @@ class Matcher:
 
     # --- orders ----------------------------------------------------------------------------------
 
-    def place(self, order: Order, *, cause: str = "") -> None:
-        """Match an order and rest or end what is left; `cause` marks liquidations."""
+    def place(self, order: Order) -> None:
+        """Match an order, then rest or end what is left."""
         account = self.accounts[order.account]
         account.open[order.order_id] = order
         self._tell(order)
         ticket = order.ticket
         book = self.books[ticket.symbol]
         limit = self._limit(order)
-        if ticket.time_in_force is TimeInForce.POST_ONLY and ticket.price is not None:
-            if book.would_take(ticket.side, ticket.price):
-                self.end(order, OrderStatus.EXPIRED, "post_only")
-                return
-        elif ticket.time_in_force is TimeInForce.FOK:
-            other = book.side(ticket.side.opposite)
-            if other.available(limit, order.remaining, order.account) < order.remaining:
-                self.end(order, OrderStatus.EXPIRED, "fok")
-                return
-        self._sweep(order, limit, cause)
+        tif = ticket.time_in_force
+        is_passive = tif is TimeInForce.POST_ONLY and ticket.price is not None
+        if is_passive and book.would_take(ticket.side, ticket.price):
+            self.end(order, OrderStatus.EXPIRED, "post_only")
+            return
+        if tif is TimeInForce.FOK and self._fillable(order, limit) < order.remaining:
+            self.end(order, OrderStatus.EXPIRED, "fok")
+            return
+        self._sweep(order, limit, "")
         if not order.is_open:
             return
         if ticket.order_type is OrderType.MARKET:
             self.end(order, OrderStatus.EXPIRED, "market")
-        elif ticket.time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
+        elif tif in (TimeInForce.IOC, TimeInForce.FOK):
             self.end(order, OrderStatus.EXPIRED, "ioc")
         else:
             book.rest(order)
@@ -149,6 +148,37 @@ class Matcher:
             return ticket.price
         mark = self.marks[ticket.symbol]
         return mark * (ONE + ticket.side.sign * self.profile.band_ratio) if mark else None
+
+    def _fillable(self, taker: Order, limit: Decimal | None) -> Decimal:
+        """What a sweep would fill, up to `remaining`, without doing it.
+
+        Makers' reductions shrink while the sweep goes on, just as they will when it does.
+        """
+        ticket = taker.ticket
+        side = self.books[ticket.symbol].side(ticket.side.opposite)
+        moved: dict[tuple[str, PositionSide], Decimal] = {}
+        total = ZERO
+        for price in side.prices():
+            if not side.reaches(price, limit) or total >= taker.remaining:
+                break
+            for maker, standing in side.queue(price):
+                if maker is None:
+                    total += standing
+                    continue
+                if maker.account == taker.account:
+                    if ticket.self_trade != "cancel_maker":
+                        return total
+                    continue
+                key = (maker.account, maker.ticket.position_side)
+                done = moved.get(key, ZERO)
+                quantity = standing
+                if maker.reduces:
+                    leg = self.accounts[maker.account].leg(ticket.symbol, key[1])
+                    covered = -(leg.quantity + done) * maker.ticket.side.sign
+                    quantity = max(min(standing, covered), ZERO)
+                moved[key] = done + quantity * maker.ticket.side.sign
+                total += quantity
+        return total
 
     def _sweep(self, taker: Order, limit: Decimal | None, cause: str) -> None:
         side = self.books[taker.ticket.symbol].side(taker.ticket.side.opposite)

@@ -36,7 +36,7 @@ ETH = Contract(
     settle="USDT",
     tick_size=Decimal("0.01"),
     quantity_step=Decimal("0.01"),
-    min_quantity=Decimal("0.01"),
+    min_quantity=Decimal("0.02"),
     price_digits=5,
 )
 PROFILE = Profile(

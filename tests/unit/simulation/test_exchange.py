@@ -179,6 +179,28 @@ def test_fok_does_not_count_own_orders(desk: Desk) -> None:
     assert desk.buy("2", "101", tif=TimeInForce.FOK).status is OrderStatus.EXPIRED
 
 
+def test_fok_does_not_count_reductions_twice(desk: Desk) -> None:
+    """Two resting reductions of one position are worth that position."""
+    desk.quote("99x9", "100x9")
+    desk.buy("2")
+    desk.quote("99x9", "110x9")
+    desk.sell("2", "103", reduce_only=True)
+    desk.sell("2", "104", reduce_only=True)
+    killed = desk.buy("3", "105", tif=TimeInForce.FOK, by="bob")
+    assert killed.cause == "fok"
+    assert killed.filled == 0
+    assert desk.buy("2", "105", tif=TimeInForce.FOK, by="bob").status is OrderStatus.FILLED
+
+
+def test_fok_stops_counting_where_self_trade_prevention_would_end_it(desk: Desk) -> None:
+    """Cancel-taker at an own order: all or nothing still holds."""
+    desk.quote("", "100x1 102x5")
+    desk.sell("1", "100")
+    order = desk.buy("2", "102", tif=TimeInForce.FOK, self_trade="cancel_taker")
+    assert order.cause == "fok"
+    assert not desk.fills()
+
+
 def test_market_order_stops_at_the_band(desk: Desk) -> None:
     """A market order never takes beyond the band around the mark."""
     desk.quote("", "119x1 121x5")
@@ -211,6 +233,9 @@ def test_post_only_never_takes(refuses: bool) -> None:
         ("1", "100.05", Refusal.BAD_PRICE),
         ("1", "0", Refusal.BAD_PRICE),
         ("1", "NaN", Refusal.BAD_PRICE),
+        ("1", "1e40", Refusal.BAD_PRICE),
+        ("1e40", "100", Refusal.BAD_QUANTITY),
+        ("Infinity", "100", Refusal.BAD_QUANTITY),
         ("1.0001", "100", Refusal.BAD_QUANTITY),
         ("0", "100", Refusal.BAD_QUANTITY),
         ("-1", "100", Refusal.BAD_QUANTITY),
@@ -226,34 +251,28 @@ def test_bad_numbers_are_refused(desk: Desk, quantity: str, price: str, expected
     assert not desk.exchange.order_history("ann")
 
 
-def test_quantity_below_the_minimum_is_refused() -> None:
-    """The minimum counts apart from the step."""
-    desk = Desk()
-    ticket = Ticket(
+def eth(quantity: str, price: str) -> Ticket:
+    """A buy of ETH: steps of 0.01, at least 0.02, five digits."""
+    return Ticket(
         symbol="ETHUSDT",
         side=Side.BUY,
         order_type=OrderType.LIMIT,
-        quantity=d("0.01"),
-        price=d("1"),
+        quantity=d(quantity),
+        price=d(price),
     )
-    assert desk.exchange.submit("ann", ticket).status is OrderStatus.NEW
+
+
+def test_quantity_below_the_minimum_is_refused(desk: Desk) -> None:
+    """The minimum counts apart from the step."""
+    assert refusal(desk.exchange.submit, "ann", eth("0.01", "100")) is Refusal.BAD_QUANTITY
+    assert desk.exchange.submit("ann", eth("0.02", "100")).is_open
 
 
 def test_price_with_too_many_digits_is_refused_unless_whole(desk: Desk) -> None:
     """Five significant digits, but whole numbers always."""
-
-    def ticket(price: str) -> Ticket:
-        return Ticket(
-            symbol="ETHUSDT",
-            side=Side.BUY,
-            order_type=OrderType.LIMIT,
-            quantity=d("0.01"),
-            price=d(price),
-        )
-
-    assert refusal(desk.exchange.submit, "ann", ticket("1234.56")) is Refusal.BAD_PRICE
-    assert desk.exchange.submit("ann", ticket("1234.50")).is_open
-    assert desk.exchange.submit("ann", ticket("123456")).is_open
+    assert refusal(desk.exchange.submit, "ann", eth("0.02", "1234.56")) is Refusal.BAD_PRICE
+    assert desk.exchange.submit("ann", eth("0.02", "1234.50")).is_open
+    assert desk.exchange.submit("ann", eth("0.02", "123456")).is_open
 
 
 def test_unknown_names_and_halts_are_refused(desk: Desk) -> None:

@@ -107,11 +107,7 @@ class ExchangeMachine(RuleBasedStateMachine):
             assert tif in (TimeInForce.GTC, TimeInForce.POST_ONLY)
         if tif is TimeInForce.POST_ONLY and tick is not None:
             assert view.filled == 0
-        if (
-            tif is TimeInForce.FOK
-            and tick is not None
-            and view.status is not OrderStatus.CANCELLED
-        ):
+        if tif is TimeInForce.FOK and tick is not None:
             assert view.filled in (ZERO, view.ticket.quantity)
 
     @rule(pick=st.integers(0, 50), tick=ticks, part=st.sampled_from([1, 2]))
@@ -165,6 +161,13 @@ class ExchangeMachine(RuleBasedStateMachine):
     def outsider(self, side: Side, lot: int) -> None:
         """Public flow."""
         self.exchange.take("BTCUSDT", side, quantity_of(lot))
+
+    @rule(side=sides)
+    def sweep(self, side: Side) -> None:
+        """Public flow that empties one side."""
+        self.exchange.take("BTCUSDT", side, Decimal(1_000))
+        book = self.exchange.book("BTCUSDT")
+        assert not (book.asks if side is Side.BUY else book.bids)
 
     @rule(account=accounts, pick=st.integers(0, 50), tick=ticks, lot=lots)
     def amend(self, account: str, pick: int, tick: int, lot: int) -> None:

@@ -15,12 +15,13 @@ from itertools import count
 import msgspec
 
 from perpbot.domain.money import ZERO
-from perpbot.domain.sides import OrderType, PositionSide, Side, TimeInForce
+from perpbot.domain.sides import Side, TimeInForce
 from perpbot.simulation import admission
 from perpbot.simulation.accountant import Accountant
 from perpbot.simulation.book import Order, reduces
-from perpbot.simulation.ledger import Account, booked
-from perpbot.simulation.margin import equity, initial_margin, leverage_of, maintenance
+from perpbot.simulation.clearing import Clearing
+from perpbot.simulation.ledger import Account
+from perpbot.simulation.margin import equity, initial_margin, leverage_of
 from perpbot.simulation.matching import Matcher
 from perpbot.simulation.model import (
     BalanceView,
@@ -62,7 +63,7 @@ class Exchange:
         self._news = self._core.news
         self._accounts = self._core.accounts
         self._order_ids = count(1)
-        self._payment_ids = count(1)
+        self._clearing = Clearing(self._core, clock_ns, accountant, self._new_order)
         self._halted: set[str] = set()
         self._told_marks: dict[str, Mark] = {}
 
@@ -123,17 +124,13 @@ class Exchange:
             for account in self._accounts.values():
                 self._trigger_stops(account, symbol, mark)
             for account in self._accounts.values():
-                self._liquidate_if_short(account, contract.settle)
+                self._clearing.liquidate_if_short(account, contract.settle)
 
     def settle_funding(self, symbol: str) -> None:
         """Pay funding on all positions at the current rate and mark: longs pay a positive rate."""
-        contract = self._contract(symbol)
         mark = self.mark(symbol)
         with self._news:
-            for account in self._accounts.values():
-                for key, leg in account.legs.items():
-                    if key[0] == symbol and leg.quantity:
-                        self._pay_funding(account, contract, key[1], leg.quantity, mark)
+            self._clearing.settle_funding(mark)
 
     def book(self, symbol: str, depth: int = 20) -> BookView:
         """The book now."""
@@ -468,7 +465,7 @@ class Exchange:
             if not order.arrival and symbol in (None, order.ticket.symbol):
                 self._core.withdraw(order, cause)
 
-    # --- stops, liquidation, funding -------------------------------------------------------------
+    # --- stops -----------------------------------------------------------------------------------
 
     def _trigger_stops(self, account: Account, symbol: str, mark: Decimal) -> None:
         waiting = [
@@ -500,68 +497,3 @@ class Exchange:
         order.status = OrderStatus.NEW
         order.updated_ns = self._clock_ns()
         self._core.place(order)
-
-    def _liquidate_if_short(self, account: Account, currency: str) -> None:
-        market = self._core.market
-        needed = maintenance(account, currency, market)
-        if not needed or equity(account, currency, market) >= needed:
-            return
-        for order in list(account.open.values()):
-            if self._contract(order.ticket.symbol).settle == currency:
-                self._core.withdraw(order, "liquidation")
-                self._core.tell_book(order.ticket.symbol)
-        for (symbol, position_side), leg in list(account.legs.items()):
-            if leg.quantity and self._contract(symbol).settle == currency:
-                self._close_out(account, symbol, position_side, leg.quantity)
-
-    def _close_out(
-        self, account: Account, symbol: str, position_side: PositionSide, quantity: Decimal
-    ) -> None:
-        """Close a leg at market; what the book cannot take within its band goes at the mark."""
-        ticket = Ticket(
-            symbol=symbol,
-            side=Side.SELL if quantity > ZERO else Side.BUY,
-            order_type=OrderType.MARKET,
-            quantity=abs(quantity),
-            time_in_force=TimeInForce.IOC,
-            position_side=position_side,
-            reduce_only=True,
-        )
-        order = self._new_order(account, ticket)
-        self._core.liquidate(order)
-        self._core.tell_book(symbol)
-
-    def _pay_funding(
-        self,
-        account: Account,
-        contract: Contract,
-        position_side: PositionSide,
-        quantity: Decimal,
-        mark: Mark,
-    ) -> None:
-        amount = booked(-quantity * mark.mark_price * mark.funding_rate)
-        payment = FundingPayment(
-            payment_id=next(self._payment_ids),
-            account=account.name,
-            symbol=contract.symbol,
-            rate=mark.funding_rate,
-            amount=amount,
-            quantity=quantity,
-            ts_ns=self._clock_ns(),
-        )
-        account.funding.append(payment)
-        account.wallets[contract.settle] = account.wallets.get(contract.settle, ZERO) + amount
-        self._accountant.funded(
-            venue=self.profile.name, account=account.name, asset=contract.asset, amount=amount
-        )
-        key = (contract.symbol, position_side)
-        self._news.put(
-            account_update(
-                account,
-                "funding",
-                self._core.market,
-                currency=contract.settle,
-                legs=(key,),
-                funding=payment,
-            )
-        )

@@ -317,6 +317,7 @@ ExchangeMachine.TestCase.settings = settings(
     max_examples=60,
     stateful_step_count=40,
     deadline=None,
+    derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
 test_any_traffic_keeps_the_books = ExchangeMachine.TestCase

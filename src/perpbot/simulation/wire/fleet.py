@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import random
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from perpbot.domain.errors import ConfigError
+from perpbot.domain.errors import ConfigError, InvalidValue
 from perpbot.domain.money import plain
 from perpbot.simulation.accountant import Accountant
 from perpbot.simulation.driver import MarketDriver, MarketProcess
@@ -65,10 +67,11 @@ class TapeMarket:
 
 
 def venue_map(path: Path, venues: Sequence[str]) -> dict[str, str]:
-    """Return which of `venues` each venue of a tape stands for. Raises `InvalidValue`."""
-    found: dict[str, None] = {}
-    for row in islice(iter(Tape(path, _AnyVenue())), _TAPE_HEAD):
-        found[row.venue] = None
+    """Return which of `venues` each venue of a tape stands for.
+
+    Raises `ConfigError` where the tape has too few, `InvalidValue` for a broken file.
+    """
+    found = _venues_of(path)
     mapped = {name: name for name in found if name in venues}
     left = [name for name in venues if name not in mapped]
     others = [name for name in found if name not in mapped]
@@ -81,17 +84,22 @@ def venue_map(path: Path, venues: Sequence[str]) -> dict[str, str]:
     return mapped
 
 
-class _AnyVenue(dict[str, str]):
-    """A venue map that keeps every name of the tape."""
-
-    def __init__(self) -> None:
-        super().__init__({"": ""})
-
-    def get(self, key: str, default: str | None = None) -> str:  # type: ignore[override]
-        return key
-
-    def __getitem__(self, key: str) -> str:
-        return key
+def _venues_of(path: Path) -> list[str]:
+    """The venues of a tape's head, in order of appearance; what rows say is `Tape`'s business."""
+    found: dict[str, None] = {}
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rt", encoding="utf-8", errors="replace") as lines:
+            for line in islice(lines, 1, _TAPE_HEAD):
+                cells = line.split(",", 2)
+                if len(cells) == len(("recv_ts", "venue", "rest")):
+                    found[cells[1]] = None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InvalidValue(f"{path}: broken gzip file: {error}") from error
+    if not found:
+        # It can say why better than we can.
+        next(iter(Tape(path, {"": ""})), None)
+    return list(found)
 
 
 class Fleet:
@@ -147,12 +155,17 @@ class Fleet:
 
     async def run(self) -> None:
         """Move the market until cancelled; raises what a server fails with."""
-        async with asyncio.TaskGroup() as tasks:
-            for serving in self._serving:
-                tasks.create_task(serving.wait())
+        pumps = [asyncio.create_task(serving.wait()) for serving in self._serving]
+        try:
             while True:
                 self.step()
+                for ended in (pump for pump in pumps if pump.done()):
+                    ended.result()
                 await asyncio.sleep(STEP_INTERVAL_S)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
 
     async def stop(self) -> None:
         """Stop all servers."""

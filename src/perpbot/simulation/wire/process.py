@@ -145,9 +145,9 @@ class RunningServers:
         return {found.venue: found for found in self.servers}[venue]
 
     @property
-    def is_running(self) -> bool:
-        """Whether the process lives."""
-        return self._process.returncode is None
+    def exit_code(self) -> int | None:
+        """The code with which the process ended; None while it lives."""
+        return self._process.returncode
 
     async def accountant(self) -> dict[str, Any]:
         """Return the true books: money as decimal strings. Raises `ServersFailed`."""

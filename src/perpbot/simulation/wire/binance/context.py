@@ -90,13 +90,19 @@ class Context:
                 "Mandatory parameter 'orderId' or 'origClientOrderId' was not sent, was "
                 "empty/null, or malformed.",
             )
-        if found is None or found.ticket.symbol != symbol or self.is_conditional(found):
+        if found is None or found.ticket.symbol != symbol or not self.is_listed(found):
             return None
         return found
 
-    def is_conditional(self, view: OrderView) -> bool:
-        """Whether an order waits for its trigger, or ended without having met it."""
-        return view.ticket.trigger_price is not None and view.order_id not in self.triggered
+    def is_listed(self, view: OrderView) -> bool:
+        """Whether order endpoints know an order.
+
+        They do not know stops that wait or ended without having met their trigger, nor
+        fill-or-kill orders that were killed: those were refused.
+        """
+        if view.ticket.trigger_price is not None and view.order_id not in self.triggered:
+            return False
+        return view.cause != "fok"
 
 
 def since(params: Params, *, default_limit: int, max_limit: int) -> tuple[int, int, int]:

@@ -193,7 +193,7 @@ class TradingDesk:
             if view.ticket.symbol == symbol
             and view.order_id >= first_id
             and start_ms <= words.milliseconds(view.created_ns) <= end_ms
-            and not self._context.is_conditional(view)
+            and self._context.is_listed(view)
         ]
         kept = found[:limit] if first_id or start_ms else found[-limit:]
         return [words.order_row(view) for view in kept]
@@ -236,7 +236,7 @@ class TradingDesk:
         return [
             view
             for view in self._exchange.open_orders(self._account, symbol)
-            if not self._context.is_conditional(view)
+            if self._context.is_listed(view)
         ]
 
     def _ticket(self, params: Params) -> Ticket:

@@ -23,6 +23,14 @@ def test_contracts_become_base_coins() -> None:
     assert instrument_of(a_row()) == BTC
 
 
+@pytest.mark.parametrize(
+    ("code", "number"), [(10459, 10459), ("10459", 10459), (None, 0), ("", 0)], ids=repr
+)
+def test_wire_code_may_be_missing(code: object, number: int) -> None:
+    """An instrument that has no code yet does not spoil the list."""
+    assert instrument_of(a_row(instIdCode=code)).wire_code == number
+
+
 def test_contract_multiplier_counts() -> None:
     """The value of a contract is ctVal times ctMult."""
     instrument = instrument_of(a_row(ctVal="10", ctMult="100", lotSz="1", minSz="1"))

@@ -721,14 +721,15 @@ async def test_private_pushes_become_reports(server: LoopbackOkx, venue: OkxVenu
     }
 
 
-async def test_unreadable_push_makes_it_log_in_again(server: LoopbackOkx, venue: OkxVenue) -> None:
-    """What a lost push said must be asked for: a new login is followed by a reconcile."""
+async def test_unreadable_push_is_told_as_a_loss(server: LoopbackOkx, venue: OkxVenue) -> None:
+    """What it said must be asked for, so a loss and a return are told; the socket stays."""
     async with running(venue) as heard:
         await server.push("private", {"arg": {"channel": "orders"}, "data": [{"ordId": 5}]})
         await eventually(lambda: len(heard.states) >= 3)
 
     assert heard.states[:3] == [ConnectionState.LIVE, ConnectionState.DOWN, ConnectionState.LIVE]
     assert venue.account.refused["unreadable_push"] == 1
+    assert len(server.said("login")) == 1
 
 
 async def test_private_service_notice_logs_in_again(server: LoopbackOkx, venue: OkxVenue) -> None:

@@ -75,9 +75,10 @@ class Budgets:
         """The venue refused a request to `path` for its rate."""
         self._endpoints[path].penalise(retry_after_s)
 
-    def penalise_orders(self, symbol: str, retry_after_s: float) -> None:
-        """The venue refused an order or a cancel for its rate."""
-        self._of(symbol).penalise(retry_after_s)
+    def penalise_orders(self, symbol: str, retry_after_s: float, *, account: bool) -> None:
+        """The venue refused an order or a cancel for its rate, or the whole sub-account's."""
+        budget = self._account if account else self._of(symbol)
+        budget.penalise(retry_after_s)
 
     def _of(self, symbol: str) -> RateBudget:
         found = self._instruments.get(symbol)

@@ -37,7 +37,7 @@ class InstrumentRow(msgspec.Struct, rename="camel", kw_only=True):
     settle_ccy: str = ""
     lever: str = ""
     state: str = ""
-    inst_id_code: int | None = None
+    inst_id_code: int | str | None = None
 
 
 class InstrumentRefused(InvalidValue):
@@ -68,12 +68,18 @@ def instrument_of(row: InstrumentRow) -> Instrument:
             if row.max_lmt_sz
             else None,
             contract_size=contract,
-            wire_code=row.inst_id_code or 0,
+            wire_code=_code(row.inst_id_code),
             max_leverage=int(_positive(row.lever or "1", "lever")),
             tradable=row.state == "live",
         )
     except InvalidValue as error:
         raise InstrumentRefused(f"instrument unreadable: {error}") from None
+
+
+def _code(value: int | str | None) -> int:
+    # Missing before a listing; 0 keeps orders off the websocket, which cannot name it otherwise.
+    text = str(value)
+    return int(text) if text.isdigit() else 0
 
 
 def _positive(text: str, field: str) -> Decimal:

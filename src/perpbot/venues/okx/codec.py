@@ -144,7 +144,7 @@ class TickerRow(msgspec.Struct, rename="camel", gc=False):
     bid_sz: str = ""
     ask_px: str = ""
     ask_sz: str = ""
-    ts: int = 0
+    ts: str = ""
 
 
 decode_quote = msgspec.json.Decoder(QuoteFrame, strict=False).decode

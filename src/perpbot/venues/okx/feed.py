@@ -284,7 +284,7 @@ class OkxMarketData:
             asset=instrument.asset,
             bids=((float(row.bid_px), float(row.bid_sz) * size),) if row.bid_px else (),
             asks=((float(row.ask_px), float(row.ask_sz) * size),) if row.ask_px else (),
-            venue_ns=row.ts * MS,
+            venue_ns=int(row.ts or 0) * MS,
         )
 
     def _connection(self, state: ConnectionState, reason: str) -> VenueConnectionChanged:

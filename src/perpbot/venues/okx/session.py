@@ -178,9 +178,11 @@ class PrivateSession:
         try:
             self._on_push(frame)
         except (ProtocolViolation, *UNREADABLE):
-            # What the push said is lost; the account must be asked. Reconnecting makes it so.
+            # What the push said is lost to us, and the account has to be asked: told as a loss and
+            # a return. A reconnect would only repeat a snapshot that cannot be read either.
             self._refuse("unreadable_push")
-            self.channel.reconnect("a private push could not be read")
+            self._on_change(False, "a private push could not be read")  # noqa: FBT003
+            self._on_change(True, "pushes go on; what was lost has to be asked for")  # noqa: FBT003
 
     def _event(self, frame: Frame) -> None:
         if frame.event == "login":

@@ -20,6 +20,7 @@ from perpbot.venues.okx import orders
 from perpbot.venues.okx.budgets import LANES, Budgets
 from perpbot.venues.okx.catalogue import VENUE, Catalogue
 from perpbot.venues.okx.codec import ItemResult
+from perpbot.venues.okx.errors import SUB_ACCOUNT_RATE
 from perpbot.venues.okx.orders import PositionMode
 from perpbot.venues.okx.rest import RestClient, result_of
 from perpbot.venues.okx.session import PrivateSession
@@ -168,7 +169,9 @@ class OkxTrading:
                     pass  # the socket went before a byte was handed to it
             return await by_rest()
         except RateLimited as limited:
-            self._budgets.penalise_orders(symbol, limited.retry_after_s)
+            self._budgets.penalise_orders(
+                symbol, limited.retry_after_s, account=limited.code == SUB_ACCOUNT_RATE
+            )
             raise
 
     def _writable(self) -> PrivateSession:

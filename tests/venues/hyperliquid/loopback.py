@@ -121,6 +121,9 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0)
 
 
+DROP = "drop"
+"""As the answer to a question: the connection is closed instead."""
+
 Answer = Callable[[dict[str, Any]], Any]
 
 
@@ -180,6 +183,9 @@ class Loopback:
         self.questions.append(question)
         answer = self.info.get(question["type"], 500)
         answer = answer(question) if callable(answer) else answer
+        if answer is DROP:
+            assert request.transport is not None
+            request.transport.close()
         return _response(answer)
 
     async def on_exchange(self, request: web.Request) -> web.Response:

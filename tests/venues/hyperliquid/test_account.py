@@ -22,7 +22,9 @@ from perpbot.domain.events import (
 from perpbot.domain.sides import OrderState
 from perpbot.venues.hyperliquid.venue import Hyperliquid
 from tests.venues.hyperliquid.loopback import (
+    DROP,
     MASTER,
+    META,
     JumpingClock,
     adapter,
     at_once,
@@ -217,10 +219,9 @@ async def test_questions_without_keys_are_unavailable() -> None:
 
 async def test_server_that_is_gone_is_unavailable() -> None:
     """A read that may have arrived is still only a read."""
-    async with serving() as loopback, adapter(loopback, timeout_s=0.05) as venue:
-        loopback.info["clearinghouseState"] = lambda _asked: None
-        loopback.exchange = lambda _request: None
-        with pytest.raises(Unavailable):
+    async with serving() as loopback, adapter(loopback) as venue:
+        loopback.info["clearinghouseState"] = DROP
+        with pytest.raises(Unavailable, match="clearinghouseState"):
             await venue.account.positions()
 
 
@@ -400,6 +401,19 @@ async def test_state_is_asked_for_where_it_is_not_pushed() -> None:
             await until(lambda: only(AccountReported, events))
 
 
+async def test_state_is_not_asked_for_while_it_is_pushed() -> None:
+    """A fresh push is as good as an answer, and costs nothing."""
+    async with serving() as loopback, adapter(loopback) as venue:
+        venue.account._state_interval_s = 0.0
+        async with running(venue.account.run(lambda _event: None)):
+            await until(lambda: len(loopback.frames) == 4)
+            venue.account._state_ns = 2**63
+            asked = len(loopback.questions)
+            for _ in range(200):
+                await asyncio.sleep(0)
+            assert len(loopback.questions) == asked
+
+
 async def test_unreadable_private_frame_calls_for_a_reconcile() -> None:
     """What a frame said and we could not read is found out by asking."""
     events: list[Event] = []
@@ -490,7 +504,10 @@ async def test_stream_waits_for_a_universe() -> None:
     events: list[Event] = []
     async with serving() as loopback, adapter(loopback) as venue:
         venue.account._universe._by_symbol.clear()
+        venue.account._universe_retry_s = 0.001
         loopback.info["meta"] = 500
         async with running(venue.account.run(events.append)):
-            await until(lambda: states(events) == [ConnectionState.DOWN])
-        assert not loopback.frames
+            await until(lambda: ConnectionState.DOWN in states(events))
+            assert not loopback.frames
+            loopback.info["meta"] = META
+            await until(lambda: states(events)[-1] is ConnectionState.LIVE)

@@ -339,6 +339,41 @@ async def test_more_posts_than_the_venue_takes_go_by_rest() -> None:
     assert Counter(loopback.by) == {"ws": 100, "rest": 1}
 
 
+async def test_socket_that_breaks_before_sending_leaves_it_to_rest() -> None:
+    """Nothing had left: the order goes by REST, and `sent` is called once."""
+    sent = Sent()
+    async with (
+        serving() as loopback,
+        adapter(loopback) as venue,
+        running(venue.account.run(ignore)),
+    ):
+        await user_is_up(venue)
+        socket = venue.trading._socket
+        assert socket is not None
+        inner = socket._channel._socket
+        assert inner is not None
+        inner.reason = "breaking"
+        report = await venue.trading.submit(order_request(), sent)
+        inner.reason = ""
+    assert report.state is OrderState.ACCEPTED
+    assert loopback.by == ["rest"]
+    assert sent.count == 1
+
+
+async def test_post_error_that_is_no_text_is_an_unknown_outcome() -> None:
+    """An error of a shape that nobody has seen decides nothing."""
+    async with serving() as loopback, adapter(loopback) as venue:
+        loopback.exchange = lambda _request: None
+        async with running(venue.account.run(ignore)):
+            await user_is_up(venue)
+            submit = asyncio.ensure_future(venue.trading.submit(order_request(), Sent()))
+            await until(lambda: loopback.requests)
+            odd = {"id": 1, "response": {"type": "error", "payload": {"code": 1}}}
+            await loopback.send({"channel": "post", "data": odd})
+            with pytest.raises(OutcomeUnknown, match="post failed"):
+                await submit
+
+
 async def test_nothing_sent_is_a_definite_refusal() -> None:
     """Without a server the order certainly did not leave; `sent` is not called."""
     sent = Sent()

@@ -60,6 +60,7 @@ from perpbot.venues.port import Publish
 A = TypeVar("A")
 R = TypeVar("R")
 
+_UNIVERSE_RETRY_S = 1.0
 _STATE_INTERVAL_S = 10.0
 """Without a push of positions and balance for so long, they are asked for."""
 
@@ -86,6 +87,7 @@ class HyperliquidAccount:
         account_name: str,
         clock: Clock,
         state_interval_s: float = _STATE_INTERVAL_S,
+        universe_retry_s: float = _UNIVERSE_RETRY_S,
     ) -> None:
         self._info = info
         self._universe = universe
@@ -94,6 +96,7 @@ class HyperliquidAccount:
         self._reader = Reader(universe, account=account_name)
         self._clock = clock
         self._state_interval_s = state_interval_s
+        self._universe_retry_s = universe_retry_s
         self._publish: Publish = lambda _event: None
         self._started_ms = self._history_ms = 0
         self._state_ns = 0
@@ -293,7 +296,7 @@ class HyperliquidAccount:
             self._read(self._universe.replace, meta)
 
     async def _until_universe(self) -> None:
-        delay_s = 1.0
+        delay_s = self._universe_retry_s
         while True:
             try:
                 await self._need_universe()

@@ -1,0 +1,312 @@
+"""The adapter against the Binance that we serve, which reads the protocol on its own account."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from itertools import cycle
+
+import msgspec
+import pytest
+
+from perpbot.domain.errors import OutcomeUnknown, Rejected, Unavailable
+from perpbot.domain.events import (
+    BookUpdated,
+    ConnectionState,
+    Event,
+    FillReported,
+    OrderReported,
+    VenueConnectionChanged,
+)
+from perpbot.domain.instruments import Instrument
+from perpbot.domain.orders import OrderRequest
+from perpbot.domain.sides import OrderState, OrderType, PositionSide, Purpose, Side, TimeInForce
+from perpbot.kernel.clock import SECOND, RealClock
+from perpbot.kernel.ids import IdMaker
+from perpbot.simulation.accountant import Accountant
+from perpbot.simulation.exchange import Exchange
+from perpbot.simulation.wire.binance import Server
+from perpbot.simulation.wire.server import serving
+from perpbot.venues.binance.signing import BinanceCredentials
+from perpbot.venues.binance.venue import BinanceVenue, create
+from perpbot.venues.options import VenueConnection
+
+SYMBOL = "BTCUSDT"
+
+
+class Slot:
+    """Quotes as they came."""
+
+    def __init__(self) -> None:
+        self.quotes: list[tuple[float, float]] = []
+        self.invalid: list[str] = []
+
+    def update(
+        self, bid: float, bid_size: float, ask: float, ask_size: float, venue_ns: int, recv_ns: int
+    ) -> None:
+        self.quotes.append((bid, ask))
+
+    def invalidate(self, reason: str) -> None:
+        self.invalid.append(reason)
+
+
+class Sink:
+    """What the feed wrote."""
+
+    def __init__(self) -> None:
+        self.slots: dict[str, Slot] = {}
+        self.events: list[Event] = []
+        self.refused: Counter[str] = Counter()
+
+    def slot(self, instrument: Instrument) -> Slot:
+        return self.slots.setdefault(instrument.symbol, Slot())
+
+    def publish(self, event: Event) -> None:
+        self.events.append(event)
+
+    def refuse(self, venue: str, reason: str) -> None:
+        self.refused[reason] += 1
+
+    def books(self) -> list[BookUpdated]:
+        return [event for event in self.events if isinstance(event, BookUpdated)]
+
+
+class Market:
+    """An exchange of ours with 100 000 USDT, and its server."""
+
+    def __init__(self) -> None:
+        clock = RealClock()
+        self.exchange = Exchange(
+            Server.profile(), Server.contracts(), clock.now_ns, Accountant({})
+        )
+        self.server = Server(self.exchange, clock.now_ns, random.Random(3))
+        self.exchange.open_account(self.server.account, {"USDT": Decimal(100_000)})
+        self.sink = Sink()
+        self.heard: list[Event] = []
+        self.ids = IdMaker(epoch=1)
+        self.quote(65_000)
+
+    def quote(self, mid: int) -> None:
+        """Let the market makers stand around `mid`, three levels deep."""
+        steps = [Decimal(step) / 10 for step in (1, 2, 3)]
+        self.exchange.quote(
+            SYMBOL,
+            [(mid - step, Decimal("0.5")) for step in steps],
+            [(mid + step, Decimal("0.7")) for step in steps],
+        )
+        self.exchange.set_mark(
+            SYMBOL, Decimal(mid), Decimal(mid), Decimal("0.0001"), 2_000_000_000 * SECOND
+        )
+
+    def order(self, price: str | None, **changes: object) -> OrderRequest:
+        """A buy of 0.01 BTC under a fresh id that expires in 5 s."""
+        order = OrderRequest(
+            client_id=self.ids.order_id(
+                account="main", strategy="test", purpose=Purpose.OPEN, leg=0, attempt=0
+            ),
+            venue="binance",
+            account="main",
+            asset="BTC-PERP",
+            symbol=SYMBOL,
+            side=Side.BUY,
+            order_type=OrderType.LIMIT if price else OrderType.MARKET,
+            time_in_force=TimeInForce.GTC if price else TimeInForce.IOC,
+            quantity=Decimal("0.01"),
+            price=Decimal(price) if price else None,
+            reference_price=Decimal(65_000),
+            purpose=Purpose.OPEN,
+            expires_ns=RealClock().now_ns() + 5 * SECOND,
+        )
+        return msgspec.structs.replace(order, **changes)
+
+    def connections(self) -> list[ConnectionState]:
+        """What the private stream said of itself, in turn."""
+        return [event.state for event in self.heard if isinstance(event, VenueConnectionChanged)]
+
+    def states(self, order: OrderRequest) -> list[OrderState]:
+        """What the stream said of an order, in turn."""
+        return [
+            event.report.state
+            for event in self.heard
+            if isinstance(event, OrderReported) and event.report.client_id == order.client_id
+        ]
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    """Yield to the loop until `condition` holds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - conditions span two sides of a socket
+            await asyncio.sleep(0.002)
+
+
+@asynccontextmanager
+async def open_market(*, secret: str = "") -> AsyncIterator[tuple[Market, BinanceVenue]]:
+    """Serve, connect, and wait until quotes flow and the account listens."""
+    market = Market()
+    async with serving(market.server) as running:
+        known = market.server.credentials()
+        venue = create(
+            settings=VenueConnection(rest_url=running.rest_url, ws_url=running.ws_url),
+            credentials=BinanceCredentials(known["api_key"], secret or known["api_secret"]),
+            clock=RealClock(),
+            rng=random.Random(1),
+            books=True,
+        )
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            instruments = await venue.market_data.instruments()
+            assert len(instruments) == 10
+            await venue.open(instruments)
+            traded = [one for one in instruments if one.symbol == SYMBOL]
+            tasks = [
+                asyncio.create_task(venue.market_data.run(traded, market.sink)),
+                asyncio.create_task(venue.account.run(market.heard.append)),
+            ]
+            slot = market.sink.slot(traded[0])
+
+            mids = cycle(range(65_000, 65_005))
+
+            def up() -> bool:
+                market.quote(next(mids))
+                return bool(slot.quotes) and any(
+                    isinstance(event, VenueConnectionChanged) for event in market.heard
+                )
+
+            await eventually(up)
+            yield market, venue
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await venue.close()
+
+
+async def test_book_is_the_exchanges_and_survives_a_gap() -> None:
+    """The published book is the exchange's own; after a lost frame it is built anew."""
+    async with open_market() as (market, _venue):
+        for mid in (65_100, 65_200):
+            start = len(market.sink.books())
+
+            mids = cycle(range(mid - 50, mid - 43))
+
+            def moved(start: int = start, mids: Iterator[int] = mids) -> bool:
+                market.quote(next(mids))
+                return len(market.sink.books()) > start + 5
+
+            await eventually(moved)
+            market.quote(mid)
+
+            def agrees(best: float = mid - 0.1) -> bool:
+                return market.sink.books()[-1].bids[0][0] == best
+
+            await eventually(agrees)
+            view, last = market.exchange.book(SYMBOL), market.sink.books()[-1]
+            assert [Decimal(repr(price)) for price, _ in last.bids] == [
+                row[0] for row in view.bids
+            ]
+            assert [Decimal(repr(price)) for price, _ in last.asks] == [
+                row[0] for row in view.asks
+            ]
+            market.server.lose_depth(SYMBOL)
+        # The one frame that was lost on purpose, between the two rounds.
+        assert market.sink.refused == {"depth gap": 1}
+
+
+async def test_life_of_orders() -> None:
+    """Rest, cancel, refuse, take and reduce: stream and queries tell the same."""
+    async with open_market() as (market, venue):
+        resting = market.order("63000")
+        await venue.trading.submit(resting, lambda: None)
+        [listed] = await venue.account.open_orders()
+        assert listed.client_id == resting.client_id
+        await venue.trading.cancel(resting, listed.venue_order_id)
+        await eventually(lambda: market.states(resting)[-1:] == [OrderState.CANCELLED])
+        with pytest.raises(Rejected):
+            await venue.trading.cancel(resting, listed.venue_order_id)
+
+        crossing = market.order("66000", time_in_force=TimeInForce.POST_ONLY)
+        with pytest.raises(Rejected):
+            await venue.trading.submit(crossing, lambda: None)
+        assert await venue.account.order(crossing, "") is None
+
+        taking = market.order("66000", time_in_force=TimeInForce.IOC)
+        await venue.trading.submit(taking, lambda: None)
+        await eventually(lambda: market.states(taking)[-1:] == [OrderState.FILLED])
+        [position] = await venue.account.positions()
+        assert position.quantity == Decimal("0.01")
+
+        closing = market.order(None, side=Side.SELL, reduce_only=True)
+        await venue.trading.submit(closing, lambda: None)
+        await eventually(lambda: market.states(closing)[-1:] == [OrderState.FILLED])
+        assert await venue.account.positions() == []
+        streamed = [event.report for event in market.heard if isinstance(event, FillReported)]
+        asked = await venue.account.fills(RealClock().now_ns() - 60 * SECOND)
+        assert [(fill.trade_id, fill.quantity, fill.fee) for fill in asked] == [
+            (fill.trade_id, fill.quantity, fill.fee) for fill in streamed
+        ]
+        [balance] = await venue.account.balances()
+        fees = sum((fill.fee for fill in streamed), Decimal(0))
+        assert Decimal(99_990) < balance.wallet < Decimal(100_000)
+        assert fees > 0
+
+
+async def test_unknown_outcome_is_found_by_asking() -> None:
+    """-1007 after the order took effect: unknown, and the query by client id finds it."""
+    async with open_market() as (market, venue):
+        market.server.leave_outcomes_open(1)
+        order = market.order("63000")
+        with pytest.raises(OutcomeUnknown):
+            await venue.trading.submit(order, lambda: None)
+        found = await venue.account.order(order, "")
+        assert found is not None
+        assert found.state is OrderState.ACCEPTED
+
+
+async def test_private_stream_comes_back_after_an_expired_key() -> None:
+    """With a new key; what happens afterwards is heard."""
+    async with open_market() as (market, venue):
+        market.server.expire_listen_key()
+        await eventually(lambda: len(market.connections()) > 2)
+        assert market.connections()[-1] is market.connections()[0]
+        order = market.order("63000")
+        await venue.trading.submit(order, lambda: None)
+        await eventually(lambda: OrderState.ACCEPTED in market.states(order))
+
+
+async def test_hedge_mode_legs() -> None:
+    """Learned when the venue opens; each leg closes by the other side."""
+    async with open_market() as (market, venue):
+        market.exchange.set_hedge_mode("client", True)
+        await venue.open([])
+        for side, leg in ((Side.BUY, PositionSide.LONG), (Side.SELL, PositionSide.SHORT)):
+            await venue.trading.submit(
+                market.order(None, side=side, position_side=leg), lambda: None
+            )
+        legs = {row.position_side: row.quantity for row in await venue.account.positions()}
+        assert legs == {PositionSide.LONG: Decimal("0.01"), PositionSide.SHORT: Decimal("-0.01")}
+        await venue.trading.submit(
+            market.order(None, side=Side.SELL, position_side=PositionSide.LONG, reduce_only=True),
+            lambda: None,
+        )
+        [left] = await venue.account.positions()
+        assert left.position_side is PositionSide.SHORT
+
+
+async def test_funding_is_told_and_listed() -> None:
+    """A payment on a long leg is a cost."""
+    async with open_market() as (market, venue):
+        await venue.trading.submit(market.order(None), lambda: None)
+        market.exchange.settle_funding(SYMBOL)
+        [paid] = await venue.account.funding(0)
+        assert paid.amount < 0
+
+
+async def test_wrong_secret_is_refused() -> None:
+    """The server checks signatures with code of its own."""
+    with pytest.raises(Unavailable, match="code -1022"):
+        async with open_market(secret="wrong"):
+            pass

@@ -52,7 +52,7 @@ from perpbot.portfolio.snapshot import CapitalSnapshotProvider
 from perpbot.risk.latches import RiskLatches
 from perpbot.risk.manager import RiskManager
 from perpbot.risk.world import RiskWorld
-from perpbot.strategies.arbitrage.costs import FeeOverride, FeeSchedule
+from perpbot.strategies.arbitrage.costs import FeeModel
 from perpbot.strategies.arbitrage.exits import ExitManager
 from perpbot.strategies.arbitrage.scanner import Scanner
 
@@ -300,7 +300,7 @@ class Core:
 
     def _build_strategy(self) -> None:
         settings, markets = self.settings, self.markets
-        fees = FeeSchedule(markets.capabilities, _fee_overrides(settings, markets))
+        fees = FeeModel.of(markets.capabilities, settings)
         self.scanner = Scanner(
             self.bus,
             self.clock,
@@ -308,7 +308,7 @@ class Core:
             self.basis,
             settings.arbitrage,
             fees,
-            markets.instruments.values(),
+            markets.instruments,
             {venue: c.operator for venue, c in markets.capabilities.items()},
             markets.rates.usd,
         )
@@ -403,17 +403,6 @@ class Core:
                     return None
                 total += position.quantity * mark
         return total
-
-
-def _fee_overrides(settings: Settings, markets: Markets) -> dict[tuple[str, str], FeeOverride]:
-    """Return what people set of fees, by (venue, asset); asset "" holds for the whole venue."""
-    overrides = {}
-    for venue in markets.capabilities:
-        node = settings.venue(venue)
-        overrides[(venue, "")] = FeeOverride(node.maker_fee_bps, node.taker_fee_bps)
-        for asset, block in node.symbols.items():
-            overrides[(venue, asset)] = FeeOverride(block.maker_fee_bps, block.taker_fee_bps)
-    return overrides
 
 
 def _terms(settings: Settings) -> PairTerms:

@@ -43,6 +43,8 @@ from perpbot.portfolio.orders import Order, OrderTable
 from perpbot.risk.manager import RiskManager
 
 _CANCELLABLE = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED})
+SHORTEST_REST_NS = 10 * MS
+"""Between two tries without progress, whatever the jitter draws."""
 _SHRINKING = frozenset({PairState.UNWINDING, PairState.CLOSING})
 
 
@@ -79,6 +81,7 @@ class PairTrader:
         self._agenda: dict[str, TimerHandle] = {}
         self._tries: dict[str, int] = {}
         self._progress: dict[str, tuple[Decimal, Decimal]] = {}
+        self._resting_until_ns: dict[str, int] = {}
         bus.subscribe(PairPlanned, lambda event: self._touch(event.plan.pair_id))
         bus.subscribe(OrderFact, self._order_changed)
         bus.subscribe(ClosePair, lambda event: self._touch(event.pair_id))
@@ -193,7 +196,7 @@ class PairTrader:
             ZERO,
         )
         need = -(pair.imbalance + at_work)
-        if need * planned > 0:
+        if need * planned > 0 and not self._is_resting(pair):
             self._hedge(pair, abs(need))
 
     def _balance(self, pair: Pair) -> None:
@@ -222,11 +225,13 @@ class PairTrader:
             self._move(pair, PairState.HEDGING, "legs_differ")
             self._touch(pair.plan.pair_id)
             return
+        if self._is_resting(pair):
+            return
         if self._retry.exhausted(self._tries.get(pair.plan.pair_id, 0)) or not self._hedge(
             pair, abs(pair.imbalance)
         ):
             self._move(pair, PairState.UNWINDING, "not_completed")
-            self._tries.pop(pair.plan.pair_id, None)
+            self._start_anew(pair.plan.pair_id)
             self._touch(pair.plan.pair_id)
 
     def _hold(self, pair: Pair) -> None:
@@ -235,7 +240,7 @@ class PairTrader:
             self._move(pair, PairState.UNWINDING, "leg_moved")
             self._touch(pair.plan.pair_id)
         elif pair.close_reason:
-            self._tries.pop(pair.plan.pair_id, None)
+            self._start_anew(pair.plan.pair_id)
             self._move(pair, PairState.CLOSING, pair.close_reason)
             self._touch(pair.plan.pair_id)
 
@@ -255,6 +260,8 @@ class PairTrader:
         wanted = self._reductions(pair)
         if not wanted:
             self._finish(pair, pair.close_reason or "closed")
+            return
+        if self._is_resting(pair):
             return
         sent = [order for leg, quantity in wanted if (order := self._reduce(pair, leg, quantity))]
         if sent:
@@ -305,8 +312,8 @@ class PairTrader:
         except (InvalidValue, RiskDenied) as refusal:
             self._refused(pair, "hedge", refusal)
             return False
-        self._tries[pair.plan.pair_id] = attempt + 1
         self._publish_orders(pair, (order,), decision)
+        self._try_later(pair)
         return True
 
     def _reduce(self, pair: Pair, leg: int, quantity: Decimal) -> OrderRequest | None:
@@ -392,13 +399,23 @@ class PairTrader:
         held = (pair.long.quantity, pair.short.quantity)
         if self._progress.get(pair_id) != held:
             self._progress[pair_id] = held
-            self._tries.pop(pair_id, None)
+            self._start_anew(pair_id)
+
+    def _start_anew(self, pair_id: str) -> None:
+        self._tries.pop(pair_id, None)
+        self._resting_until_ns.pop(pair_id, None)
 
     def _try_later(self, pair: Pair) -> None:
+        """Count a try; without progress the next one comes after a rest that grows."""
         pair_id = pair.plan.pair_id
         attempt = self._tries.get(pair_id, 0) + 1
         self._tries[pair_id] = attempt
-        self._wake_at(pair_id, self._retry.delay_ns(attempt))
+        delay_ns = max(self._retry.delay_ns(attempt), SHORTEST_REST_NS)
+        self._resting_until_ns[pair_id] = self._clock.now_ns() + delay_ns
+        self._wake_at(pair_id, delay_ns)
+
+    def _is_resting(self, pair: Pair) -> bool:
+        return self._clock.now_ns() < self._resting_until_ns.get(pair.plan.pair_id, 0)
 
     def _move(
         self, pair: Pair, after: PairState, reason: str, *, then: PairState | None = None
@@ -467,7 +484,7 @@ class PairTrader:
         self._forget(plan.pair_id)
 
     def _forget(self, pair_id: str) -> None:
-        self._tries.pop(pair_id, None)
+        self._start_anew(pair_id)
         self._progress.pop(pair_id, None)
         timer = self._agenda.pop(pair_id, None)
         if timer is not None:

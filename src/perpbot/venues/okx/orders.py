@@ -119,9 +119,10 @@ def _terms(order: OrderRequest, instrument: Instrument, mode: PositionMode) -> s
         if order.reduce_only
         else ""
     )
+    side = "buy" if order.side is Side.BUY else "sell"  # an enum's own text costs a call
     contracts = plain(order.quantity / instrument.contract_size)
     return (
-        f'"tdMode":"cross","side":"{order.side}","ordType":"{kind}",{price}"sz":"{contracts}",'
+        f'"tdMode":"cross","side":"{side}","ordType":"{kind}",{price}"sz":"{contracts}",'
         f'"clOrdId":"{_client_id(order)}","stpMode":"{SELF_TRADE}"{extent}'
     )
 

@@ -36,8 +36,8 @@ class OkxCredentials(msgspec.Struct, frozen=True):
 def iso_time(now_ns: int) -> str:
     """Write a UTC time the way REST signs it: `2020-12-08T09:08:57.715Z`."""
     seconds, rest_ns = divmod(now_ns, _NS_PER_SECOND)
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest_ns // _NS_PER_MS:03d}Z"
+    moment = datetime.fromtimestamp(seconds, UTC).isoformat()
+    return f"{moment[:19]}.{rest_ns // _NS_PER_MS:03d}Z"
 
 
 class Signer:

@@ -147,15 +147,32 @@ class ReportIntake:
         new_id = bool(report.venue_order_id) and order.venue_order_id != report.venue_order_id
         if new_id or order.state in _UNANSWERED:
             self._place(order, report)
-        if report.state in {OrderState.CANCELLED, OrderState.EXPIRED} and not order.state.is_end:
+        if order.state.is_end:
+            return
+        if report.state in {OrderState.CANCELLED, OrderState.EXPIRED}:
             ended = OrderCancelled if report.state is OrderState.CANCELLED else OrderExpired
-            self._publish(
-                ended(
-                    **self._head(order, report.venue_ns),
-                    filled=self.filled_by_venue(order),
-                    reason=report.reason,
-                )
+            self._end(order, ended, report, report.reason)
+        elif report.state is OrderState.FILLED and self._was_cut(order, report):
+            self._end(order, OrderCancelled, report, "the venue cut the reduction to the position")
+
+    def _was_cut(self, order: Order, report: OrderReport) -> bool:
+        """Whether a venue calls an order filled at less than we asked (reduce-only orders are)."""
+        return report.filled is not None and ZERO < report.filled < order.request.quantity
+
+    def _end(
+        self,
+        order: Order,
+        ended: type[OrderCancelled] | type[OrderExpired],
+        report: OrderReport,
+        reason: str,
+    ) -> None:
+        self._publish(
+            ended(
+                **self._head(order, report.venue_ns),
+                filled=self.filled_by_venue(order),
+                reason=reason,
             )
+        )
 
     def _place(self, order: Order, report: OrderReport) -> None:
         self._publish(

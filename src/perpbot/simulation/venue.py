@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from perpbot.domain.capabilities import Capabilities, Lookup
@@ -30,7 +31,7 @@ from perpbot.domain.events import (
     VenueSnapshot,
 )
 from perpbot.domain.instruments import Instrument
-from perpbot.domain.money import decimal_of_float
+from perpbot.domain.money import decimal_of_float, floor_to
 from perpbot.domain.orders import OrderReport, OrderRequest
 from perpbot.domain.sides import OrderState
 from perpbot.kernel.bus import EventBus
@@ -86,6 +87,7 @@ class SimulatedVenue:
         contracts = {contract.symbol: contract for contract in exchange.contracts()}
         self._reporter = Reporter(self.name, account_name, contracts)
         self._symbols = {contract.asset: contract.symbol for contract in exchange.contracts()}
+        self._steps = {c.symbol: c.quantity_step for c in exchange.contracts()}
         self._fed: dict[str, _Numbers] = {}
         """By symbol: the newest quote that is not on the book yet."""
         self._marked_ns: dict[str, int] = {}
@@ -149,10 +151,15 @@ class SimulatedVenue:
             self.exchange.quote(symbol, (), ())
             return
         self.exchange.quote(
-            symbol,
-            ((decimal_of_float(bid), decimal_of_float(bid_size)),),
-            ((decimal_of_float(ask), decimal_of_float(ask_size)),),
+            symbol, self._level(symbol, bid, bid_size), self._level(symbol, ask, ask_size)
         )
+
+    def _level(
+        self, symbol: str, price: float, size: float
+    ) -> tuple[tuple[Decimal, Decimal], ...]:
+        """Return a level whose size can be traded: a tape of another venue has other steps."""
+        quantity = floor_to(decimal_of_float(size), self._steps[symbol])
+        return ((decimal_of_float(price), quantity),) if quantity > 0 else ()
 
     def _mark(self, symbol: str, now_ns: int) -> None:
         book = self.exchange.book(symbol, 1)

@@ -7,7 +7,8 @@ import hmac
 from aiohttp import web
 
 from perpbot.simulation.wire.fleet import Fleet
-from perpbot.simulation.wire.server import LOOPBACK, STOP_TIMEOUT_S, reply
+from perpbot.simulation.wire.server import LOOPBACK, reply
+from perpbot.simulation.wire.sockets import STOP_TIMEOUT_S
 
 
 class Control:

@@ -15,24 +15,33 @@ import asyncio
 import contextlib
 import errno
 import random
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from decimal import Decimal
 from typing import Any, ClassVar
 
-import msgspec
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import web
 
 from perpbot.domain.errors import PerpbotError
 from perpbot.domain.money import plain
 from perpbot.simulation.model import Contract, ExchangeNews, ExchangeView, Profile
+from perpbot.simulation.wire.sockets import STOP_TIMEOUT_S, Client, Topics, encode
 
 LOOPBACK = "127.0.0.1"
-MAX_REQUEST_BYTES = 1 << 20
-MAX_WAITING_BYTES = 8 << 20
-"""What may wait for a websocket client before it is cut."""
 PUMP_INTERVAL_S = 0.02
-STOP_TIMEOUT_S = 1.0
+
+__all__ = [
+    "LOOPBACK",
+    "Client",
+    "PortInUse",
+    "Serving",
+    "Topics",
+    "VenueServer",
+    "encode",
+    "reply",
+    "serving",
+    "start",
+    "text_of",
+]
 
 
 class PortInUse(PerpbotError):
@@ -43,14 +52,6 @@ class PortInUse(PerpbotError):
             f"{venue}: port {port} of {host} is in use; choose another --port-base or stop "
             f"what listens there"
         )
-
-
-def encode(value: Any) -> bytes:
-    """Return `value` as JSON. Pass decimals through `text_of` first."""
-    return _ENCODER.encode(value)
-
-
-_ENCODER = msgspec.json.Encoder()
 
 
 def text_of(value: Decimal) -> str:
@@ -65,145 +66,6 @@ def reply(
     return web.Response(
         body=encode(value), status=status, headers=headers, content_type="application/json"
     )
-
-
-class Client:
-    """One websocket of a client. Venues override `on_open`, `on_text` and `on_closed`.
-
-    `send` never waits: frames queue, and a client with more than `MAX_WAITING_BYTES` waiting is
-    cut at once (the venue would do the same).
-    """
-
-    def __init__(self, server: VenueServer, request: web.Request) -> None:
-        self.request = request
-        self.opened_ns = self.heard_ns = server.clock_ns()
-        self.cut_because = ""
-        self._clock_ns = server.clock_ns
-        self._socket = web.WebSocketResponse(
-            compress=False,
-            max_msg_size=MAX_REQUEST_BYTES,
-            decode_text=False,
-            timeout=STOP_TIMEOUT_S,
-        )
-        self._waiting: deque[tuple[bytes, WSMsgType]] = deque()
-        self._waiting_bytes = 0
-        self._wake = asyncio.Event()
-
-    def on_open(self) -> None:
-        """Called once, when the handshake is done and before the first message."""
-
-    def on_text(self, data: bytes) -> None:
-        """Called with each text message."""
-
-    def on_closed(self) -> None:
-        """Called once, when the connection is gone."""
-
-    def send(self, frame: bytes) -> None:
-        """Queue a text frame."""
-        self._put(frame, WSMsgType.TEXT)
-
-    def send_value(self, value: Any) -> None:
-        """Encode and queue."""
-        self._put(encode(value), WSMsgType.TEXT)
-
-    def ping(self) -> None:
-        """Queue a ping frame."""
-        self._put(b"", WSMsgType.PING)
-
-    def cut(self, because: str) -> None:
-        """Drop the connection without a goodbye, as a broken network does."""
-        self.cut_because = self.cut_because or because
-        self._waiting.clear()
-        self._waiting_bytes = 0
-        transport = self.request.transport
-        if transport is not None:
-            transport.abort()
-
-    async def close(self, code: int = WSCloseCode.GOING_AWAY, reason: str = "") -> None:
-        """Say goodbye and wait for the other side, at most `STOP_TIMEOUT_S`."""
-        await self._socket.close(code=code, message=reason.encode())
-
-    @property
-    def waiting_bytes(self) -> int:
-        """What is queued and not yet handed to the socket."""
-        return self._waiting_bytes
-
-    def _put(self, frame: bytes, kind: WSMsgType) -> None:
-        if self.cut_because:
-            return
-        self._waiting.append((frame, kind))
-        self._waiting_bytes += len(frame)
-        if self._waiting_bytes > MAX_WAITING_BYTES:
-            self.cut(f"slow client: {self._waiting_bytes} bytes waiting")
-            return
-        self._wake.set()
-
-    async def _write(self) -> None:
-        with contextlib.suppress(ConnectionError):  # the reader sees the same and ends the client
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                while self._waiting:
-                    frame, kind = self._waiting.popleft()
-                    self._waiting_bytes -= len(frame)
-                    await self._socket.send_frame(frame, kind)
-
-    async def serve(self) -> web.WebSocketResponse:
-        """Shake hands, then read until either side ends."""
-        await self._socket.prepare(self.request)
-        writer = asyncio.create_task(self._write())
-        try:
-            self.on_open()
-            async for message in self._socket:
-                self.heard_ns = self._clock_ns()
-                if message.type is WSMsgType.TEXT:
-                    self.on_text(message.data)
-        finally:
-            self.cut_because = self.cut_because or "closed"
-            writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
-            self.on_closed()
-        return self._socket
-
-
-class Topics:
-    """Who listens to what. A frame is encoded once, and only for topics that have listeners."""
-
-    def __init__(self) -> None:
-        self._clients: dict[str, dict[Client, None]] = {}
-
-    def __contains__(self, topic: str) -> bool:
-        return topic in self._clients
-
-    def join(self, topic: str, client: Client) -> None:
-        """Listen; joining twice is joining once."""
-        self._clients.setdefault(topic, {})[client] = None
-
-    def leave(self, topic: str, client: Client) -> None:
-        """Stop listening; the unknown is ignored."""
-        clients = self._clients.get(topic)
-        if clients is not None:
-            clients.pop(client, None)
-            if not clients:
-                del self._clients[topic]
-
-    def leave_all(self, client: Client) -> None:
-        """Stop listening to anything."""
-        for topic in [name for name, clients in self._clients.items() if client in clients]:
-            self.leave(topic, client)
-
-    def listeners(self, topic: str) -> Iterable[Client]:
-        """Clients of a topic, in the order in which they joined."""
-        return tuple(self._clients.get(topic, ()))
-
-    def topics(self) -> Iterable[str]:
-        """Topics with at least one listener."""
-        return tuple(self._clients)
-
-    def send(self, topic: str, frame: bytes) -> None:
-        """Queue `frame` for each listener of `topic`."""
-        for client in tuple(self._clients.get(topic, ())):
-            client.send(frame)
 
 
 class VenueServer(abc.ABC):

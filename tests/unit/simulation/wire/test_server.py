@@ -16,7 +16,7 @@ from perpbot.domain.errors import ConfigError
 from perpbot.simulation.accountant import Accountant
 from perpbot.simulation.exchange import Exchange
 from perpbot.simulation.model import Contract, ExchangeNews, Profile
-from perpbot.simulation.wire import server as frame
+from perpbot.simulation.wire import sockets
 from perpbot.simulation.wire.registry import server_class, venues
 from perpbot.simulation.wire.server import (
     Client,
@@ -207,7 +207,7 @@ async def test_binary_and_huge_messages_do_no_harm(
         await socket.send_bytes(b"x")
         await socket.send_str("y")
         assert await socket.receive_str() == "y"
-        await socket.send_str("z" * (frame.MAX_REQUEST_BYTES + 1))
+        await socket.send_str("z" * (sockets.MAX_REQUEST_BYTES + 1))
         await socket.receive()
         assert socket.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
     async with web_client.get(running.rest_url + "/hello") as answer:
@@ -232,7 +232,7 @@ async def test_slow_client_is_cut_and_others_go_on(
     running: Serving, web_client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What waits for a client is bounded; beyond that it is cut at once."""
-    monkeypatch.setattr(frame, "MAX_WAITING_BYTES", 1_000)
+    monkeypatch.setattr(sockets, "MAX_WAITING_BYTES", 1_000)
     async with web_client.ws_connect(running.ws_url + "/ws") as slow:
         await slow.receive_json()
         [client] = running.server.clients

@@ -14,14 +14,14 @@ from perpbot.simulation.model import OrderStatus, OrderView, Ticket
 from perpbot.simulation.wire.binance import words
 from perpbot.simulation.wire.binance.context import Context, Endpoint, Table, since
 from perpbot.simulation.wire.binance.errors import Refused
-from perpbot.simulation.wire.binance.requests import Params
-from perpbot.simulation.wire.binance.trading import (
-    TradingDesk,
+from perpbot.simulation.wire.binance.fields import (
     client_id_of,
     price_of,
     quantity_of,
     reduce_only_of,
 )
+from perpbot.simulation.wire.binance.requests import Params
+from perpbot.simulation.wire.binance.trading import TradingDesk
 
 ALGO_IDS_FROM = 1_000_000_000
 """Algo ids are order ids above this."""

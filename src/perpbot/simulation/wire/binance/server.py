@@ -18,6 +18,7 @@ from perpbot.simulation.model import (
     Profile,
 )
 from perpbot.simulation.wire.binance.account import AccountDesk
+from perpbot.simulation.wire.binance.account_settings import SettingsDesk
 from perpbot.simulation.wire.binance.algo import AlgoDesk
 from perpbot.simulation.wire.binance.context import Context, Endpoint, Table
 from perpbot.simulation.wire.binance.contracts import CONTRACTS, PROFILE
@@ -65,6 +66,7 @@ class BinanceServer(VenueServer):
             **trading.endpoints(),
             **algo.endpoints(),
             **AccountDesk(context).endpoints(),
+            **SettingsDesk(context).endpoints(),
             **self._listen_keys.endpoints(),
         }
         self._unknown_outcomes = 0

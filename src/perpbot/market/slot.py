@@ -281,7 +281,7 @@ class Slot:
         self._quarantine = self._limits.confirmations
 
     def _count(self, reason: str) -> None:
-        self.refused[reason] = self.refused.get(reason, 0) + 1
+        self.refused[str(reason)] = self.refused.get(str(reason), 0) + 1
 
     # --- what others tell it ---
 

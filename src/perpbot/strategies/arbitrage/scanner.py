@@ -2,8 +2,9 @@
 
 A quote is compared only with the other venues of its asset, in both directions. What a direction
 must overcome (usual exit cost, fees, slippage, funding, the floor) is folded into one ratio of
-prices on the basis timer, so saying no takes one multiplication and one comparison. What passes is
-evaluated exactly, with both newest quotes, and published best first.
+prices on the basis timer, and the least ratio of a market into one comparison each way: most
+quotes end there. What may pass is evaluated exactly, with both newest quotes, and published best
+first.
 
 An opportunity is an episode: the edge of a direction above the floor without a break. Its id stays
 the same over the episode, which ends when the edge falls, a quote goes stale or opening stops.
@@ -44,9 +45,9 @@ class ScanStatistics(msgspec.Struct, frozen=True):
 
 
 class _Row:
-    """One market as the scanner sees it: prices of its asset by venue, ratios of its directions.
+    """One market as the scanner sees it: prices of its asset by venue, and its directions.
 
-    `bids` and `asks` are shared by all rows of an asset; every list is in order of venues.
+    `bids` and `asks` are shared by all rows of an asset, in order of venues.
     """
 
     __slots__ = (
@@ -56,18 +57,19 @@ class _Row:
         "directions",
         "episodes",
         "index",
-        "long_ratios",
+        "least_long",
+        "least_short",
         "quotes",
         "quotes_before",
-        "short_ratios",
     )
 
     def __init__(self, index: int, bids: list[float], asks: list[float]) -> None:
         self.index = index
         self.bids = bids
         self.asks = asks
-        self.long_ratios = [math.inf] * len(bids)
-        self.short_ratios = [math.inf] * len(bids)
+        self.least_long = math.inf
+        """Least ratio of the directions in which it is long."""
+        self.least_short = math.inf
         self.directions: list[Direction] = []
         self.blocked: dict[str, int] = {}
         """Directions that cannot open at present, by reason."""
@@ -163,17 +165,8 @@ class Scanner:
         bids, asks, index = row.bids, row.asks, row.index
         bids[index] = bid = quote.bid
         asks[index] = ask = quote.ask
-        if not row.episodes:
-            for other, ratio in zip(asks, row.short_ratios, strict=True):
-                if other * ratio <= bid:
-                    break
-            else:
-                for other, ratio in zip(bids, row.long_ratios, strict=True):
-                    if ask * ratio <= other:
-                        break
-                else:
-                    return
-        self._examine(row, quote)
+        if row.episodes or min(asks) * row.least_short <= bid or ask * row.least_long <= max(bids):
+            self._examine(row, quote)
 
     # --- what may pass ---
 
@@ -257,12 +250,12 @@ class Scanner:
             for row in rows.values():
                 self._settle(row)
                 row.blocked.clear()
+                row.least_long = row.least_short = math.inf
         for direction in self._directions:
             direction.refresh(self._usd_rate, stopped=self._stopped)
-            i, j = direction.indices
             long_row, short_row = self._rows_of(direction)
-            long_row.long_ratios[j] = direction.ratio
-            short_row.short_ratios[i] = direction.ratio
+            long_row.least_long = min(long_row.least_long, direction.ratio)
+            short_row.least_short = min(short_row.least_short, direction.ratio)
             if direction.blocked:
                 for row in (long_row, short_row):
                     row.blocked[direction.blocked] = row.blocked.get(direction.blocked, 0) + 1

@@ -57,12 +57,12 @@ class PolledQuotes(Protocol):
 class Ladder:
     """The state table of a venue's public side.
 
-    | from                  | data | silent  | poll ok | polls failed |
-    |-----------------------|------|---------|---------|--------------|
-    | DOWN                  | LIVE | POLLING | DOWN    | DOWN         |
-    | LIVE                  | LIVE | POLLING | LIVE    | LIVE         |
-    | POLLING               | LIVE | POLLING | POLLING | STALE        |
-    | STALE                 | LIVE | STALE   | POLLING | STALE        |
+    | from    | data | silent  | poll ok | polls failed | closed |
+    |---------|------|---------|---------|--------------|--------|
+    | DOWN    | LIVE | POLLING | DOWN    | DOWN         | DOWN   |
+    | LIVE    | LIVE | POLLING | LIVE    | LIVE         | DOWN   |
+    | POLLING | LIVE | POLLING | POLLING | STALE        | DOWN   |
+    | STALE   | LIVE | STALE   | POLLING | STALE        | DOWN   |
     """
 
     _TABLE: ClassVar[dict[tuple[ConnectionState, str], ConnectionState]] = {
@@ -73,8 +73,11 @@ class Ladder:
         (POLLING, "polls failed"): STALE,
         (STALE, "data"): LIVE,
         (STALE, "poll ok"): POLLING,
+        (LIVE, "closed"): DOWN,
+        (POLLING, "closed"): DOWN,
+        (STALE, "closed"): DOWN,
     }
-    _EVENTS = frozenset({"data", "silent", "poll ok", "polls failed"})
+    _EVENTS = frozenset({"data", "silent", "poll ok", "polls failed", "closed"})
 
     def __init__(self) -> None:
         self.state = DOWN
@@ -241,7 +244,7 @@ class ExchangeConnectionManager:
                 tasks.create_task(self._poll())
         finally:
             self._private_up = False
-            self._sink.invalidate("connections closed")
+            self._move("closed", "connections closed")
 
     def engage_kill_switch(self, reason: str) -> None:
         """Refuse new risk on this venue until a person clears it."""

@@ -26,7 +26,7 @@ from perpbot.domain.instruments import Instrument
 from perpbot.domain.sides import Side
 from perpbot.kernel.clock import MS, Clock
 from perpbot.venues.binance.books import BookSync, DepthSnapshot, DepthUpdate
-from perpbot.venues.binance.rest import RestClient
+from perpbot.venues.binance.rest import LIMIT_NAMES, RestClient
 from perpbot.venues.binance.universe import (
     VENUE,
     ExchangeInfo,
@@ -297,6 +297,10 @@ class BinanceMarketData:
         """Return every tradable perpetual settled in USDT or USDC, and learn the rate limits."""
         info = await self._rest.read("/fapi/v1/exchangeInfo", ExchangeInfo, signed=False)
         rows = await self._rest.read("/fapi/v1/fundingInfo", list[FundingInfo], signed=False)
+        for limit in info.rate_limits:
+            window = LIMIT_NAMES.get((limit.rate_limit_type, limit.interval, limit.interval_num))
+            if window is not None and limit.limit > 0:
+                self._rest.budget.resize(window, limit.limit)
         hours = {row.symbol: row.funding_interval_hours for row in rows}
         found = [
             instrument_of(symbol, hours.get(symbol.symbol, 8) * 3600)

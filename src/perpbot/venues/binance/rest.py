@@ -40,6 +40,11 @@ WINDOWS = (
 )
 """Sheet section 2; exchangeInfo.rateLimits tells the true ones and replaces them."""
 
+LIMIT_NAMES = {
+    ("REQUEST_WEIGHT", "MINUTE", 1): WEIGHT,
+    ("ORDERS", "SECOND", 10): ORDERS_10S,
+    ("ORDERS", "MINUTE", 1): ORDERS_1M,
+}
 _FEEDBACK = {
     "x-mbx-used-weight-1m": WEIGHT,
     "x-mbx-order-count-10s": ORDERS_10S,

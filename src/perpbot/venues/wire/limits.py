@@ -59,11 +59,14 @@ class _Ledger:
 
     def __init__(self, window: Window, reserve_share: float) -> None:
         self.name = window.name
-        self.limit = window.limit
-        self.open_limit = window.limit - int(window.limit * reserve_share)
+        self.resize(window.limit, reserve_share)
         self.period_ns = int(window.period_s * SECOND)
         self.entries: deque[tuple[int, int]] = deque()
         self.used = 0
+
+    def resize(self, limit: int, reserve_share: float) -> None:
+        self.limit = limit
+        self.open_limit = limit - int(limit * reserve_share)
 
     def forget_old(self, now_ns: int) -> None:
         entries = self.entries
@@ -110,6 +113,7 @@ class RateBudget:
     ) -> None:
         self._clock = clock
         self._timers = timers
+        self._reserve_share = reserve_share
         self._ledgers = {window.name: _Ledger(window, reserve_share) for window in windows}
         self._queues: tuple[deque[_Waiter], ...] = tuple(deque() for _ in Lane)
         self._timer: TimerHandle | None = None
@@ -165,6 +169,13 @@ class RateBudget:
         ledger.forget_old(now_ns)
         if used > ledger.used:
             ledger.spend(now_ns, used - ledger.used)
+        self._pump()
+
+    def resize(self, window: str, limit: int) -> None:
+        """Take the limit that the venue itself tells; raise `InvalidValue` for nonsense."""
+        if window not in self._ledgers or limit < 1:
+            raise InvalidValue(f"limit of {window!r} was {limit}, at least 1 was expected")
+        self._ledgers[window].resize(limit, self._reserve_share)
         self._pump()
 
     def penalise(self, retry_after_s: float) -> None:

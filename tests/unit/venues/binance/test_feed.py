@@ -255,7 +255,10 @@ async def test_depth_recovers_through_rest_failures(
 
 
 _INFO = {
-    "rateLimits": [],
+    "rateLimits": [
+        {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 50},
+        {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5, "limit": 9},
+    ],
     "symbols": [
         {
             "symbol": symbol,
@@ -290,6 +293,7 @@ async def test_instruments(stub: StubBinance, public_venue: BinanceVenue) -> Non
     assert [one.symbol for one in found] == ["BTCUSDT"]
     assert found[0].funding_interval_s == 14_400
     assert {one.key for one in stub.requests} == {""}
+    assert public_venue.rest.budget.statistics().limits["orders_10s"] == 50
 
 
 async def test_instruments_raise_unavailable(

@@ -440,3 +440,17 @@ async def test_stops_are_placed_listed_and_cancelled(
     stub.answers["POST", "/fapi/v1/algoOrder"] = {"algoId": 9, "algoStatus": "LOST"}
     with pytest.raises(OutcomeUnknown):
         await venue.stops.submit(_stop(), _nothing)
+
+
+async def test_spent_budget_is_a_definite_refusal(
+    stub: StubBinance, venue: BinanceVenue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An order does not wait for minutes behind our own limits."""
+    monkeypatch.setattr("perpbot.venues.binance.rest._LONGEST_QUEUE_S", 0.01)
+    venue.rest.budget.penalise(60.0)
+
+    with pytest.raises(RateLimited) as caught:
+        await venue.trading.submit(make_order(purpose=Purpose.REDUCE), _nothing)
+
+    assert caught.value.code == "own_budget"
+    assert stub.requests == []

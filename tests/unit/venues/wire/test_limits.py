@@ -127,6 +127,17 @@ def test_feedback_only_ever_tightens() -> None:
     assert not budget.try_acquire(Lane.READ, WEIGHT)
 
 
+def test_venue_tells_its_own_limit() -> None:
+    """The told limit and its reserve replace the assumed ones."""
+    budget = _budget(VirtualTime())
+    budget.resize("weight", 100)
+    assert budget.try_acquire(Lane.READ, {"weight": 80})
+    assert not budget.try_acquire(Lane.READ, WEIGHT)
+    for window, limit in (("other", 5), ("weight", 0)):
+        with pytest.raises(InvalidValue):
+            budget.resize(window, limit)
+
+
 def test_penalty_stops_everything_then_lets_reductions_probe() -> None:
     """No call before the time; after it a reduction probes; feedback ends the probation."""
     time = VirtualTime()

@@ -77,7 +77,7 @@ class Node:
             list(self.venues.values()), self.settings.market.symbols, self._say, self._rng
         )
         _require_pairs(instruments, self.settings.market.symbols)
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         self.journal = Journal(
             self._state_directory / "journal",
             segment_bytes=self.settings.journal.segment_max_mb * 1024 * 1024,
@@ -99,7 +99,7 @@ class Node:
             timers=timers,
             rng=self._rng,
             journal=self.journal,
-            wake=lambda: loop.call_soon_threadsafe(self.core.bus.drain),
+            wake=self._wake,
             on_halt=self._halted,
             leave=self.leave,
         )
@@ -110,6 +110,10 @@ class Node:
         self._snapshot_at = self.journal.last_sequence
         timers.call_later(SNAPSHOT_CHECK_S * SECOND, self._check_snapshot)
         self._timers = timers
+
+    def _wake(self) -> None:
+        """Another thread published: let the loop take it."""
+        self._loop.call_soon_threadsafe(self.core.bus.drain)
 
     def _recover(self) -> Folds:
         """Fold snapshot and journal: the state at the last record."""

@@ -57,7 +57,8 @@ def profit_of(core: Core) -> ProfitSplit:
 
 def open_positions(core: Core) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
     """Return (positions, dust): legs of at least one step, and what lies below one step."""
-    positions, dust = [], []
+    positions: list[dict[str, str]] = []
+    dust: list[dict[str, str]] = []
     for key, position in core.folds.positions.held():
         row = {
             "venue": key[0],

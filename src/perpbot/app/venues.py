@@ -60,12 +60,13 @@ async def list_instruments(
     """
     listed = await asyncio.gather(*(_list(venue, say, rng) for venue in venues))
     wanted = set(assets)
-    return {
-        (instrument.venue, instrument.asset): instrument
-        for instruments in listed
-        for instrument in instruments
-        if instrument.asset in wanted
-    }
+    chosen: dict[tuple[str, str], Instrument] = {}
+    for instruments in listed:
+        for instrument in instruments:
+            if instrument.asset in wanted:
+                # A venue may list one asset in several currencies; its first is its main one.
+                chosen.setdefault((instrument.venue, instrument.asset), instrument)
+    return chosen
 
 
 async def _list(

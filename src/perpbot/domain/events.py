@@ -88,6 +88,7 @@ class EventKind(StrEnum):
     LEASE_RELEASED = "LEASE_RELEASED"
     CAPITAL_SNAPSHOT_UPDATE = "CAPITAL_SNAPSHOT_UPDATE"
     CAPITAL_UPDATED = "CAPITAL_UPDATED"
+    FOLLOW_CAPITAL = "FOLLOW_CAPITAL"
     CAPITAL_RESERVED = "CAPITAL_RESERVED"
     CAPITAL_RELEASED = "CAPITAL_RELEASED"
     CAPITAL_REJECTED = "CAPITAL_REJECTED"
@@ -649,6 +650,11 @@ class CapitalUpdated(Event, frozen=True, kw_only=True):
 
     pools: dict[str, dict[str, Decimal]]
     drawdown: Decimal
+
+
+@event(EventKind.FOLLOW_CAPITAL, Lane.STREAM)
+class FollowCapital(Event, frozen=True, kw_only=True, gc=False):
+    """Look at the pools again, once everything durable of this moment has been folded."""
 
 
 @event(EventKind.CAPITAL_RESERVED, Lane.DURABLE)

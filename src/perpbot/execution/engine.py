@@ -122,7 +122,7 @@ class ExecutionEngine:
         orders = self._entry_orders(plan, opportunity)
         decision = self._risk.check_open(plan, orders)
         now_ns = self._clock.now_ns()
-        self._capital.reserve(
+        reserved = self._capital.grant(
             reservation_id=plan.reservation_id,
             pool=self._terms.pool,
             owner=plan.pair_id,
@@ -131,6 +131,8 @@ class ExecutionEngine:
                 plan.short_venue: plan.quantity * plan.short_price,
             },
         )
+        self._bus.publish(PairPlanned(ts_ns=now_ns, correlation_id=plan.pair_id, plan=plan))
+        self._bus.publish(reserved)
         for index, venue in enumerate((plan.long_venue, plan.short_venue)):
             self._bus.publish(
                 LeaseGranted(
@@ -143,7 +145,6 @@ class ExecutionEngine:
                     owner=plan.pair_id,
                 )
             )
-        self._bus.publish(PairPlanned(ts_ns=now_ns, correlation_id=plan.pair_id, plan=plan))
         self._bus.publish(
             SubmitOrders(
                 ts_ns=now_ns,

@@ -15,6 +15,7 @@ import msgspec
 
 from perpbot.domain.errors import StateConflict
 from perpbot.domain.events import (
+    CapitalReserved,
     ClosePair,
     Event,
     FundingPaid,
@@ -169,6 +170,7 @@ class PairBook:
         """What it lives on."""
         return {
             PairPlanned: self._planned,
+            CapitalReserved: self._reserved,
             PairStateChanged: self._moved,
             SubmitOrders: self._submitted,
             OrderFilled: self._filled,
@@ -186,6 +188,11 @@ class PairBook:
             plan=event.plan, long=LegState(), short=LegState(), planned_ns=event.ts_ns
         )
 
+    def _reserved(self, event: CapitalReserved) -> None:
+        pair = self._pairs.get(event.owner)
+        if pair is not None and pair.state is P.PLANNED:
+            pair.state = P.RESERVED
+
     def _moved(self, event: PairStateChanged) -> None:
         pair = self._pairs.get(event.pair_id)
         if pair is None:
@@ -201,6 +208,8 @@ class PairBook:
             if pair is not None:
                 self._orders[request.client_id] = (request.owner, request.leg)
                 pair.attempts += 1
+                if pair.state is P.RESERVED:
+                    pair.state = P.OPENING
 
     def _filled(self, event: OrderFilled) -> None:
         place = self._place(event)

@@ -22,7 +22,6 @@ from perpbot.domain.events import (
     LeaseReleased,
     OrderFact,
     OrderFilled,
-    PairPlanned,
     PairStateChanged,
     PositionAdjusted,
     RiskRejected,
@@ -82,7 +81,6 @@ class PairTrader:
         self._tries: dict[str, int] = {}
         self._progress: dict[str, tuple[Decimal, Decimal]] = {}
         self._resting_until_ns: dict[str, int] = {}
-        bus.subscribe(PairPlanned, lambda event: self._touch(event.plan.pair_id))
         bus.subscribe(OrderFact, self._order_changed)
         bus.subscribe(ClosePair, lambda event: self._touch(event.pair_id))
         bus.subscribe(PositionAdjusted, self._adjusted)
@@ -124,7 +122,8 @@ class PairTrader:
             return
         working = list(self._orders.of_owner(event.pair_id))
         if pair.state in {PairState.PLANNED, PairState.RESERVED}:
-            self._begin(pair, working)
+            # The plan and its orders are one decision: without orders it died with a process.
+            self._finish(pair, "never_sent")
         elif working:
             self._wait(pair, working)
         elif pair.state is PairState.HEDGED:
@@ -133,17 +132,6 @@ class PairTrader:
             self._shrink(pair)
         else:
             self._balance(pair)
-
-    def _begin(self, pair: Pair, working: list[Order]) -> None:
-        """The plan and its orders are one decision; a plan without orders died with a process."""
-        if working or pair.attempts:
-            if pair.state is PairState.PLANNED:
-                self._move(pair, PairState.RESERVED, "reserved", then=PairState.OPENING)
-            else:
-                self._move(pair, PairState.OPENING, "sent")
-            self._touch(pair.plan.pair_id)
-        else:
-            self._finish(pair, "never_sent")
 
     def _wait(self, pair: Pair, working: list[Order]) -> None:
         """Orders are at work: hedge increments that nothing covers, give up on late ones."""

@@ -18,6 +18,7 @@ from perpbot.domain.events import (
     CapitalReserved,
     CapitalSnapshotUpdated,
     CapitalUpdated,
+    FollowCapital,
     OrderFilled,
     ReserveToppedUp,
 )
@@ -59,6 +60,8 @@ class CapitalOrchestrator:
         self._allocator = CapitalAllocator(settings)
         self._expiry: dict[str, TimerHandle] = {}
         self._breached: set[str] = set()
+        self._following = False
+        bus.subscribe(FollowCapital, self._follow)
         bus.subscribe(CapitalSnapshotUpdated, self._changed)
         bus.subscribe(OrderFilled, self._changed)
         bus.subscribe(CapitalReserved, self._granted)
@@ -122,19 +125,30 @@ class CapitalOrchestrator:
 
         Raises `CapitalShort` with the numbers; the caller journals its refusal.
         """
+        self._bus.publish(
+            self.grant(
+                reservation_id=reservation_id, pool=pool, owner=owner, notional=notional
+            )
+        )
+
+    def grant(
+        self, *, reservation_id: str, pool: str, owner: str, notional: Mapping[str, Decimal]
+    ) -> CapitalReserved:
+        """Return the reservation for the caller to publish with the rest of its decision.
+
+        Raises `CapitalShort` like `reserve`.
+        """
         legs = self._margin(notional)
         self._check(pool, legs)
-        self._bus.publish(
-            CapitalReserved(
-                ts_ns=self._clock.now_ns(),
-                correlation_id=owner,
-                reservation_id=reservation_id,
-                pool=pool,
-                owner=owner,
-                legs=legs,
-                leverage={venue: self._leverage(venue) for venue in legs},
-                expires_ns=self._clock.now_ns() + int(self._settings.reservation_ttl_s * SECOND),
-            )
+        return CapitalReserved(
+            ts_ns=self._clock.now_ns(),
+            correlation_id=owner,
+            reservation_id=reservation_id,
+            pool=pool,
+            owner=owner,
+            legs=legs,
+            leverage={venue: self._leverage(venue) for venue in legs},
+            expires_ns=self._clock.now_ns() + int(self._settings.reservation_ttl_s * SECOND),
         )
 
     def _margin(self, notional: Mapping[str, Decimal]) -> dict[str, Decimal]:
@@ -209,6 +223,13 @@ class CapitalOrchestrator:
         self._changed(event)
 
     def _changed(self, _event: object) -> None:
+        """Look at the pools once everything durable of this moment is folded."""
+        if not self._following:
+            self._following = True
+            self._bus.publish(FollowCapital(ts_ns=self._clock.now_ns()))
+
+    def _follow(self, _event: FollowCapital) -> None:
+        self._following = False
         self._top_up()
         view = self.pools()
         self._watch_breach(view)

@@ -1,1 +1,1 @@
-"""The only place that puts a node together; clock, randomness, transports and ports are arguments."""
+"""The only place that puts a node together; clock, randomness and ports are arguments."""

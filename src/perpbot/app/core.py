@@ -1,7 +1,7 @@
 """The deterministic core of a node: everything between reports coming in and commands going out.
 
-The same core runs live, on paper, in the demo, in a replay and in a simulation; only the clock, the
-timers, the journal and whoever answers its commands differ. It reads no clock, draws no random
+The same core runs live, on paper, in the demo, in a replay and in a simulation; only the clock,
+the timers, the journal and whoever answers its commands differ. It reads no clock, draws no random
 number and performs no I/O of its own.
 """
 
@@ -342,9 +342,7 @@ class Core:
         self.reconcile.start()
         self.exits.start()
         self._every(self.settings.market.basis_sample_interval_ms * MS, self._sample_market)
-        self._every(
-            int(self.settings.capital.snapshot_interval_s * SECOND), self.sampler.sample
-        )
+        self._every(int(self.settings.capital.snapshot_interval_s * SECOND), self.sampler.sample)
 
     def stop_opening(self) -> None:
         """Open nothing more; what is open goes on."""

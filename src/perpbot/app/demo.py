@@ -98,9 +98,7 @@ async def _trade(
     flat = await node.wind_down(CLOSE_LIMIT_S)
     elapsed = loop.time() - started
     books = await _settled_books(node, servers)
-    summary = summarise(
-        node.core, node.tally, books, mode="demo", seed=seed, seconds=elapsed
-    )
+    summary = summarise(node.core, node.tally, books, mode="demo", seed=seed, seconds=elapsed)
     summary["latency_us"] = {"tick_to_order": percentiles(node.latency.tick_to_order_us, 1)}
     if not flat:
         summary["violations"].append(f"not flat {CLOSE_LIMIT_S:g} s after the end")

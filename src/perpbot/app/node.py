@@ -34,6 +34,7 @@ from perpbot.venues.port import Venue
 
 SNAPSHOT_CHECK_S = 5
 DRAIN_S = 5.0
+POLL_S = 0.05
 
 
 class Node:
@@ -203,7 +204,7 @@ class Node:
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
         while not self.core.flat and loop.time() < until and self._halt is None:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(POLL_S)
         return self.core.flat
 
     # --- ending ---
@@ -242,10 +243,8 @@ class Node:
             )
         loop = asyncio.get_running_loop()
         until = loop.time() + DRAIN_S
-        while any(
-            not order.state.is_end for order in orders.unsettled()
-        ) and loop.time() < until:
-            await asyncio.sleep(0.05)
+        while any(not order.state.is_end for order in orders.unsettled()) and loop.time() < until:
+            await asyncio.sleep(POLL_S)
 
 
 def _require_pairs(

@@ -76,9 +76,7 @@ def violations(core: Core, books: TrueBooks, profit: ProfitSplit) -> list[str]:
     found = []
     if core.bus.halted is not None:
         found.append(f"the bus halted: {core.bus.halted}")
-    ours = {
-        (key[0], key[2]): position.quantity for key, position in core.folds.positions.held()
-    }
+    ours = {(key[0], key[2]): position.quantity for key, position in core.folds.positions.held()}
     for key in sorted({*ours, *books.positions}):
         mine, theirs = ours.get(key, Decimal(0)), books.positions.get(key, Decimal(0))
         if mine != theirs:

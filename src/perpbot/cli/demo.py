@@ -38,9 +38,7 @@ def run_demo(
         flags.append(Flag("simulation.seconds", "--seconds", seconds))
     if seed is not None:
         flags.append(Flag("simulation.seed", "--seed", seed))
-    configuration = load_configuration(
-        config_paths(files), environ=os.environ, flags=tuple(flags)
-    )
+    configuration = load_configuration(config_paths(files), environ=os.environ, flags=tuple(flags))
     settings = configuration.settings
     summary = asyncio.run(
         run_app_demo(

@@ -27,7 +27,7 @@ def demo(
     venues: Annotated[
         str, typer.Option(help="Venues to run, separated by commas.")
     ] = "binance,okx,hyperliquid",
-    json: JsonFlag = False,  # noqa: FBT002 - a flag of the command line
+    json: JsonFlag = False,
     config: ConfigFiles = None,
 ) -> None:
     """Start local exchanges in their real protocols, trade on them, close, print a summary."""
@@ -44,7 +44,7 @@ def simulate(
     tape: Annotated[
         Path | None, typer.Option(help="Recorded tape that moves the markets.")
     ] = None,
-    json: JsonFlag = False,  # noqa: FBT002, ARG001 - output is JSON lines anyway
+    json: JsonFlag = False,  # noqa: ARG001 - output is JSON lines anyway
 ) -> None:
     """Serve local exchanges in their real protocols until SIGTERM; one JSON line a server."""
     from perpbot.cli.simulate import run_simulate
@@ -62,13 +62,11 @@ def replay(
     ],
     maker_bps: Annotated[float, typer.Option(help="Maker fee of every venue.")] = 2.0,
     taker_bps: Annotated[float, typer.Option(help="Taker fee of every venue.")] = 5.0,
-    min_edge_bps: Annotated[
-        float, typer.Option(min=0, help="Least edge after all costs.")
-    ] = 1.0,
+    min_edge_bps: Annotated[float, typer.Option(min=0, help="Least edge after all costs.")] = 1.0,
     latency_ms: Annotated[
         float, typer.Option(min=0, max=60_000, help="One-way latency of requests and answers.")
     ] = 20.0,
-    json: JsonFlag = False,  # noqa: FBT002 - a flag of the command line
+    json: JsonFlag = False,
     config: ConfigFiles = None,
 ) -> None:
     """Run a recorded cross-venue tape through the node in virtual time; deterministic."""

@@ -34,9 +34,7 @@ JsonFlag = Annotated[
 ]
 ConfigFiles = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--config", "-c", help="Configuration file; may be repeated, later files win."
-    ),
+    typer.Option("--config", "-c", help="Configuration file; may be repeated, later files win."),
 ]
 
 

@@ -31,7 +31,7 @@ class ConfigError(PerpbotError):
 
 
 class InvalidValue(PerpbotError, ValueError):
-    """A value that fails its own rules; the text names the field, the value, what would be right."""
+    """A value that fails its own rules; the text names field, value and what would be right."""
 
 
 class StateConflict(PerpbotError):
@@ -83,7 +83,7 @@ class ReadOnly(Rejected):
 
 
 class RateLimited(VenueError):
-    """Refused by a limiter before it took effect. `retry_after_s` is 0 when the venue did not say."""
+    """Refused by a limiter before it took effect; `retry_after_s` is 0 when not told."""
 
     def __init__(
         self, venue: str, message: str, *, code: str = "", retry_after_s: float = 0.0

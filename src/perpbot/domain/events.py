@@ -1,8 +1,8 @@
 """Facts and commands: everything that rides on the bus.
 
-Facts are named in the past tense, commands in the imperative. Each class is declared once, with its
-kind and its lane next to each other by `@event`; extensions declare theirs the same way. Quotes,
-statistics and market data carry floats; orders, fills and capital carry Decimal.
+Facts are named in the past tense, commands in the imperative. Each class is declared once, with
+its kind and its lane next to each other by `@event`; extensions declare theirs the same way.
+Quotes, statistics and market data carry floats; orders, fills and capital carry Decimal.
 
 Times: `ts_ns` is when it happened by the node's clock (UTC ns), `venue_ns` the venue's own time
 where it has one, else 0. `correlation_id` leads from the quote to the fill.
@@ -175,7 +175,7 @@ def event_class(kind: str) -> type[Event]:
 
 @event(EventKind.QUOTE_UPDATED, Lane.LATEST)
 class QuoteUpdated(Event, frozen=True, kw_only=True, gc=False):
-    """Best bid and ask of one instrument that passed every check. Base coins; monotonic receive."""
+    """Best bid and ask of one instrument that passed every check; `recv_ns` is monotonic."""
 
     venue: str = ""
     asset: str = ""
@@ -188,6 +188,7 @@ class QuoteUpdated(Event, frozen=True, kw_only=True, gc=False):
 
     @property
     def key(self) -> object:
+        """The market."""
         return (self.venue, self.asset)
 
 
@@ -203,6 +204,7 @@ class BookUpdated(Event, frozen=True, kw_only=True, gc=False):
 
     @property
     def key(self) -> object:
+        """The market."""
         return (self.venue, self.asset)
 
 
@@ -258,6 +260,7 @@ class MarkUpdated(Event, frozen=True, kw_only=True, gc=False):
 
     @property
     def key(self) -> object:
+        """The market."""
         return (self.venue, self.asset)
 
 
@@ -274,6 +277,7 @@ class FundingRateUpdated(Event, frozen=True, kw_only=True, gc=False):
 
     @property
     def key(self) -> object:
+        """The market."""
         return (self.venue, self.asset)
 
 
@@ -288,6 +292,7 @@ class OpportunityFound(Event, frozen=True, kw_only=True, gc=False):
 
     @property
     def key(self) -> object:
+        """The direction."""
         return (self.opportunity.asset, self.opportunity.long_venue, self.opportunity.short_venue)
 
 
@@ -380,8 +385,10 @@ class ClosePair(Event, frozen=True, kw_only=True):
 
 @event(EventKind.EVALUATE_PAIR, Lane.STREAM)
 class EvaluatePair(Event, frozen=True, kw_only=True, gc=False):
-    """Decide what a pair does next. On the stream lane: after every durable event has been folded,
-    so that two decisions never overlap."""
+    """Decide what a pair does next.
+
+    On the stream lane: after every durable event has been folded, so two decisions never overlap.
+    """
 
     pair_id: str
 
@@ -431,7 +438,7 @@ class AccountReported(Event, frozen=True, kw_only=True, gc=False):
 
 @event(EventKind.VENUE_SNAPSHOT, Lane.STREAM)
 class VenueSnapshot(Event, frozen=True, kw_only=True, gc=False):
-    """The answer to RECONCILE_VENUE. A part that was not answered is None: unknown, never empty."""
+    """The answer to RECONCILE_VENUE. An unanswered part is None: unknown, never empty."""
 
     venue: str
     reason: str
@@ -739,7 +746,7 @@ class RiskRejected(Event, frozen=True, kw_only=True):
 
 @event(EventKind.HALT_LATCHED, Lane.URGENT)
 class HaltLatched(Event, frozen=True, kw_only=True):
-    """New risk is refused until a person clears it. `rule` is drawdown, daily_loss, failures…"""
+    """New risk is refused until a person clears it. `rule` is drawdown, daily_loss or failures."""
 
     rule: str
     value: str
@@ -887,6 +894,7 @@ class Heartbeat(Event, frozen=True, kw_only=True, gc=False):
 
     @property
     def key(self) -> object:
+        """The component."""
         return self.component
 
 

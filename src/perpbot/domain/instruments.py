@@ -132,5 +132,3 @@ def parse_asset(text: str) -> str:
         if base.isalnum():
             return asset_key(base)
     raise InvalidValue(f"symbol was {text!r}, a perpetual such as BTC-PERP was expected")
-
-

@@ -22,7 +22,7 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     """An order we mean to send; journalled before it is. Base coins, settle currency."""
 
     client_id: str
-    """Canonical id: 32 lower-case hex digits (`perpbot.kernel.ids`); codecs write the wire form."""
+    """Canonical: 32 lower-case hex digits (`perpbot.kernel.ids`); codecs write the wire form."""
     venue: str
     account: str
     asset: str

@@ -44,7 +44,7 @@ class ProfitSplit(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def net(self) -> Decimal:
-        """price + fees + funding."""
+        """Return price + fees + funding."""
         return self.price + self.fees + self.funding
 
     def plus(self, other: ProfitSplit) -> ProfitSplit:

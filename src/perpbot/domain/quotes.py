@@ -24,7 +24,7 @@ class EdgeBreakdown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Opportunity(msgspec.Struct, frozen=True, kw_only=True):
-    """Buy `asset` on `long_venue`, sell it on `short_venue`; prices are at the depth of the size."""
+    """Buy `asset` on `long_venue`, sell it on `short_venue`; prices hold for the size."""
 
     opportunity_id: str
     asset: str

@@ -1,5 +1,6 @@
-"""The kill switch ladder: K1 no opens, K2 and cancel resting, K3 and flatten what is unhedged,
-K4 flatten all, K5 exit.
+"""The kill switch ladder.
+
+K1 no opens, K2 and cancel resting, K3 and flatten what is unhedged, K4 flatten all, K5 exit.
 
 Latched and journalled before it acts; one path for console, command, file and signal. It needs
 neither a database nor a console, and works with whichever venues still answer.

@@ -138,12 +138,8 @@ class World:
         if slot is None:
             return
         self._newest[key] = row
-        self.venues[row.venue].feed_quote(
-            row.asset, row.bid, row.bid_size, row.ask, row.ask_size
-        )
-        slot.update(
-            row.bid, row.bid_size, row.ask, row.ask_size, row.exch_ns, time.monotonic_ns()
-        )
+        self.venues[row.venue].feed_quote(row.asset, row.bid, row.bid_size, row.ask, row.ask_size)
+        slot.update(row.bid, row.bid_size, row.ask, row.ask_size, row.exch_ns, time.monotonic_ns())
 
     def settle(self) -> bool:
         """Let pairs close at the last quotes; tell whether everything is flat."""

@@ -1,9 +1,9 @@
 """The contract between a venue package and the rest of the house.
 
-A venue turns wire units into base coins and settle currency, and back, and nothing else outside its
-package does. Its public feed pushes quotes straight into slots, without a task or queue between the
-socket and the quote engine; everything else it hears it publishes as reports. Requests are
-coroutines whose errors say whether anything happened (`perpbot.domain.errors`).
+A venue turns wire units into base coins and settle currency, and back, and nothing else outside
+its package does. Its public feed pushes quotes straight into slots, without a task or queue
+between the socket and the quote engine; everything else it hears it publishes as reports. Requests
+are coroutines whose errors say whether anything happened (`perpbot.domain.errors`).
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """One dispatcher for everything that happens.
 
 Promises: events of a lane are handled in the order in which they were published; urgent before
-durable before stream before latest; nothing but a superseded latest value is ever dropped, and that
-is counted. A durable or urgent event is in the journal before any handler sees it, so journal order
-is dispatch order. There is no worker thread: `publish` handles the event at once when the bus is
-idle, and queues it when a handler (or another thread) is publishing.
+durable before stream before latest; nothing but a superseded latest value is ever dropped, and
+that is counted. A durable or urgent event is in the journal before any handler sees it, so journal
+order is dispatch order. There is no worker thread: `publish` handles the event at once when the
+bus is idle, and queues it when a handler (or another thread) is publishing.
 
 A core handler that raises halts the bus: state may be half applied, so the node stops and recovers
 from the journal. Other handlers are isolated, reported and, after repeated failures, quarantined.
@@ -15,12 +15,13 @@ from __future__ import annotations
 import traceback
 from collections import deque
 from collections.abc import Callable
+from inspect import iscoroutinefunction
 from threading import get_ident
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from perpbot.domain.errors import PerpbotError
+from perpbot.domain.errors import InvalidValue, PerpbotError
 from perpbot.domain.events import BusOverflow, ComponentFailed, Event, Lane
 from perpbot.kernel.clock import Clock
 
@@ -43,7 +44,7 @@ class EventLog(Protocol):
 
 
 class BusStatistics(msgspec.Struct, frozen=True):
-    """Counts since the start; `depth` is what waits now."""
+    """Counts since the start; `depth` is what waits now, `replaced` superseded latest values."""
 
     depth: dict[str, int]
     deepest: dict[str, int]
@@ -105,6 +106,7 @@ class EventBus:
         self._foreign: deque[Event] = deque()
         self._deepest = [0, 0, 0, 0]
         self._handled = 0
+        self._journalled = 0
         self._replaced = 0
         self._overflowing = False
         self._quarantined: list[str] = []
@@ -115,14 +117,22 @@ class EventBus:
     # --- subscribing ---
 
     def subscribe(
-        self, event_class: type[T], handler: Callable[[T], None], *, core: bool = True, name: str = ""
+        self,
+        event_class: type[T],
+        handler: Callable[[T], None],
+        *,
+        core: bool = True,
+        name: str = "",
     ) -> None:
         """Call `handler` for every event of the class and of its subclasses, in this order.
 
         `core` handlers only change their own component and may publish; when one raises the bus
-        halts. Use `core=False` for everything that trading does not depend on.
+        halts. Use `core=False` for everything that trading does not depend on. Raises
+        `InvalidValue` for an `async def`: those listen through `perpbot.kernel.mailbox`.
         """
         label = name or getattr(handler, "__qualname__", repr(handler))
+        if iscoroutinefunction(handler):
+            raise InvalidValue(f"handler {label} is async: it needs a Mailbox (kernel/mailbox.py)")
         self._subscriptions.append((event_class, _Subscription(handler, label, core=core)))
         self._routes.clear()
 
@@ -152,12 +162,19 @@ class EventBus:
                 self._handled += 1
                 for handler in route.core:
                     handler(event)
-            if self._latest or self._queues[0] or self._queues[1] or self._queues[2]:
+            if (
+                self._latest
+                or self._queues[1]
+                or self._queues[2]
+                or self._queues[0]
+                or self._foreign
+            ):
                 self._drain()
         except BusHalted:
             raise
-        except Exception as error:
+        except BaseException as error:
             self._stop(event, error)
+            raise
         finally:
             self._busy = False
 
@@ -172,39 +189,38 @@ class EventBus:
             self._busy = False
 
     def _enqueue(self, event: Event) -> None:
-        if get_ident() != self._owner:
-            self._foreign.append(event)
-            if self._wake is not None:
-                self._wake()
+        if get_ident() == self._owner:
+            self._queue(event)
             return
-        self._queue(event)
+        if self._halt is not None:
+            raise BusHalted(f"the bus has halted: {self._halt}") from self._halt
+        self._foreign.append(event)
+        if self._wake is not None:
+            self._wake()
 
     def _queue(self, event: Event) -> None:
         lane = event.lane
         if lane is Lane.LATEST:
             key = (event.__class__, event.key)
-            if self._latest.pop(key, None) is not None:
+            if key in self._latest:
                 self._replaced += 1
-            self._latest[key] = event
+            self._latest[key] = event  # in the place of the one it replaces
             depth = len(self._latest)
         else:
             queue = self._queues[lane]
             queue.append(event)
             depth = len(queue)
-        if depth > self._deepest[lane]:
-            self._deepest[lane] = depth
-            if depth > self._high_water and not self._overflowing:
-                self._overflowing = True
-                self._queues[Lane.DURABLE].append(
-                    BusOverflow(
-                        ts_ns=self._clock.now_ns(),
-                        queue=lane.name.lower(),
-                        depth=depth,
-                        active=True,
-                    )
-                )
-            if depth > self._hard_limit:
-                self._stop(event, BusHalted(f"{lane.name.lower()} lane holds {depth} events"))
+        self._deepest[lane] = max(self._deepest[lane], depth)
+        if depth > self._high_water and not self._overflowing:
+            self._overflowing = True
+            self._queues[Lane.DURABLE].append(self._overflow(lane.name.lower(), depth))
+        if depth > self._hard_limit:
+            self._stop(event, BusHalted(f"{lane.name.lower()} lane holds {depth} events"))
+
+    def _overflow(self, queue: str, depth: int) -> BusOverflow:
+        return BusOverflow(
+            ts_ns=self._clock.now_ns(), queue=queue, depth=depth, active=self._overflowing
+        )
 
     def _drain(self) -> None:
         urgent, durable, stream = self._queues
@@ -220,14 +236,11 @@ class EventBus:
                 self._dispatch(stream.popleft())
             elif latest:
                 self._dispatch(latest.pop(next(iter(latest))))
+            elif self._overflowing:
+                self._overflowing = False
+                self._dispatch(self._overflow("all", 0))
             else:
-                break
-        if self._overflowing:
-            self._overflowing = False
-            self._deepest = [0, 0, 0, 0]
-            self._dispatch(
-                BusOverflow(ts_ns=self._clock.now_ns(), queue="all", depth=0, active=False)
-            )
+                return
 
     # --- handling ---
 
@@ -238,11 +251,13 @@ class EventBus:
         try:
             if route.durable and self._journal is not None:
                 self.sequence = self._journal.append(event)
+                self._journalled += 1
             self._handled += 1
             for handler in route.core:
                 handler(event)
-        except Exception as error:
+        except BaseException as error:
             self._stop(event, error)
+            raise
         for subscription in route.others:
             self._isolate(subscription, event)
 
@@ -252,14 +267,14 @@ class EventBus:
         try:
             subscription.handler(event)
             subscription.row = 0
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - isolated, counted and reported
             subscription.failures += 1
             subscription.row += 1
             quarantined = subscription.row >= QUARANTINE_AFTER
             if quarantined:
                 self._quarantined.append(subscription.name)
-            if not isinstance(event, ComponentFailed):
-                self._queue(self._failure(subscription.name, error, quarantined=quarantined))
+            # A handler that fails on this report too is quarantined after a few: it ends.
+            self._queue(self._failure(subscription.name, error, quarantined=quarantined))
 
     def _failure(
         self, component: str, error: BaseException, *, quarantined: bool = False
@@ -273,17 +288,23 @@ class EventBus:
         )
 
     def _stop(self, event: Event, error: BaseException) -> None:
-        """Halt: record why where the journal still takes it, tell the owner, raise."""
+        """Halt: record why where the journal still takes it, tell the owner, raise `BusHalted`.
+
+        Returns for what is no `Exception` (an interrupt, a cancellation): the caller raises it on.
+        """
         if self._halt is None:
             self._halt = error
             if self._journal is not None:
+                failed = self._failure(f"core, handling {event.kind}", error)
                 try:
-                    self._journal.append(self._failure(f"core, handling {event.kind}", error))
+                    self.sequence = self._journal.append(failed)
+                    self._journalled += 1
                 except PerpbotError as unwritten:
                     error.add_note(f"the journal could not record this: {unwritten}")
             if self._on_halt is not None:
                 self._on_halt(error)
-        raise BusHalted(f"handling {event.kind}: {type(error).__name__}: {error}") from error
+        if isinstance(error, Exception):
+            raise BusHalted(f"handling {event.kind}: {type(error).__name__}: {error}") from error
 
     # --- looking in ---
 
@@ -300,7 +321,7 @@ class EventBus:
             depth=dict(zip(names, depth, strict=True)),
             deepest=dict(zip(names, self._deepest, strict=True)),
             handled=self._handled,
-            journalled=self.sequence,
+            journalled=self._journalled,
             replaced=self._replaced,
             failures={s.name: s.failures for _, s in self._subscriptions if s.failures},
             quarantined=tuple(self._quarantined),

@@ -1,7 +1,7 @@
 """Time as an argument: real, or virtual for simulation, backtests and tests.
 
-Wall time is integer nanoseconds UTC; durations come from the monotonic clock. Core components get a
-`Clock` and `Timers` and cannot tell which kind they have.
+Wall time is integer nanoseconds UTC; durations come from the monotonic clock. Core components get
+a `Clock` and `Timers` and cannot tell which kind they have.
 """
 
 from __future__ import annotations
@@ -109,13 +109,16 @@ class VirtualTime:
         self._now_ns = max(self._now_ns, to_ns)
 
     def run_until(self, until_ns: int) -> None:
-        """Run everything due up to and including `until_ns`, then stand at `until_ns`."""
+        """Run everything due up to and including `until_ns`, then stand at `until_ns`.
+
+        Raises `StateConflict` for a time that has passed.
+        """
+        if until_ns < self._now_ns:
+            raise StateConflict(f"virtual time cannot go back from {self._now_ns} to {until_ns}")
         heap = self._heap
         while heap and heap[0][0] <= until_ns:
             due_ns, _, timer = heapq.heappop(heap)
             if timer.callback is not None:
                 self._now_ns = max(self._now_ns, due_ns)
                 timer.callback()
-        if until_ns < self._now_ns:
-            raise StateConflict(f"virtual time cannot go back from {self._now_ns} to {until_ns}")
         self._now_ns = until_ns

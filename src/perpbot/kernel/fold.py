@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from perpbot.domain.errors import StateConflict
-from perpbot.domain.events import Event
+from perpbot.domain.events import EVENTS, Event, Lane
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.journal import Record
 
@@ -47,6 +47,13 @@ class DurableState:
         self._folds: dict[type[Event], tuple[Fold, ...]] = {}
         for component in components:
             for event_class, fold in component.folds().items():
+                if EVENTS.get(getattr(event_class, "kind", "")) is not event_class or (
+                    event_class.lane > Lane.DURABLE
+                ):
+                    raise StateConflict(
+                        f"{component.name} folds {event_class.__name__}, which is not a declared"
+                        " durable event: a restart would not see it"
+                    )
                 self._folds[event_class] = (*self._folds.get(event_class, ()), fold)
 
     def attach(self, bus: EventBus) -> None:
@@ -74,11 +81,16 @@ class DurableState:
         return msgspec.msgpack.encode(state, order="deterministic")
 
     def load(self, state: bytes) -> None:
-        """Take over a state that `dump` gave."""
+        """Take over a state that `dump` gave; raise `StateConflict` where a component is missing.
+
+        A component that a snapshot does not know has to be folded from the first record.
+        """
         decoded: dict[str, object] = msgspec.msgpack.decode(state)
+        missing = [c.name for c in self._components if c.name not in decoded]
+        if missing:
+            raise StateConflict(f"the snapshot has nothing of {', '.join(missing)}")
         for component in self._components:
-            if component.name in decoded:
-                component.restore(decoded[component.name])
+            component.restore(decoded[component.name])
 
     def digest(self) -> str:
         """Return a hash of the whole state."""

@@ -21,6 +21,7 @@ from perpbot.domain.sides import Purpose
 VERSION = 1
 _PURPOSES = (Purpose.OPEN, Purpose.HEDGE, Purpose.REDUCE, Purpose.PROTECT)
 _PURPOSE_CODE = {purpose: code for code, purpose in enumerate(_PURPOSES)}
+_DIGITS = "0123456789abcdef"
 _CHECK_BITS = 20
 _CHECK_MASK = (1 << _CHECK_BITS) - 1
 
@@ -61,12 +62,9 @@ def encode_order_id(identity: OrderIdentity) -> str:
 
 def decode_order_id(client_id: str) -> OrderIdentity | None:
     """Return what `client_id` says, or None when it is not an id of ours."""
-    if len(client_id) != 32:
+    if len(client_id) != 32 or client_id.strip(_DIGITS):
         return None
-    try:
-        number = int(client_id, 16)
-    except ValueError:
-        return None
+    number = int(client_id, 16)
     payload = number >> _CHECK_BITS
     if number & _CHECK_MASK != _check(payload) or payload >> 104 != VERSION:
         return None
@@ -93,7 +91,9 @@ class IdMaker:
     """
 
     def __init__(self, *, epoch: int) -> None:
-        self._epoch = epoch & 0xFFFFF
+        if not 0 <= epoch < (1 << 20):
+            raise InvalidValue(f"epoch was {epoch}, 0 to {(1 << 20) - 1} was expected")
+        self._epoch = epoch
         self._sequence = 0
 
     def next_sequence(self) -> int:

@@ -5,8 +5,10 @@ little-endian; length counts everything after the checksum, and the checksum cov
 unbuffered `os.write` a record, so nothing acknowledged is lost when the process is killed; a torn
 last record is cut off at the next start, damage anywhere else raises `JournalCorrupt`.
 
-The directory holds `journal-<first sequence>.log` segments, `snapshot-<sequence>.bin` files and a
-`lock` that one process holds (flock: the kernel frees it on any end of the process).
+The directory holds `journal-<first sequence>.log` segments, `snapshot-<sequence>.bin` files, a
+`lock` that one process holds (flock: the kernel frees it on any end of the process) and a
+`reserve` of disk space. When the disk is full the reserve is given up, so that cancels and hedges
+can still be journalled; `low_space` then tells the gates to open nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import Any
 
 import msgspec
 
-from perpbot.domain.errors import JournalCorrupt, JournalFull, StateConflict
+from perpbot.domain.errors import InvalidValue, JournalCorrupt, JournalFull, StateConflict
 from perpbot.domain.events import Event, event_class
 
 _HEAD = struct.Struct("<II")
@@ -32,6 +34,10 @@ _SEGMENT = re.compile(r"journal-(\d{12})\.log")
 _SNAPSHOT = re.compile(r"snapshot-(\d{12})\.bin")
 _SNAPSHOT_HEAD = struct.Struct("<IQ")
 MAX_RECORD_BYTES = 16 * 1024 * 1024
+RESERVE_BYTES = 4 * 1024 * 1024
+_CURSOR_BYTES = 1024 * 1024
+_LOOK_AHEAD = 8
+"""How many records behind a damaged one are looked for, to tell damage from a torn tail."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -43,8 +49,13 @@ class Record(msgspec.Struct, frozen=True):
     payload: bytes
 
     def event(self) -> Event:
-        """Decode the event. Raises `InvalidValue` for an unknown kind."""
-        decoded: Event = _decoder(self.kind).decode(self.payload)
+        """Decode the event. Raises `InvalidValue` for a kind or a content of another version."""
+        try:
+            decoded: Event = _decoder(self.kind).decode(self.payload)
+        except msgspec.DecodeError as error:
+            raise InvalidValue(
+                f"journal record {self.sequence} ({self.kind}) does not fit this version: {error}"
+            ) from error
         return decoded
 
 
@@ -70,29 +81,41 @@ def _segments(directory: Path) -> list[tuple[int, Path]]:
     return sorted((int(match.group(1)), path) for match, path in found)
 
 
+class _Torn(JournalCorrupt):
+    """The data ends before the record does."""
+
+
+def _read_one(data: bytes, offset: int, where: str) -> tuple[Record, int]:
+    """Return the record at `offset` and the offset after it; raise `JournalCorrupt` or `_Torn`."""
+    if offset + _HEAD.size > len(data):
+        raise _Torn(f"{where}: torn head")
+    length, checksum = _HEAD.unpack_from(data, offset)
+    start = offset + _HEAD.size
+    if not _BODY.size <= length <= MAX_RECORD_BYTES:
+        raise JournalCorrupt(f"{where}: record length was {length}")
+    if start + length > len(data):
+        raise _Torn(f"{where}: torn record")
+    body = data[start : start + length]
+    if zlib.crc32(body) != checksum:
+        raise JournalCorrupt(f"{where}: checksum does not match")
+    sequence, ts_ns, kind_length = _BODY.unpack_from(body)
+    kind_end = _BODY.size + kind_length
+    record = Record(sequence, ts_ns, body[_BODY.size : kind_end].decode(), body[kind_end:])
+    return record, start + length
+
+
 def _scan(path: Path, expected: int) -> Iterator[tuple[Record, int]]:
     """Yield records with the offset after each; raise `JournalCorrupt` at the first bad byte."""
     data = path.read_bytes()
     offset = 0
     while offset < len(data):
         where = f"{path.name} at byte {offset}"
-        if offset + _HEAD.size > len(data):
-            raise JournalCorrupt(f"{where}: torn head")
-        length, checksum = _HEAD.unpack_from(data, offset)
-        start = offset + _HEAD.size
-        if not _BODY.size <= length <= MAX_RECORD_BYTES:
-            raise JournalCorrupt(f"{where}: record length was {length}")
-        if start + length > len(data):
-            raise JournalCorrupt(f"{where}: torn record")
-        body = data[start : start + length]
-        if zlib.crc32(body) != checksum:
-            raise JournalCorrupt(f"{where}: checksum does not match")
-        sequence, ts_ns, kind_length = _BODY.unpack_from(body)
-        if sequence != expected:
-            raise JournalCorrupt(f"{where}: sequence was {sequence}, {expected} was expected")
-        kind_end = _BODY.size + kind_length
-        record = Record(sequence, ts_ns, body[_BODY.size : kind_end].decode(), body[kind_end:])
-        offset = start + length
+        record, after = _read_one(data, offset, where)
+        if record.sequence != expected:
+            raise JournalCorrupt(
+                f"{where}: sequence was {record.sequence}, {expected} was expected"
+            )
+        offset = after
         expected += 1
         yield record, offset
 
@@ -103,6 +126,10 @@ def read_records(directory: Path, after: int = 0) -> Iterator[Record]:
     Raises `JournalCorrupt` at damage, a torn tail included (opening for writing repairs that).
     """
     segments = _segments(directory)
+    if segments and segments[0][0] > after + 1:
+        raise JournalCorrupt(
+            f"{segments[0][1].name} is the oldest segment, records from {after + 1} were expected"
+        )
     for number, (first, path) in enumerate(segments):
         following = segments[number + 1][0] if number + 1 < len(segments) else None
         if following is not None and following <= after + 1:
@@ -113,14 +140,19 @@ def read_records(directory: Path, after: int = 0) -> Iterator[Record]:
             if record.sequence > after:
                 yield record
         if following is not None and following != last + 1:
-            raise JournalCorrupt(f"{path.name} ends at {last}, the next segment starts {following}")
+            raise JournalCorrupt(f"{path.name} ends at {last}, the next one starts at {following}")
 
 
 class Journal:
     """A journal open for writing. One process holds it at a time."""
 
     def __init__(
-        self, directory: Path, *, segment_bytes: int = 64 * 1024 * 1024, sync: bool = False
+        self,
+        directory: Path,
+        *,
+        segment_bytes: int = 64 * 1024 * 1024,
+        sync: bool = False,
+        reserve_bytes: int = RESERVE_BYTES,
     ) -> None:
         """Open or create. `sync` adds an fdatasync a record (power loss; 4 ms where measured).
 
@@ -138,11 +170,18 @@ class Journal:
         self.last_sequence = 0
         self._offset = 0
         self._fd = -1
+        self._broken = ""
+        self._reserve = directory / "reserve"
+        self._reserve_bytes = reserve_bytes
+        self._low_space = False
         try:
             self._open_tail()
         except BaseException:
+            if self._fd >= 0:
+                os.close(self._fd)
             os.close(self._lock)
             raise
+        self.regain_reserve()
 
     def _take_lock(self) -> int:
         descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -167,11 +206,11 @@ class Journal:
         try:
             for record, good in _scan(path, first):  # noqa: B007 - good is used after the loop
                 self.last_sequence = record.sequence
-        except JournalCorrupt as damage:
-            if not _is_torn_tail(path, good):
+        except JournalCorrupt:
+            rest = path.read_bytes()[good:]
+            if not _is_torn_tail(rest, self.last_sequence):
                 raise
-            self.repaired_bytes = path.stat().st_size - good
-            del damage
+            self.repaired_bytes = len(rest)
         self._fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         os.ftruncate(self._fd, good)
         os.lseek(self._fd, good, os.SEEK_SET)
@@ -179,54 +218,129 @@ class Journal:
 
     def _start_segment(self, first: int) -> None:
         path = self.directory / f"journal-{first:012d}.log"
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         if self._fd >= 0:
             os.fsync(self._fd)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        if self._fd >= 0:
             os.close(self._fd)
         self._fd = fd
         self._offset = 0
+        _sync_directory(self.directory)
 
     def append(self, event: Event) -> int:
         """Write one event; return its sequence number.
 
-        Raises `JournalFull` when not the whole record could be written; what was written of it is
-        taken back, so the journal stays readable and the number is not used.
+        Raises `JournalFull` when not the whole record could be written, with the reserve given up;
+        what was written of it is taken back, so the journal stays readable and the number is not
+        used. Raises `InvalidValue` for a record that no reader would take.
         """
         sequence = self.last_sequence + 1
         record = pack_record(sequence, event, self._encoder.encode(event))
-        if self._offset >= self._segment_bytes:
-            self._start_segment(sequence)
+        if len(record) > MAX_RECORD_BYTES:
+            raise InvalidValue(
+                f"a {event.kind} record of {len(record)} bytes, at most {MAX_RECORD_BYTES} allowed"
+            )
+        if self._broken:
+            raise JournalFull(f"{self.directory}: {self._broken}")
         try:
-            written = os.write(self._fd, record)
+            self._write(sequence, record)
         except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}:
+            if not self._give_up_reserve(error):
                 raise JournalFull(f"{self.directory}: {error.strerror}") from error
-            raise
-        if written != len(record):
-            os.ftruncate(self._fd, self._offset)
-            os.lseek(self._fd, self._offset, os.SEEK_SET)
-            raise JournalFull(f"{self.directory}: wrote {written} of {len(record)} bytes")
-        if self._sync:
-            os.fdatasync(self._fd)
-        self._offset += written
+            try:
+                self._write(sequence, record)
+            except OSError as again:
+                raise JournalFull(f"{self.directory}: {again.strerror}") from again
+        self._offset += len(record)
         self.last_sequence = sequence
         return sequence
+
+    def _write(self, sequence: int, record: bytes) -> None:
+        """Write the whole record or none of it; raise `OSError`."""
+        if self._offset >= self._segment_bytes:
+            self._start_segment(sequence)
+        written = os.write(self._fd, record)
+        if written != len(record):
+            self._take_back()
+            raise OSError(errno.ENOSPC, f"wrote {written} of {len(record)} bytes")
+        if self._sync:
+            try:
+                os.fdatasync(self._fd)
+            except OSError:
+                self._take_back()
+                raise
+
+    def _take_back(self) -> None:
+        """Cut off what was written of a record; the journal takes no more when even that fails."""
+        try:
+            os.ftruncate(self._fd, self._offset)
+            os.lseek(self._fd, self._offset, os.SEEK_SET)
+        except OSError as error:
+            self._broken = f"a part of a record could not be taken back ({error.strerror})"
+            raise
+
+    # --- space ---
+
+    @property
+    def low_space(self) -> bool:
+        """Whether the reserve is gone: nothing may open, cancels and hedges are still taken."""
+        return self._low_space
+
+    def regain_reserve(self) -> bool:
+        """Set disk space aside again; return whether it is there. The node calls it on a timer."""
+        if self._reserve_bytes and not self._reserve.is_file():
+            try:
+                descriptor = os.open(self._reserve, os.O_WRONLY | os.O_CREAT, 0o600)
+                try:
+                    os.posix_fallocate(descriptor, 0, self._reserve_bytes)
+                finally:
+                    os.close(descriptor)
+            except OSError:
+                self._reserve.unlink(missing_ok=True)
+                self._low_space = True
+                return False
+        self._low_space = False
+        return True
+
+    def _give_up_reserve(self, error: OSError) -> bool:
+        """Free the reserve after a full disk; return whether that gave any space."""
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            return False
+        self._low_space = True
+        if not self._reserve.is_file():
+            return False
+        self._reserve.unlink()
+        return True
+
+    # --- reading ---
 
     def records(self, after: int = 0) -> Iterator[Record]:
         """Yield records from sequence `after` + 1 up to the newest."""
         return read_records(self.directory, after)
 
+    def cursor(self, after: int = 0) -> JournalCursor:
+        """Return a place in this journal, for a reader that keeps its own pace."""
+        return JournalCursor(self.directory, after)
+
     def write_snapshot(self, state: bytes, *, keep: int = 2) -> Path:
-        """Keep the folded state at the newest sequence; atomic; older ones are removed."""
+        """Keep the folded state at the newest sequence; atomic; all but `keep` are removed.
+
+        Raises `JournalFull` when it could not be written; the older ones are still there.
+        """
         path = self.directory / f"snapshot-{self.last_sequence:012d}.bin"
         scratch = path.with_suffix(".tmp")
         head = _SNAPSHOT_HEAD.pack(zlib.crc32(state), self.last_sequence)
-        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(head + state)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
+        try:
+            descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(head + state)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(path)
+            _sync_directory(self.directory)
+        except OSError as error:
+            scratch.unlink(missing_ok=True)
+            raise JournalFull(f"{path}: {error.strerror}") from error
         for _, old in sorted(self._snapshots())[:-keep]:
             old.unlink()
         return path
@@ -259,16 +373,107 @@ class Journal:
             os.close(self._lock)
 
 
-def _is_torn_tail(path: Path, good: int) -> bool:
-    """Tell a write cut short (the file ends inside the record) from damage in the middle."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(good)
-        head = file.read(_HEAD.size)
-    if len(head) < _HEAD.size:
+def _is_torn_tail(rest: bytes, last: int) -> bool:
+    """Tell a write that was cut short from damage; `rest` begins after the record `last`.
+
+    Cut short means: the file ends inside the record, and nothing in it reads as a whole record. A
+    flipped bit in a length would look the same, but leaves readable records behind it, or a rest
+    whose checksum holds. Zeros alone are space that a power loss left unwritten.
+    """
+    if not any(rest):
         return True
-    length, _ = _HEAD.unpack(head)
-    return bool(_BODY.size <= length <= MAX_RECORD_BYTES and good + _HEAD.size + length > size)
+    try:
+        _read_one(rest, 0, "tail")
+    except _Torn:
+        pass
+    except JournalCorrupt:
+        return False
+    if len(rest) >= _HEAD.size:
+        _, checksum = _HEAD.unpack_from(rest)
+        if zlib.crc32(rest[_HEAD.size :]) == checksum:
+            return False
+    return not any(_holds_record(rest, last + ahead) for ahead in range(2, 2 + _LOOK_AHEAD))
+
+
+def _holds_record(data: bytes, sequence: int) -> bool:
+    """Tell whether the record of `sequence` is somewhere in `data`."""
+    mark = sequence.to_bytes(8, "little")
+    at = data.find(mark, _HEAD.size)
+    while at >= 0:
+        try:
+            _read_one(data, at - _HEAD.size, "tail")
+        except JournalCorrupt:
+            at = data.find(mark, at + 1)
+        else:
+            return True
+    return False
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make a new name in `directory` survive a power loss."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class JournalCursor:
+    """A place in a journal that somebody else writes: reads on from there, part by part.
+
+    For projections and slow subscribers. Raises `JournalCorrupt` at damage; a record that is only
+    half written yet is simply not there yet.
+    """
+
+    def __init__(self, directory: Path, after: int = 0) -> None:
+        self._directory = directory
+        self._path: Path | None = None
+        self._offset = 0
+        self.sequence = after
+        """Of the last record that was read."""
+
+    def read(self) -> list[Record]:
+        """Return the next records, oldest first; an empty list when there are none yet."""
+        found: list[Record] = []
+        while not found and self._place():
+            data = self._part()
+            offset = 0
+            while offset < len(data):
+                where = f"{self._path} at byte {self._offset + offset}"
+                try:
+                    record, offset = _read_one(data, offset, where)
+                except _Torn:
+                    break
+                if record.sequence > self.sequence:
+                    self.sequence = record.sequence
+                    found.append(record)
+            self._offset += offset
+            if not offset:
+                break
+        return found
+
+    def _part(self) -> bytes:
+        """Return bytes from here that hold at least one whole record, if there is one."""
+        size = _CURSOR_BYTES
+        assert self._path is not None
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read(size)
+            if len(data) >= _HEAD.size:
+                missing = _HEAD.size + _HEAD.unpack_from(data)[0] - len(data)
+                if 0 < missing <= MAX_RECORD_BYTES:
+                    data += file.read(missing)
+        return data
+
+    def _place(self) -> bool:
+        """Find the segment of the next record; return False where there is none."""
+        segments = [(f, p) for f, p in _segments(self._directory) if f <= self.sequence + 1]
+        if not segments:
+            return False
+        _, path = segments[-1]
+        if path != self._path:
+            self._path, self._offset = path, 0
+        return True
 
 
 class MemoryJournal:
@@ -280,7 +485,7 @@ class MemoryJournal:
         self._encoder = msgspec.msgpack.Encoder()
 
     def append(self, event: Event) -> int:
-        """Keep one event as its bytes."""
+        """Keep one event as its bytes; return its sequence number."""
         self.last_sequence += 1
         self._records.append(
             Record(self.last_sequence, event.ts_ns, event.kind, self._encoder.encode(event))
@@ -290,3 +495,21 @@ class MemoryJournal:
     def records(self, after: int = 0) -> Iterator[Record]:
         """Yield records from sequence `after` + 1."""
         return iter(self._records[after:])
+
+    def cursor(self, after: int = 0) -> MemoryCursor:
+        """Return a place in this journal."""
+        return MemoryCursor(self, after)
+
+
+class MemoryCursor:
+    """A place in a `MemoryJournal`."""
+
+    def __init__(self, journal: MemoryJournal, after: int) -> None:
+        self._journal = journal
+        self.sequence = after
+
+    def read(self) -> list[Record]:
+        """Return everything after the last record that was read."""
+        found = list(self._journal.records(self.sequence))
+        self.sequence += len(found)
+        return found

@@ -11,11 +11,13 @@ import asyncio
 import random
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from perpbot.domain.events import ComponentFailed, Event
+from perpbot.kernel.bus import BusHalted
 from perpbot.kernel.clock import Clock
 
 
@@ -49,7 +51,10 @@ class Supervisor:
 
     def run(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a one-shot task; a failure is reported and the task ends."""
-        return self._start(name, self._once(name, work))
+        task = self._start(name, self._once(name, work))
+        # A task that is cancelled before its first step has never awaited its work.
+        task.add_done_callback(lambda _done: work.close())
+        return task
 
     def keep(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         """Run `work` for ever: start it again when it fails or returns."""
@@ -59,12 +64,14 @@ class Supervisor:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks[task] = name
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
+        if self._closing:
+            task.cancel()
         return task
 
     async def _once(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - counted and reported
             self._report(name, error)
 
     async def _forever(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -74,7 +81,7 @@ class Supervisor:
             started = loop.time()
             try:
                 await work()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - counted and reported
                 self._report(name, error)
             if loop.time() - started > self._restart_cap_s:
                 attempt = 0
@@ -85,14 +92,15 @@ class Supervisor:
     def _report(self, name: str, error: Exception) -> None:
         self._failures[name] = self._failures.get(name, 0) + 1
         self._errors[name] = f"{type(error).__name__}: {error}"
-        self._publish(
-            ComponentFailed(
-                ts_ns=self._clock.now_ns(),
-                component=name,
-                error=self._errors[name],
-                traceback="".join(traceback.format_exception(error)),
-            )
+        failed = ComponentFailed(
+            ts_ns=self._clock.now_ns(),
+            component=name,
+            error=self._errors[name],
+            traceback="".join(traceback.format_exception(error)),
         )
+        # A halted bus takes no report; it has told its owner why, and the count above stands.
+        with suppress(BusHalted):
+            self._publish(failed)
 
     def statistics(self) -> dict[str, TaskStatistics]:
         """Return running tasks and failures by name."""
@@ -107,11 +115,15 @@ class Supervisor:
         }
 
     async def close(self, timeout_s: float = 5.0) -> None:
-        """Cancel every task and wait for its end; raise `TimeoutError` if one does not end."""
+        """Cancel every task and wait for its end; raise `TimeoutError` if one does not end.
+
+        What a task starts while it ends (a last report, a last question) is cancelled too.
+        """
         self._closing = True
         current = asyncio.current_task()
-        pending = [task for task in self._tasks if task is not current]
-        for task in pending:
-            task.cancel()
         async with asyncio.timeout(timeout_s):
-            await asyncio.gather(*pending, return_exceptions=True)
+            while pending := [task for task in self._tasks if task is not current]:
+                for task in pending:
+                    task.cancel()
+                await asyncio.gather(*pending, return_exceptions=True)
+                await asyncio.sleep(0)

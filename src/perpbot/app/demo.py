@@ -23,6 +23,8 @@ from perpbot.kernel.clock import RealClock
 from perpbot.simulation.wire.process import RunningServers, launch
 from perpbot.venues.options import VenueConnection
 
+PATIENCE_S = 5.0
+"""How long open pairs may leave by themselves before they are closed."""
 CLOSE_LIMIT_S = 30.0
 Watcher = Callable[[Node, float], None]
 """Called a few times a second with the node and the seconds since it began."""
@@ -94,8 +96,8 @@ async def _trade(
             await node.run()
     except TimeoutError:
         pass
-    say("closing every pair")
-    flat = await node.wind_down(CLOSE_LIMIT_S)
+    say("no more opens; pairs may converge for a moment, then all are closed")
+    flat = await node.wind_down(CLOSE_LIMIT_S, patience_s=PATIENCE_S)
     elapsed = loop.time() - started
     books = await _settled_books(node, servers)
     summary = summarise(node.core, node.tally, books, mode="demo", seed=seed, seconds=elapsed)

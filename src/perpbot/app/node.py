@@ -198,12 +198,18 @@ class Node:
         """Ask for an orderly end; safe from a signal handler of the loop."""
         self._leaving.set()
 
-    async def wind_down(self, timeout_s: float) -> bool:
-        """Stop opening, close every pair, wait until all is flat; tell whether it is."""
-        self.core.close_all("shutdown")
+    async def wind_down(self, timeout_s: float, *, patience_s: float = 0.0) -> bool:
+        """Stop opening, let pairs leave for a while, close the rest; tell whether all is flat."""
+        self.core.stop_opening()
+        if not await self._flat_within(patience_s):
+            self.core.close_all("shutdown")
+        return await self._flat_within(timeout_s)
+
+    async def _flat_within(self, seconds: float) -> bool:
         loop = asyncio.get_running_loop()
-        until = loop.time() + timeout_s
-        while not self.core.flat and loop.time() < until and self._halt is None:
+        until = loop.time() + seconds
+        # Flatness is a fact of several tables: looked at, not waited for.
+        while not self.core.flat and loop.time() < until and self._halt is None:  # noqa: ASYNC110
             await asyncio.sleep(POLL_S)
         return self.core.flat
 
@@ -243,7 +249,9 @@ class Node:
             )
         loop = asyncio.get_running_loop()
         until = loop.time() + DRAIN_S
-        while any(not order.state.is_end for order in orders.unsettled()) and loop.time() < until:
+        while (  # noqa: ASYNC110 - as above
+            any(not order.state.is_end for order in orders.unsettled()) and loop.time() < until
+        ):
             await asyncio.sleep(POLL_S)
 
 

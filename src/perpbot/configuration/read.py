@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -33,8 +34,10 @@ MODE_DEFAULTS: Mapping[str, Mapping[str, object]] = {
     # Minutes, not hours, are to be seen: a short memory of the basis, a low floor.
     Mode.DEMO: {
         "market.basis_window_s": 60.0,
-        "market.basis_warmup_s": 10.0,
+        "market.basis_warmup_s": 6.0,
         "arbitrage.min_edge_bps": 5.0,
+        "arbitrage.max_pairs_per_venue": 4,
+        "arbitrage.max_concurrent_pairs": 6,
     },
     # The contract of `perpbot replay`.
     Mode.REPLAY: {
@@ -42,6 +45,8 @@ MODE_DEFAULTS: Mapping[str, Mapping[str, object]] = {
         "market.basis_warmup_s": 30.0,
         "arbitrage.min_edge_bps": 1.0,
         "arbitrage.slippage_bps": 0.0,
+        # Twice the least order of every venue has to fit, in BTC too.
+        "arbitrage.pair_notional_max_usd": Decimal(1_000),
         "paper.latency_ms": 20.0,
     },
 }

@@ -18,7 +18,12 @@ from perpbot.app.tally import RunTally
 from perpbot.app.venues import list_instruments
 from perpbot.configuration import Settings
 from perpbot.domain.errors import ConfigError
-from perpbot.domain.events import CancelOrders, RunEnded
+from perpbot.domain.events import (
+    CancelOrders,
+    ConnectionState,
+    RunEnded,
+    VenueConnectionChanged,
+)
 from perpbot.domain.instruments import Instrument
 from perpbot.domain.sides import Purpose
 from perpbot.execution.deadman import DeadManSwitch
@@ -64,6 +69,7 @@ class Node:
             {name: Decimal(str(rate)) for name, rate in settings.market.currency_rates.items()},
             assumed=assumed,
         )
+        self._accounts = {name: Account(venue.account_name) for name, venue in self.venues.items()}
         self.latency = LatencySamples()
         self.managers: dict[str, ExchangeConnectionManager] = {}
         self._leaving = asyncio.Event()
@@ -73,7 +79,18 @@ class Node:
     # --- starting ---
 
     async def open(self) -> None:
-        """Learn what is listed, recover from the journal, begin. Raises `ConfigError`."""
+        """Learn what is listed, recover from the journal, begin. Raises `ConfigError`.
+
+        What was opened is closed again when it fails.
+        """
+        try:
+            await self._open()
+        except BaseException:
+            for venue in self.venues.values():
+                await venue.close()
+            raise
+
+    async def _open(self) -> None:
         instruments = await list_instruments(
             list(self.venues.values()), self.settings.market.symbols, self._say, self._rng
         )
@@ -90,9 +107,7 @@ class Node:
             Markets(
                 instruments=instruments,
                 capabilities={name: venue.capabilities for name, venue in self.venues.items()},
-                accounts={
-                    name: Account(venue.account_name) for name, venue in self.venues.items()
-                },
+                accounts=self._accounts,
                 rates=self._rates,
             ),
             folds,
@@ -104,6 +119,7 @@ class Node:
             on_halt=self._halted,
             leave=self.leave,
         )
+        self.core.bus.subscribe(VenueConnectionChanged, self._learn_account)
         self.tally = RunTally(self.core.bus)
         self.supervisor = Supervisor(self.core.bus.publish, self._clock, self._rng)
         self._connect(instruments, timers)
@@ -111,6 +127,12 @@ class Node:
         self._snapshot_at = self.journal.last_sequence
         timers.call_later(SNAPSHOT_CHECK_S * SECOND, self._check_snapshot)
         self._timers = timers
+
+    def _learn_account(self, event: VenueConnectionChanged) -> None:
+        """Once a venue is prepared its position mode is known; nothing has opened there before."""
+        if event.channel == "trading" and event.state is ConnectionState.LIVE:
+            venue = self.venues[event.venue]
+            self._accounts[event.venue] = Account(venue.account_name, venue.hedge_mode)
 
     def _wake(self) -> None:
         """Another thread published: let the loop take it."""

@@ -36,14 +36,24 @@ def make_venue(
     credentials: Mapping[str, str],
     clock: Clock,
     rng: random.Random,
+    *,
+    leverage: int = 1,
 ) -> Venue:
-    """Return a venue, not yet connected; without `credentials` it is read-only."""
+    """Return a venue, not yet connected; without `credentials` it is read-only.
+
+    `leverage` is set for every instrument before anything opens.
+    """
     module, struct = _CREDENTIALS[name]
     keys = None
     if credentials:
         keys = msgspec.convert(dict(credentials), getattr(import_module(module), struct))
     venue: Venue = import_module(f"perpbot.venues.{name}.venue").create(
-        settings=connection, credentials=keys, clock=clock, rng=rng, trades=False
+        settings=connection,
+        credentials=keys,
+        clock=clock,
+        rng=rng,
+        trades=False,
+        leverage=leverage,
     )
     return venue
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from perpbot.app.summary import percentiles, summarise
+from perpbot.app.venues import capabilities_of
 from perpbot.configuration import Settings
-from perpbot.domain.capabilities import Capabilities
 from perpbot.domain.errors import ConfigError
 from perpbot.domain.money import BPS
 from perpbot.kernel.clock import MS, SECOND
@@ -44,12 +43,6 @@ def parse_map(text: str, known: Sequence[str]) -> dict[str, str]:
     if len(set(mapping.values())) < 2:
         raise ConfigError("--map names one venue, at least two different ones were expected")
     return mapping
-
-
-def capabilities_of(venue: str) -> Capabilities:
-    """Return what a venue package declares."""
-    found: Capabilities = import_module(f"perpbot.venues.{venue}.venue").CAPABILITIES
-    return found
 
 
 def venue_setup(venue: str, terms: ReplayTerms) -> VenueSetup:

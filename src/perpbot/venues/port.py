@@ -162,3 +162,7 @@ class Venue(Protocol):
     @property
     def can_trade(self) -> bool:
         """Whether credentials are present."""
+
+    @property
+    def hedge_mode(self) -> bool:
+        """Whether the account keeps LONG and SHORT legs apart; known once `open` has returned."""

@@ -35,6 +35,7 @@ POSITION_SIDES = {
 ORDER_COSTS = {ORDERS_10S: 1, ORDERS_1M: 1}
 CANCEL_COSTS = {WEIGHT: 1}
 COUNTDOWN_COSTS = {WEIGHT: 10}
+LEVERAGE_COSTS = {WEIGHT: 1}
 
 _TIMES = {
     TimeInForce.GTC: "GTC",
@@ -103,6 +104,12 @@ def order_query(order: OrderRequest, bundle: Decimal, *, hedge_mode: bool) -> st
     )
 
 
+class LeverageSet(msgspec.Struct):
+    """POST /fapi/v1/leverage."""
+
+    leverage: int
+
+
 class BinanceTrading:
     """See `perpbot.venues.port.Trading`. `hedge_mode` is the account's, learned when opening."""
 
@@ -148,6 +155,17 @@ class BinanceTrading:
             f"symbol={instrument.symbol}&countdownTime={round(timeout_s * 1000)}",
             costs=COUNTDOWN_COSTS,
             lane=Lane.REDUCE,
+        )
+
+    async def set_leverage(self, instrument: Instrument, leverage: int) -> None:
+        """Set the initial leverage of one symbol."""
+        await self._rest.write(
+            "POST",
+            "/fapi/v1/leverage",
+            LeverageSet,
+            f"symbol={instrument.symbol}&leverage={leverage}",
+            costs=LEVERAGE_COSTS,
+            lane=Lane.READ,
         )
 
     def _report(self, row: OrderRow) -> OrderReport:

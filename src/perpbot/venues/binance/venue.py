@@ -81,8 +81,11 @@ class BinanceVenue:
         rng: random.Random,
         books: bool = False,
         trades: bool = True,
+        leverage: int | None = None,
     ) -> None:
+        """`leverage` is set for each instrument at `open`; None leaves the account's own."""
         self.account_name = settings.account_name
+        self._leverage = leverage
         rest_url = settings.rest_url or (TESTNET_REST_URL if settings.testnet else REST_URL)
         ws_url = settings.ws_url or (TESTNET_WS_URL if settings.testnet else WS_URL)
         ws_url = ws_url.rstrip("/")
@@ -121,13 +124,16 @@ class BinanceVenue:
         )
 
     async def open(self, instruments: Sequence[Instrument]) -> None:
-        """Measure the clock and, with credentials, learn the account's position mode."""
+        """Measure the clock; with credentials, learn the position mode and set leverage."""
         self._universe.add(instruments)
         self.account.symbols.update(one.symbol for one in instruments)
         await self.rest.sync_clock()
         if self.can_trade:
             mode = await self.rest.read("/fapi/v1/positionSide/dual", PositionMode, weight=30)
             self.trading.hedge_mode = mode.dual_side_position
+            if self._leverage is not None:
+                for instrument in instruments:
+                    await self.trading.set_leverage(instrument, self._leverage)
 
     async def close(self) -> None:
         """Close every connection; orders are left as they are."""
@@ -138,6 +144,11 @@ class BinanceVenue:
         """Whether credentials are present."""
         return self.rest.can_sign
 
+    @property
+    def hedge_mode(self) -> bool:
+        """Whether the account keeps LONG and SHORT legs apart."""
+        return self.trading.hedge_mode
+
 
 def create(
     *,
@@ -147,6 +158,7 @@ def create(
     rng: random.Random,
     books: bool = False,
     trades: bool = True,
+    leverage: int | None = None,
 ) -> BinanceVenue:
     """Return the venue, not yet connected. `books` also subscribes to depth."""
     return BinanceVenue(
@@ -156,4 +168,5 @@ def create(
         rng=rng,
         books=books,
         trades=trades,
+        leverage=leverage,
     )

@@ -88,6 +88,11 @@ class Hyperliquid:
         """Whether credentials are present."""
         return self._can_trade
 
+    @property
+    def hedge_mode(self) -> bool:
+        """Never: positions are netted by coin."""
+        return False
+
     async def open(self, instruments: Sequence[Instrument]) -> None:
         """Know the universe and set the leverage of the instruments that will be used."""
         await self.market_data.prepare()

@@ -156,6 +156,11 @@ class OkxVenue:
         """Whether credentials are present."""
         return self._session is not None
 
+    @property
+    def hedge_mode(self) -> bool:
+        """Whether the account keeps LONG and SHORT legs apart."""
+        return self.trading.mode is PositionMode.LONG_SHORT
+
     async def open(self, instruments: Sequence[Instrument]) -> None:
         """Learn the position mode of the account and set leverage; raise what OKX refuses."""
         self.catalogue.add(instruments)
@@ -203,6 +208,7 @@ def create(
     rng: random.Random,
     books: bool = False,
     trades: bool = True,
+    leverage: int | None = None,
 ) -> OkxVenue:
     """Return OKX with its public data, and with trading where credentials are given.
 
@@ -215,4 +221,5 @@ def create(
         rng=rng,
         books=books,
         trades=trades,
+        leverage=leverage,
     )

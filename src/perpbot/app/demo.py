@@ -7,6 +7,7 @@ exchanges' own accountant whether our books are right.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import tempfile
 from collections.abc import Callable, Sequence
@@ -50,14 +51,14 @@ async def run_demo(
     )
     try:
         with tempfile.TemporaryDirectory(prefix="perpbot-demo-") as directory:
-            return await _trade(
+            return await _run_node(
                 settings, servers, seconds, seed, Path(directory), say, watch, refresh_s
             )
     finally:
         await servers.stop()
 
 
-async def _trade(
+async def _run_node(
     settings: Settings,
     servers: RunningServers,
     seconds: float,
@@ -86,27 +87,41 @@ async def _trade(
         version=__version__,
         say=say,
     )
+    await node.open()
+    try:
+        return await _trade(node, servers, seconds, seed, say, watch, refresh_s)
+    finally:
+        await node.close("demo ended")
+
+
+async def _trade(
+    node: Node,
+    servers: RunningServers,
+    seconds: float,
+    seed: int,
+    say: Callable[[str], None],
+    watch: Watcher,
+    refresh_s: float,
+) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     started = loop.time()
-    await node.open()
     say(f"trading for {seconds:g} s, then closing everything")
     watcher = asyncio.create_task(_watch(node, started, watch, refresh_s))
     try:
-        async with asyncio.timeout(seconds):
-            await node.run()
-    except TimeoutError:
-        pass
-    say("no more opens; pairs may converge for a moment, then all are closed")
-    flat = await node.wind_down(CLOSE_LIMIT_S, patience_s=PATIENCE_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await node.run()
+        say("no more opens; pairs may converge for a moment, then all are closed")
+        flat = await node.wind_down(CLOSE_LIMIT_S, patience_s=PATIENCE_S)
+    finally:
+        watcher.cancel()
+        await asyncio.gather(watcher, return_exceptions=True)
     elapsed = loop.time() - started
     books = await _settled_books(node, servers)
     summary = summarise(node.core, node.tally, books, mode="demo", seed=seed, seconds=elapsed)
     summary["latency_us"] = {"tick_to_order": percentiles(node.latency.tick_to_order_us, 1)}
     if not flat:
         summary["violations"].append(f"not flat {CLOSE_LIMIT_S:g} s after the end")
-    watcher.cancel()
-    await asyncio.gather(watcher, return_exceptions=True)
-    await node.close("demo ended")
     return summary
 
 

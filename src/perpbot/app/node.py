@@ -95,6 +95,7 @@ class Node:
             list(self.venues.values()), self.settings.market.symbols, self._say, self._rng
         )
         _require_pairs(instruments, self.settings.market.symbols)
+        await self._leave_out(instruments)
         self._loop = loop = asyncio.get_running_loop()
         self.journal = Journal(
             self._state_directory / "journal",
@@ -127,6 +128,12 @@ class Node:
         self._snapshot_at = self.journal.last_sequence
         timers.call_later(SNAPSHOT_CHECK_S * SECOND, self._check_snapshot)
         self._timers = timers
+
+    async def _leave_out(self, instruments: Mapping[tuple[str, str], Instrument]) -> None:
+        """Close the venues that could not be reached, or list nothing that is traded here."""
+        listed = {venue for venue, _ in instruments}
+        for name in [name for name in self.venues if name not in listed]:
+            await self.venues.pop(name).close()
 
     def _learn_account(self, event: VenueConnectionChanged) -> None:
         """Once a venue is prepared its position mode is known; nothing has opened there before."""

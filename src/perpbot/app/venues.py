@@ -22,6 +22,9 @@ _CREDENTIALS = {
     "okx": ("perpbot.venues.okx.signing", "OkxCredentials"),
 }
 RETRY_CAP_S = 30.0
+PATIENCE_S = 30.0
+LEAST_VENUES = 2
+"""Fewer cannot make a pair."""
 
 
 def capabilities_of(venue: str) -> Capabilities:
@@ -63,12 +66,30 @@ async def list_instruments(
     assets: Sequence[str],
     say: Callable[[str], None],
     rng: random.Random,
+    *,
+    patience_s: float = PATIENCE_S,
 ) -> dict[tuple[str, str], Instrument]:
-    """Ask every venue what it lists until all have answered; keep those of `assets`.
+    """Ask every venue what it lists; keep those of `assets`.
 
-    `say` hears in plain words what cannot be reached; nothing is invented meanwhile.
+    Waits until all have answered; after `patience_s` two are enough, and the others are left out
+    of this run. `say` hears in plain words what cannot be reached; nothing is invented meanwhile.
     """
-    listed = await asyncio.gather(*(_list(venue, say, rng) for venue in venues))
+    asking = {
+        asyncio.create_task(_list(venue, say, rng), name=f"list {venue.name}"): venue
+        for venue in venues
+    }
+    try:
+        done, pending = await asyncio.wait(asking, timeout=patience_s)
+        while pending and len(done) < LEAST_VENUES:
+            more, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            done |= more
+    finally:
+        for task in asking:
+            task.cancel()
+    for task in pending:
+        say(f"going on without {asking[task].name}; restart perpbot once it can be reached")
+    # In the order of the venues: a set has none of its own.
+    listed = [task.result() for task in asking if task in done]
     wanted = set(assets)
     chosen: dict[tuple[str, str], Instrument] = {}
     for instruments in listed:

@@ -13,7 +13,7 @@ from decimal import Decimal
 
 import msgspec
 
-from perpbot.configuration import Settings
+from perpbot.configuration import Settings, effective
 from perpbot.domain.capabilities import Capabilities
 from perpbot.domain.events import (
     BusOverflow,
@@ -48,6 +48,7 @@ from perpbot.portfolio.orders import OrderTable
 from perpbot.portfolio.positions import PositionBook
 from perpbot.portfolio.readiness import Readiness
 from perpbot.portfolio.reservations import Reservations
+from perpbot.portfolio.settings import CapitalSettings
 from perpbot.portfolio.snapshot import CapitalSnapshotProvider
 from perpbot.risk.latches import RiskLatches
 from perpbot.risk.manager import RiskManager
@@ -162,6 +163,8 @@ class Core:
         self.clock = clock
         self._timers = timers
         self._overloaded = False
+        self._journal = journal
+        self._capital_settings: dict[str, CapitalSettings] = {}
         self.bus = EventBus(
             clock,
             journal,
@@ -195,7 +198,14 @@ class Core:
         self.snapshots = CapitalSnapshotProvider(bus, clock, self.markets.rates)
         self.readiness = Readiness(bus)
         self.intake = ReportIntake(
-            bus, clock, folds.orders, folds.booked, self.markets.rates, folds.pairs.owner_of
+            bus,
+            clock,
+            folds.orders,
+            folds.booked,
+            self.markets.rates,
+            folds.pairs.owner_of,
+            venue_rate=self.markets.venue_rate,
+            resolve_s=settings.execution.resolve_limit_s,
         )
         self.aggregator = PositionAggregator(bus, clock, folds.positions, self.quotes.mark)
         self.capital = CapitalOrchestrator(
@@ -207,11 +217,23 @@ class Core:
             self.snapshots,
             folds.equity,
             self.markets.venue_rate,
+            lambda venue: self._capital_of(venue).leverage,
+            lambda venue: self._capital_of(venue).max_margin_ratio,
         )
         self.sampler = EquitySampler(
             bus, clock, settings.capital, folds.equity, self.snapshots, self.venue_profit,
+            lambda: folds.pairs.moved(self.quotes.mark),
+            settings_of=self._capital_of,
             day_start_hour_utc=settings.risk.day_start_hour_utc,
         )  # fmt: skip
+
+    def _capital_of(self, venue: str) -> CapitalSettings:
+        """Return the capital settings with the overrides of a venue, resolved once."""
+        found = self._capital_settings.get(venue)
+        if found is None:
+            found = effective(self.settings, venue=venue).capital
+            self._capital_settings[venue] = found
+        return found
 
     def _build_risk(self) -> None:
         self.risk = RiskManager(
@@ -233,6 +255,7 @@ class Core:
                 usd_rate=self.markets.rates.usd,
                 pool=lambda _strategy: "arbitrage",
                 overloaded=lambda: self._overloaded,
+                low_space=lambda: bool(getattr(self._journal, "low_space", False)),
             ),
         )
 

@@ -507,6 +507,8 @@ class OrderFilled(OrderFact, frozen=True, kw_only=True):
     """USD for one unit of settle currency when it was booked."""
     reconciled: bool = False
     """Whether it was found by asking rather than streamed."""
+    fee_unpriced: str = ""
+    """A fee such as `0.001 BNB` whose currency has no USD rate; `fee_usd` is 0 then."""
 
 
 @event(EventKind.ORDER_CANCELLED, Lane.DURABLE)
@@ -720,6 +722,8 @@ class EquitySampled(Event, frozen=True, kw_only=True):
 
     per_venue: dict[str, Decimal]
     total_usd: Decimal
+    protected: dict[str, Decimal] = {}
+    """The same without what hedged legs moved between venues: safe mode looks at this."""
 
 
 @event(EventKind.DAY_STARTED, Lane.DURABLE)
@@ -755,7 +759,7 @@ class HaltLatched(Event, frozen=True, kw_only=True):
 
 @event(EventKind.HALT_CLEARED, Lane.DURABLE)
 class HaltCleared(Event, frozen=True, kw_only=True):
-    """A person cleared a halt."""
+    """A person cleared a halt, or a new day the one of the day before (actor `calendar`)."""
 
     rule: str
     actor: str

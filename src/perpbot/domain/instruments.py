@@ -7,6 +7,7 @@ per base coin; `contract_size` and `price_multiplier` say how a codec gets there
 
 from __future__ import annotations
 
+import re
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 import msgspec
@@ -109,14 +110,18 @@ def asset_key(base: str) -> str:
 
 
 _QUOTES = ("USDT", "USDC", "USD")
+_BUNDLE = re.compile(r"(?:1000|10000|1000000|k)(?=[A-Z]{3})")
+"""What venues put before a coin whose price they quote for many of it (1000PEPE, kPEPE)."""
 
 
 def parse_asset(text: str) -> str:
     """Read any spelling of a perpetual that traders use and return its asset key.
 
     Accepts `BTC-PERP`, `BTC-USD`, `BTC-USDT`, `BTC/USDT`, `BTC/USDT:USDT`, `BTC-USDT-SWAP`,
-    `BTC-USDT-PERP`, `btcusdt`, `BTC`. Raises `InvalidValue` for anything else.
+    `BTC-USDT-PERP`, `btcusdt`, `BTC`; `1000PEPE` and `kPEPE` are PEPE. Raises `InvalidValue` for
+    anything else.
     """
+    text = _BUNDLE.sub("", text.strip(), count=1) if _BUNDLE.match(text.strip()) else text
     name = text.strip().upper().split(":", 1)[0] if "/" in text else text.strip().upper()
     parts = [part for part in name.replace("/", "-").split("-") if part]
     if parts and parts[-1] in {"PERP", "SWAP"}:
@@ -129,6 +134,6 @@ def parse_asset(text: str) -> str:
             if base.endswith(quote) and len(base) > len(quote):
                 base = base[: -len(quote)]
                 break
-        if base.isalnum():
+        if base.isascii() and base.isalnum():
             return asset_key(base)
     raise InvalidValue(f"symbol was {text!r}, a perpetual such as BTC-PERP was expected")

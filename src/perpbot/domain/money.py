@@ -23,7 +23,12 @@ BPS = Decimal(10_000)
 
 
 def decimal_of(value: str | int | Decimal, field: str = "value") -> Decimal:
-    """Return `value` as a finite Decimal; raise `InvalidValue` naming `field` otherwise."""
+    """Return `value` as a finite Decimal; raise `InvalidValue` naming `field` otherwise.
+
+    A float is refused: it has lost digits already (`decimal_of_float` is for quotes).
+    """
+    if isinstance(value, float | bool):
+        raise InvalidValue(f"{field} was {value!r}, a text or Decimal was expected")
     try:
         number = Decimal(value)
     except (InvalidOperation, TypeError, ValueError):
@@ -64,7 +69,12 @@ def on_grid(value: Decimal, step: Decimal) -> bool:
 
 
 def common_step(first: Decimal, second: Decimal) -> Decimal:
-    """Return the smallest step that is a whole multiple of both (least common multiple)."""
+    """Return the smallest step that is a whole multiple of both (least common multiple).
+
+    Raises `InvalidValue` unless both are positive.
+    """
+    if first <= 0 or second <= 0:
+        raise InvalidValue(f"steps were {first} and {second}, positive numbers were expected")
     exponent = min(first.as_tuple().exponent, second.as_tuple().exponent)
     scale = Decimal(1).scaleb(-int(exponent))
     a, b = int(first * scale), int(second * scale)

@@ -7,7 +7,7 @@ or an entry in `perpbot.execution.trader`'s agenda, which is rebuilt from this s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -135,6 +135,7 @@ class PairBook:
         """Of those, how many are flat again."""
         self.worst_unhedged_ns = 0
         self.realised = ProfitSplit()
+        self._settled_moves: dict[str, Decimal] = {}
 
     # --- reading ---
 
@@ -154,6 +155,23 @@ class PairBook:
             venue in {pair.plan.long_venue, pair.plan.short_venue}
             for pair in self._pairs.values()
         )
+
+    def moved(self, mark: Callable[[str, str], Decimal | None]) -> dict[str, Decimal] | None:
+        """Return what the legs of all pairs lost on a venue and won on the other, by venue, USD.
+
+        Positive where a leg lost. None while `mark(venue, asset)` does not know a held leg.
+        """
+        total = dict(self._settled_moves)
+        for pair in self._pairs.values():
+            profits = []
+            for index in (0, 1):
+                leg = pair.leg(index)
+                price = mark(pair.venue(index), pair.plan.asset) if leg.quantity else ZERO
+                if price is None:
+                    return None
+                profits.append(leg.cash + leg.quantity * price)
+            _add_moved(total, pair, profits[0], profits[1])
+        return total
 
     def owner_of(self, venue: str, account: str, asset: str) -> str:
         """Return the id of the pair that holds a leg, or ""."""
@@ -272,6 +290,9 @@ class PairBook:
         pair = self._pairs.pop(event.pair_id, None)
         if pair is None:
             return
+        legs = (pair.long, pair.short)
+        long, short = (leg.cash + leg.quantity * leg.last_price for leg in legs)
+        _add_moved(self._settled_moves, pair, long, short)
         self.closed += event.opened
         self.realised = self.realised.plus(event.pnl)
         for client_id in [key for key, place in self._orders.items() if place[0] == event.pair_id]:
@@ -288,6 +309,7 @@ class PairBook:
             "closed": self.closed,
             "worst_unhedged_ns": self.worst_unhedged_ns,
             "realised": self.realised,
+            "moved": self._settled_moves,
         }
 
     def restore(self, state: Any) -> None:
@@ -299,6 +321,15 @@ class PairBook:
         self.closed = state["closed"]
         self.worst_unhedged_ns = state["worst_unhedged_ns"]
         self.realised = msgspec.convert(state["realised"], ProfitSplit, strict=False)
+        self._settled_moves = msgspec.convert(state["moved"], dict[str, Decimal], strict=False)
+
+
+def _add_moved(total: dict[str, Decimal], pair: Pair, long: Decimal, short: Decimal) -> None:
+    """Add what one leg lost and the other won; two legs that both lost moved nothing."""
+    if long * short < 0:
+        amount = min(abs(long), abs(short)) * (1 if long < 0 else -1)
+        for venue, signed in ((pair.venue(0), amount), (pair.venue(1), -amount)):
+            total[venue] = total.get(venue, ZERO) + signed
 
 
 def _book(leg: LegState, signed: Decimal, price_usd: Decimal) -> None:

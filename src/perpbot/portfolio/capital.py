@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 
-from perpbot.domain.errors import CapitalShort
+from perpbot.domain.errors import CapitalShort, StateConflict
 from perpbot.domain.events import (
     AlertFired,
     CapitalReleased,
@@ -46,8 +46,9 @@ class CapitalOrchestrator:
         equity: EquityBook,
         usd_rate: Callable[[str], Decimal | None],
         leverage: Callable[[str], Decimal] | None = None,
+        margin_limit: Callable[[str], Decimal] | None = None,
     ) -> None:
-        """`usd_rate(venue)` is the USD rate of its settle currency; `leverage(venue)` as set."""
+        """`usd_rate(venue)` is the USD rate of its settle currency; the last two as set there."""
         self._bus = bus
         self._clock = clock
         self._timers = timers
@@ -57,13 +58,19 @@ class CapitalOrchestrator:
         self._equity = equity
         self._usd_rate = usd_rate
         self._leverage = leverage or (lambda _venue: settings.leverage)
+        self.margin_limit = margin_limit or (lambda _venue: settings.max_margin_ratio)
+        """Margin in use over equity of a venue at which nothing opens there."""
         self._allocator = CapitalAllocator(settings)
         self._expiry: dict[str, TimerHandle] = {}
         self._breached: set[str] = set()
+        self._strained: set[str] = set()
+        self._granting: dict[str, tuple[str, Mapping[str, Decimal]]] = {}
+        self._filled_ns: dict[str, int] = {}
         self._following = False
         bus.subscribe(FollowCapital, self._follow)
         bus.subscribe(CapitalSnapshotUpdated, self._changed)
-        bus.subscribe(OrderFilled, self._changed)
+        bus.subscribe(OrderFilled, self._filled)
+        bus.subscribe(ReserveToppedUp, self._changed)
         bus.subscribe(CapitalReserved, self._granted)
         bus.subscribe(CapitalReleased, self._ended)
 
@@ -77,10 +84,12 @@ class CapitalOrchestrator:
             if (balance := self._snapshots.balance(venue)) is not None
         }
         allocation = self._allocator.allocate(told)
+        reserve, arbitrage = allocation.pools[Pool.RESERVE], allocation.pools[Pool.ARBITRAGE]
         for venue, lent in self._reservations.topped_up.items():
-            for pool, amount in ((Pool.ARBITRAGE, lent), (Pool.RESERVE, -lent)):
-                if venue in allocation.pools[pool]:
-                    allocation.pools[pool][venue] += amount
+            moved = min(lent, reserve.get(venue, ZERO))  # a reserve that shrank lends what is left
+            if moved > 0 and venue in arbitrage:
+                arbitrage[venue] += moved
+                reserve[venue] -= moved
         return allocation
 
     def pools(self) -> dict[str, dict[str, Decimal]]:
@@ -104,6 +113,21 @@ class CapitalOrchestrator:
         """Return everything that is set aside or in use, USD: 0 when all is flat."""
         return sum((self._reservations.held(pool) for pool in Pool), ZERO)
 
+    def equity_age_s(self) -> tuple[float | None, float]:
+        """Return the age of the newest equity sample (None before the first) and its limit."""
+        limit_s = self._settings.snapshot_max_age_s + self._settings.snapshot_interval_s
+        if not self._equity.sampled_ns:
+            return None, limit_s
+        return (self._clock.now_ns() - self._equity.sampled_ns) / SECOND, limit_s
+
+    def margin_ratio(self, venue: str) -> Decimal | None:
+        """Return margin in use plus what is set aside there, over equity; None when not known."""
+        balance = self._snapshots.balance(venue)
+        if balance is None or balance.equity <= 0:
+            return None
+        used = max(balance.equity - balance.free, ZERO) + self._reservations.unsent(venue)
+        return used / balance.equity
+
     def breach(self) -> str:
         """Return which pool holds more than its equity after a loss, or ""."""
         return ", ".join(sorted(self._breached))
@@ -116,7 +140,7 @@ class CapitalOrchestrator:
             return str(short)
         return ""
 
-    # --- granting ---
+    # --- granting: what is granted counts at once, before its event is folded ---
 
     def reserve(
         self, *, reservation_id: str, pool: str, owner: str, notional: Mapping[str, Decimal]
@@ -136,10 +160,14 @@ class CapitalOrchestrator:
     ) -> CapitalReserved:
         """Return the reservation for the caller to publish with the rest of its decision.
 
-        Raises `CapitalShort` like `reserve`.
+        Raises `CapitalShort` like `reserve`, `StateConflict` for an id that is taken.
         """
+        if reservation_id in self._granting or self._reservations.get(reservation_id):
+            raise StateConflict(f"reservation {reservation_id} was made already")
         legs = self._margin(notional)
         self._check(pool, legs)
+        self._granting[reservation_id] = (pool, legs)
+        self._changed(None)
         return CapitalReserved(
             ts_ns=self._clock.now_ns(),
             correlation_id=owner,
@@ -157,6 +185,8 @@ class CapitalOrchestrator:
             rate = self._usd_rate(venue)
             if rate is None:
                 raise CapitalShort(f"the settle currency of {venue} has no USD rate")
+            if not amount.is_finite() or amount <= 0:
+                raise CapitalShort(f"{venue}: notional was {amount}, more than 0 was expected")
             legs[venue] = amount * rate / self._leverage(venue)
         return legs
 
@@ -171,18 +201,31 @@ class CapitalOrchestrator:
                     f"balances of {venue} are {age}, "
                     f"at most {self._settings.snapshot_max_age_s:g} s allowed"
                 )
-            free = balance.free - self._reservations.unsent(venue)
+            free = balance.free - self._set_aside(venue, balance.told_ns)
             if amount > free:
                 raise CapitalShort(
                     f"{venue}: margin {plain(amount)} USD, free {plain(max(free, ZERO))} USD"
                 )
         asked = sum(legs.values(), ZERO)
-        available = allocation.total(pool) - self._reservations.held(pool)
+        held = self._reservations.held(pool)
+        for name, granted in self._granting.values():
+            held += sum(granted.values(), ZERO) if name == pool else ZERO
+        available = allocation.total(pool) - held
         if asked > available:
             raise CapitalShort(
                 f"pool {pool}: asked {plain(asked)} USD, "
                 f"available {plain(max(available, ZERO))} USD"
             )
+
+    def _set_aside(self, venue: str, told_ns: int) -> Decimal:
+        """Return what the venue's free margin does not show yet.
+
+        Fills since the venue told it count in full: its margin is taken, its figure is old.
+        """
+        granting = sum((legs.get(venue, ZERO) for _, legs in self._granting.values()), ZERO)
+        if self._filled_ns.get(venue, -1) < told_ns:
+            return granting + self._reservations.unsent(venue)
+        return granting + sum((self._reservations.held(pool, venue) for pool in Pool), ZERO)
 
     def release(self, reservation_id: str, reason: str) -> None:
         """End a reservation; harmless when it has ended."""
@@ -200,7 +243,12 @@ class CapitalOrchestrator:
         for reservation in self._reservations:
             self._watch_expiry(reservation.reservation_id, reservation.expires_ns)
 
+    def _filled(self, event: OrderFilled) -> None:
+        self._filled_ns[event.venue] = self._clock.monotonic_ns()
+        self._changed(event)
+
     def _granted(self, event: CapitalReserved) -> None:
+        self._granting.pop(event.reservation_id, None)
         self._watch_expiry(event.reservation_id, event.expires_ns)
         self._changed(event)
 
@@ -230,9 +278,11 @@ class CapitalOrchestrator:
 
     def _follow(self, _event: FollowCapital) -> None:
         self._following = False
+        self._granting.clear()
         self._top_up()
         view = self.pools()
         self._watch_breach(view)
+        self._watch_margin()
         self._bus.publish(
             CapitalUpdated(
                 ts_ns=self._clock.now_ns(),
@@ -268,21 +318,36 @@ class CapitalOrchestrator:
             )
 
     def _watch_breach(self, view: Mapping[str, Mapping[str, Decimal]]) -> None:
+        told = set(self._snapshots.venues())
         for pool in Pool:
             figures = view[pool]
             held = figures["reserved"] + figures["in_use"]
             if held <= figures["total"]:
                 self._breached.discard(pool)
-            elif pool not in self._breached and figures["total"] > 0:
+                continue
+            silent = any(set(r.legs) - told for r in self._reservations if r.pool == pool)
+            if pool not in self._breached and not silent:
                 self._breached.add(pool)
-                self._bus.publish(
-                    AlertFired(
-                        ts_ns=self._clock.now_ns(),
-                        name="pool_breached",
-                        severity="high",
-                        text=(
-                            f"pool {pool} holds {plain(held)} USD of {plain(figures['total'])} USD "
-                            "after a loss; no new pairs until positions shrink"
-                        ),
-                    )
+                self._alarm(
+                    "pool_breached",
+                    f"pool {pool} holds {plain(held)} USD of {plain(figures['total'])} USD "
+                    "after a loss; no new pairs until positions shrink",
                 )
+
+    def _watch_margin(self) -> None:
+        for venue in self._snapshots.venues():
+            ratio, limit = self.margin_ratio(venue), self.margin_limit(venue)
+            if ratio is not None and ratio < limit:
+                self._strained.discard(venue)
+            elif venue not in self._strained:
+                self._strained.add(venue)
+                text = "not known: no equity" if ratio is None else f"{ratio:.3f} of equity"
+                self._alarm(
+                    "margin_strained",
+                    f"margin in use on {venue} is {text}, limit {plain(limit)}; nothing opens "
+                    "there until it shrinks or money is added",
+                )
+
+    def _alarm(self, name: str, text: str) -> None:
+        now_ns = self._clock.now_ns()
+        self._bus.publish(AlertFired(ts_ns=now_ns, name=name, severity="high", text=text))

@@ -1,7 +1,7 @@
 """Our books against a venue's answer: a pure comparison that changes nothing.
 
-A part that was not answered is unknown, never empty; what moved while the question was under way is
-left for the next time.
+A part that was not answered is unknown, never empty; what moved while the question was under way
+is left for the next time.
 """
 
 from __future__ import annotations

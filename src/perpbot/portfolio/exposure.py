@@ -81,7 +81,7 @@ class PositionAggregator:
     def exposure(self) -> Exposure:
         """Return the exposure now; a leg without a mark counts at its entry price."""
         return expose(
-            (key[2], position.quantity * self._price(key[0], key[2], position.entry_price))
+            (key[2], position.quantity * self._price(key[0], key[2], position.entry_usd))
             for key, position in self._book.held()
         )
 
@@ -96,7 +96,7 @@ class PositionAggregator:
             if key[2] != event.asset:
                 continue
             per_venue[key[0]] = per_venue.get(key[0], ZERO) + position.quantity
-            notional = position.quantity * self._price(key[0], key[2], position.entry_price)
+            notional = position.quantity * self._price(key[0], key[2], position.entry_usd)
             net += notional
             gross += abs(notional)
         self._bus.publish(

@@ -1,8 +1,9 @@
 """From what venues say to facts of ours.
 
 Reports come twice, early, late and in any order. The intake holds them against the order table and
-publishes each fact once: an execution by its trade id, a state only where the table allows it. What
-cannot be explained is not dropped but told (`ForeignOrderSeen`, an execution without an owner).
+publishes each fact once: an execution by its trade id, a state only where the table allows it.
+What cannot be explained is not dropped but told (`ForeignOrderSeen`, an execution without an
+owner).
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from typing import Any
 
 from perpbot.domain.events import (
     AccountReported,
+    AlertFired,
     Event,
     FillReported,
     ForeignOrderSeen,
     FundingPaid,
+    HaltLatched,
     OrderCancelled,
     OrderExpired,
+    OrderFact,
     OrderFailed,
     OrderFilled,
     OrderPlaced,
@@ -27,18 +31,22 @@ from perpbot.domain.events import (
     OrderSent,
     OrderUnknown,
 )
-from perpbot.domain.money import ONE, ZERO
+from perpbot.domain.money import ONE, ZERO, plain
 from perpbot.domain.orders import FillReport, FundingReport, OrderReport
 from perpbot.domain.sides import OrderState
 from perpbot.kernel.bus import EventBus
-from perpbot.kernel.clock import Clock
+from perpbot.kernel.clock import SECOND, Clock
 from perpbot.portfolio.currency import CurrencyRates
 from perpbot.portfolio.orders import Order, OrderTable
 
 _UNANSWERED = frozenset({OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN})
 TRADE_IDS_KEPT = 100_000
-EXPIRY_MARGIN_NS = 1_000_000_000
+EXPIRY_MARGIN_NS = SECOND
 """Added to a request's expiry before absence is proof: clocks differ."""
+ABSENCE_APART_NS = 5 * SECOND
+"""Between the two negative answers that prove absence where requests cannot expire."""
+_NEVER_WAS = frozenset({OrderState.REJECTED, OrderState.PROVEN_ABSENT})
+_ALIVE = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED, OrderState.FILLED})
 
 
 class BookedTrades:
@@ -60,7 +68,7 @@ class BookedTrades:
         self._add(fill_key(event.venue, event.account, event.asset, event.side, event.trade_id))
 
     def _funding(self, event: FundingPaid) -> None:
-        self._add(f"funding|{event.venue}|{event.account}|{event.payment_id}")
+        self._add(funding_key(event.venue, event.account, event.asset, event.payment_id))
 
     def _add(self, key: str) -> None:
         self._keys[key] = None
@@ -81,6 +89,11 @@ def fill_key(venue: str, account: str, asset: str, side: str, trade_id: str) -> 
     return f"{venue}|{account}|{asset}|{side}|{trade_id}"
 
 
+def funding_key(venue: str, account: str, asset: str, payment_id: str) -> str:
+    """Return the key that makes a funding payment unique."""
+    return f"funding|{venue}|{account}|{asset}|{payment_id}"
+
+
 class ReportIntake:
     """Subscribes to reports and publishes facts."""
 
@@ -92,8 +105,16 @@ class ReportIntake:
         booked: BookedTrades,
         rates: CurrencyRates,
         funding_owner: Callable[[str, str, str], str],
+        *,
+        venue_rate: Callable[[str], Decimal | None] = lambda _venue: ONE,
+        resolve_s: float = 30.0,
     ) -> None:
-        """`funding_owner(venue, account, asset)` names whom a funding payment belongs to."""
+        """Subscribe.
+
+        `funding_owner(venue, account, asset)` names whom a funding payment belongs to;
+        `venue_rate(venue)` is the USD rate of its settle currency; `resolve_s` after its intent an
+        order whose request cannot expire may be judged absent.
+        """
         self._bus = bus
         self._clock = clock
         self._orders = orders
@@ -101,13 +122,20 @@ class ReportIntake:
         self._rates = rates
         self._funding_owner = funding_owner
         self._foreign: set[tuple[str, str]] = set()
+        self._venue_rate = venue_rate
+        self._resolve_ns = int(resolve_s * SECOND)
         self._told: dict[str, Decimal] = {}
-        self._in_flight: set[str] = set()
+        self._absences: dict[str, int] = {}
+        self._unfolded: dict[str, int] = {}
+        self._in_flight: dict[str, tuple[str, Decimal]] = {}
+        """Executions and payments on their way to the books: key -> (client id, quantity)."""
+        self._unpriced: set[str] = set()
         self.duplicates = 0
         bus.subscribe(OrderReported, self._on_order)
         bus.subscribe(FillReported, self._on_fill)
         bus.subscribe(AccountReported, self._on_account)
-        bus.subscribe(OrderFilled, self._filled)
+        bus.subscribe(OrderFact, self._folded)
+        bus.subscribe(FundingPaid, self._funded)
 
     def filled_by_venue(self, order: Order) -> Decimal:
         """Return the largest cumulative quantity that any report spoke of."""
@@ -120,15 +148,20 @@ class ReportIntake:
 
     def take_order(self, report: OrderReport) -> None:
         """Publish what `report` adds to what is known."""
-        order = self._orders.get(report.client_id) or self._orders.by_venue_id(
-            report.venue, report.venue_order_id
-        )
+        order = self._find(report)
         if order is None:
             self._foreign_order(report)
             return
         client_id = order.request.client_id
-        if report.filled is not None and report.filled > self.filled_by_venue(order):
-            self._told[client_id] = report.filled
+        if client_id in self._unfolded:
+            # Something of this order is on its way to the table: judge the report after it.
+            self._bus.publish(OrderReported(ts_ns=self._clock.now_ns(), report=report))
+            return
+        told = report.filled
+        if told is None and report.state is OrderState.FILLED:
+            told = order.request.quantity
+        if told is not None and told > self.filled_by_venue(order):
+            self._told[client_id] = told
         if report.state is OrderState.SENT:
             if order.state is OrderState.INTENT:
                 self._publish(OrderSent(**self._head(order), sent_ns=self._clock.monotonic_ns()))
@@ -142,18 +175,43 @@ class ReportIntake:
         else:
             self._seen(order, report)
 
+    def _find(self, report: OrderReport | FillReport) -> Order | None:
+        """Return the order by our id, else by the venue's id of the same instrument."""
+        order = self._orders.get(report.client_id)
+        if order is not None:
+            return order
+        order = self._orders.by_venue_id(report.venue, report.venue_order_id)
+        if order is None:
+            return None
+        request = order.request
+        same = (request.account, request.symbol) == (report.account, report.symbol)
+        return order if same else None
+
     def _seen(self, order: Order, report: OrderReport) -> None:
         """The venue knows the order: it was placed, whatever became of it since."""
+        self._absences.pop(order.request.client_id, None)
         new_id = bool(report.venue_order_id) and order.venue_order_id != report.venue_order_id
         if new_id or order.state in _UNANSWERED:
             self._place(order, report)
         if order.state.is_end:
+            self._more_after_end(order, report)
             return
         if report.state in {OrderState.CANCELLED, OrderState.EXPIRED}:
             ended = OrderCancelled if report.state is OrderState.CANCELLED else OrderExpired
             self._end(order, ended, report, report.reason)
         elif report.state is OrderState.FILLED and self._was_cut(order, report):
             self._end(order, OrderCancelled, report, "the venue cut the reduction to the position")
+
+    def _more_after_end(self, order: Order, report: OrderReport) -> None:
+        """An order that has ended owes fills that nobody told yet: look for them."""
+        if order.state in _NEVER_WAS and report.state in _ALIVE:
+            self._alarm(
+                "order_after_end",
+                f"{order.request.venue} speaks of order {order.request.client_id}, which was "
+                f"{order.state}; its fills are booked as they come",
+            )
+        if self.filled_by_venue(order) > max(order.filled, order.venue_filled):
+            self._end(order, OrderCancelled, report, "the venue tells more fills after the end")
 
     def _was_cut(self, order: Order, report: OrderReport) -> bool:
         """Whether a venue calls an order filled at less than we asked (reduce-only orders are)."""
@@ -162,7 +220,7 @@ class ReportIntake:
     def _end(
         self,
         order: Order,
-        ended: type[OrderCancelled] | type[OrderExpired],
+        ended: type[OrderCancelled | OrderExpired],
         report: OrderReport,
         reason: str,
     ) -> None:
@@ -202,14 +260,30 @@ class ReportIntake:
             order.request.client_id
         ):
             return
-        expires_ns = order.request.expires_ns
-        if expires_ns and self._clock.now_ns() > expires_ns + EXPIRY_MARGIN_NS:
+        evidence = self._proof_of_absence(order)
+        if evidence:
             self._publish(
                 OrderProvenAbsent(
                     **self._head(order, report.venue_ns),
-                    evidence=f"unknown to the venue after its expiry: {report.reason}",
+                    evidence=f"unknown to the venue {evidence} {report.reason}".strip(),
                 )
             )
+
+    def _proof_of_absence(self, order: Order) -> str:
+        """Return why a negative answer is proof now, or "".
+
+        A request that can expire cannot arrive after its expiry. Where the venue knows no expiry,
+        two negative answers apart from each other, long after the intent, have to do.
+        """
+        now_ns, expires_ns = self._clock.now_ns(), order.request.expires_ns
+        if expires_ns:
+            return "after its expiry" if now_ns > expires_ns + EXPIRY_MARGIN_NS else ""
+        if now_ns < order.created_ns + self._resolve_ns:
+            return ""
+        first_ns = self._absences.setdefault(order.request.client_id, now_ns)
+        if now_ns - first_ns < ABSENCE_APART_NS:
+            return ""
+        return f"twice, {(now_ns - first_ns) // SECOND} s apart"
 
     def _foreign_order(self, report: OrderReport) -> None:
         key = (report.venue, report.venue_order_id)
@@ -238,17 +312,18 @@ class ReportIntake:
         if key in self._booked or key in self._in_flight:
             self.duplicates += 1
             return False
-        self._in_flight.add(key)
-        order = self._orders.get(report.client_id) or self._orders.by_venue_id(
-            report.venue, report.venue_order_id
-        )
-        cumulative = report.quantity + (ZERO if order is None else order.filled)
-        settle_rate = self._rates.usd(report.fee_currency)
-        rate = ONE if settle_rate is None else settle_rate
+        order = self._find(report)
+        client_id = "" if order is None else order.request.client_id
+        cumulative = report.quantity
+        if order is not None:
+            cumulative += order.filled + self._under_way(client_id)
+            self._check_fill(order, cumulative)
+        self._in_flight[key] = (client_id, report.quantity)
+        fee_usd, fee_unpriced = self._usd(report.fee, report.fee_currency)
         self._publish(
             OrderFilled(
                 ts_ns=self._clock.now_ns(),
-                client_id="" if order is None else order.request.client_id,
+                client_id=client_id,
                 venue=report.venue,
                 account=report.account,
                 asset=report.asset,
@@ -259,21 +334,83 @@ class ReportIntake:
                 position_side=report.position_side,
                 price=report.price,
                 quantity=report.quantity,
-                fee_usd=report.fee * rate,
+                fee_usd=fee_usd,
                 liquidity=report.liquidity,
                 cumulative=cumulative,
                 is_partial=order is not None and cumulative < order.request.quantity,
                 owner="" if order is None else order.request.owner,
-                usd_rate=rate,
+                usd_rate=self._settle_rate(report.venue),
                 reconciled=reconciled,
+                fee_unpriced=fee_unpriced,
             )
         )
         return True
 
-    def _filled(self, event: OrderFilled) -> None:
-        self._in_flight.discard(
-            fill_key(event.venue, event.account, event.asset, event.side, event.trade_id)
+    def _check_fill(self, order: Order, cumulative: Decimal) -> None:
+        """Tell a person of a fill that should not be; it is booked all the same."""
+        request = order.request
+        if order.state in _NEVER_WAS:
+            self._alarm(
+                "fill_after_end",
+                f"{request.venue} filled order {request.client_id}, which was {order.state}",
+            )
+        if cumulative > request.quantity:
+            self._alarm(
+                "overfill",
+                f"{request.venue} filled {plain(cumulative)} of order {request.client_id}, "
+                f"which asked for {plain(request.quantity)}",
+            )
+
+    def _settle_rate(self, venue: str) -> Decimal:
+        rate = self._venue_rate(venue)
+        if rate is None:
+            self._no_rate(f"the settle currency of {venue}")
+            return ONE  # opens are halted now; the quantity is what must not be lost
+        return rate
+
+    def _usd(self, amount: Decimal, currency: str) -> tuple[Decimal, str]:
+        """Return an amount in USD, and the amount as text where its currency has no rate."""
+        rate = self._rates.usd(currency)
+        if rate is not None or amount == 0:
+            return amount * (ONE if rate is None else rate), ""
+        self._no_rate(currency)
+        return ZERO, f"{plain(amount)} {currency}"
+
+    def _no_rate(self, currency: str) -> None:
+        """Money that cannot be counted: stop opens until a person has seen to it."""
+        if currency in self._unpriced:
+            return
+        self._unpriced.add(currency)
+        self._bus.publish(
+            HaltLatched(
+                ts_ns=self._clock.now_ns(),
+                rule="unpriced",
+                value=f"{currency} without a USD rate",
+                limit="a USD rate",
+            )
         )
+        self._alarm(
+            "unpriced",
+            f"a fee or payment in {currency} has no USD rate; set one, then clear the halt",
+        )
+
+    def _under_way(self, client_id: str) -> Decimal:
+        """Return fills of an order that are published and not folded yet."""
+        return sum((q for order, q in self._in_flight.values() if order == client_id), ZERO)
+
+    def _folded(self, event: OrderFact) -> None:
+        """A fact of an order has reached the table."""
+        client_id = event.client_id
+        if isinstance(event, OrderFilled):
+            key = fill_key(event.venue, event.account, event.asset, event.side, event.trade_id)
+            self._in_flight.pop(key, None)
+        left = self._unfolded.pop(client_id, 0) - 1
+        if left > 0:
+            self._unfolded[client_id] = left
+        order = self._orders.get(client_id)
+        if order is None or order.settled:
+            self._told.pop(client_id, None)
+            self._absences.pop(client_id, None)
 
     # --- funding ---
 
@@ -283,9 +420,11 @@ class ReportIntake:
 
     def take_funding(self, report: FundingReport) -> bool:
         """Book a funding payment unless it is booked; return whether it was new."""
-        if f"funding|{report.venue}|{report.account}|{report.payment_id}" in self._booked:
+        key = funding_key(report.venue, report.account, report.asset, report.payment_id)
+        if key in self._booked or key in self._in_flight:
             return False
-        rate = self._rates.usd(report.currency)
+        self._in_flight[key] = ("", ZERO)
+        amount_usd, _ = self._usd(report.amount, report.currency)
         self._publish(
             FundingPaid(
                 ts_ns=self._clock.now_ns(),
@@ -293,12 +432,16 @@ class ReportIntake:
                 account=report.account,
                 asset=report.asset,
                 payment_id=report.payment_id,
-                amount_usd=report.amount * (ONE if rate is None else rate),
+                amount_usd=amount_usd,
                 owner=self._funding_owner(report.venue, report.account, report.asset),
                 venue_ns=report.venue_ns,
             )
         )
         return True
+
+    def _funded(self, event: FundingPaid) -> None:
+        key = funding_key(event.venue, event.account, event.asset, event.payment_id)
+        self._in_flight.pop(key, None)
 
     # --- shared ---
 
@@ -311,5 +454,11 @@ class ReportIntake:
             "correlation_id": order.request.owner,
         }
 
+    def _alarm(self, name: str, text: str) -> None:
+        now_ns = self._clock.now_ns()
+        self._bus.publish(AlertFired(ts_ns=now_ns, name=name, severity="critical", text=text))
+
     def _publish(self, event: Event) -> None:
+        if isinstance(event, OrderFact):
+            self._unfolded[event.client_id] = self._unfolded.get(event.client_id, 0) + 1
         self._bus.publish(event)

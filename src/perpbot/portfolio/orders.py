@@ -192,6 +192,7 @@ class OrderTable:
         self._orders: dict[str, Order] = {}
         self._live: dict[str, Order] = {}
         self._by_venue_id: dict[tuple[str, str], str] = {}
+        self._settled: dict[str, None] = {}
         self._changed_ns: dict[tuple[str, str, str], int] = {}
         self.count = 0
         """Orders ever intended."""
@@ -273,6 +274,8 @@ class OrderTable:
         def fold(event: OrderFact) -> None:
             order = self._orders.get(event.client_id)
             if order is not None:
+                if happened is I.CANCEL_FAILED:
+                    order.cancel_asked = False  # it may be asked again
                 order.reason = getattr(event, "reason", "") or order.reason
                 self._move(order, happened, event.ts_ns)
 
@@ -282,15 +285,24 @@ class OrderTable:
         order = self._orders.get(event.client_id)
         if order is None:
             return
-        if event.venue_order_id:
-            order.venue_order_id = event.venue_order_id
-            self._by_venue_id[(event.venue, event.venue_order_id)] = event.client_id
+        self._bind(order, event.venue_order_id)
         self._move(order, I.PLACED, event.ts_ns)
+
+    def _bind(self, order: Order, venue_order_id: str) -> None:
+        """Keep the venue's id of an order; a newer one takes the place of the old."""
+        if not venue_order_id or venue_order_id == order.venue_order_id:
+            return
+        venue = order.request.venue
+        self._by_venue_id.pop((venue, order.venue_order_id), None)
+        order.venue_order_id = venue_order_id
+        self._by_venue_id[(venue, venue_order_id)] = order.request.client_id
 
     def _filled(self, event: OrderFilled) -> None:
         order = self._orders.get(event.client_id)
         if order is None:
             return
+        if not order.venue_order_id:
+            self._bind(order, event.venue_order_id)
         order.filled += event.quantity
         order.turnover += event.quantity * event.price
         order.fee_usd += event.fee_usd
@@ -312,39 +324,57 @@ class OrderTable:
         return fold
 
     def _move(self, order: Order, happened: OrderInput, ts_ns: int) -> None:
-        order.state = next_state(order.state, happened)
+        order.state = _resting(order, next_state(order.state, happened))
         order.updated_ns = ts_ns
         request = order.request
         self._changed_ns[(request.venue, request.account, request.asset)] = ts_ns
         client_id = order.request.client_id
         if not order.settled:
+            self._settled.pop(client_id, None)
             self._live[client_id] = order
         elif self._live.pop(client_id, None) is not None:
+            self._settled[client_id] = None
             self._forget()
 
     def _forget(self) -> None:
-        if len(self._orders) - len(self._live) <= KEPT_ENDED:
-            return
-        for client_id, order in self._orders.items():
-            if client_id not in self._live:
-                del self._orders[client_id]
-                self._by_venue_id.pop((order.request.venue, order.venue_order_id), None)
-                return
+        """Let go of the order that settled first, when there are too many."""
+        if len(self._settled) > KEPT_ENDED:
+            oldest = next(iter(self._settled))
+            del self._settled[oldest]
+            order = self._orders.pop(oldest)
+            self._by_venue_id.pop((order.request.venue, order.venue_order_id), None)
 
     # --- surviving ---
 
     def snapshot(self) -> object:
         """The table as plain values."""
-        return {"orders": list(self._orders.values()), "count": self.count}
+        return {
+            "orders": list(self._orders.values()),
+            "live": list(self._live),
+            "settled": list(self._settled),
+            "count": self.count,
+            "overfills": self.overfills,
+        }
 
     def restore(self, state: Any) -> None:
         """Take over a snapshot."""
         orders = msgspec.convert(state["orders"], list[Order], strict=False)
         self._orders = {order.request.client_id: order for order in orders}
-        self._live = {key: order for key, order in self._orders.items() if not order.settled}
+        self._live = {key: self._orders[key] for key in state["live"]}
+        self._settled = dict.fromkeys(state["settled"])
         self._by_venue_id = {
             (order.request.venue, order.venue_order_id): key
             for key, order in self._orders.items()
             if order.venue_order_id
         }
         self.count = state["count"]
+        self.overfills = state["overfills"]
+
+
+def _resting(order: Order, state: OrderState) -> OrderState:
+    """Return which of the resting states holds: news in any order give the same one."""
+    if state not in {S.ACCEPTED, S.PARTIALLY_FILLED}:
+        return state
+    if order.cancel_asked:
+        return S.PENDING_CANCEL
+    return S.PARTIALLY_FILLED if order.filled else S.ACCEPTED

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from perpbot.domain.events import Event, FundingPaid, OrderFilled, PositionAdjusted
-from perpbot.domain.money import ZERO
+from perpbot.domain.money import ONE, ZERO
 from perpbot.domain.pairs import ProfitSplit
 from perpbot.portfolio.leases import Leg, leg
 
@@ -33,6 +33,13 @@ class Position(msgspec.Struct):
     """Positive was received."""
     traded: Decimal = ZERO
     """Turnover in USD."""
+    usd_rate: Decimal = ONE
+    """USD for one unit of settle currency at the newest fill."""
+
+    @property
+    def entry_usd(self) -> Decimal:
+        """Average price of what is held in USD."""
+        return self.entry_price * self.usd_rate
 
 
 class PositionBook:
@@ -99,13 +106,14 @@ class PositionBook:
         usd = event.price * event.quantity * event.usd_rate
         _move(position, signed, event.price)
         position.cash -= usd * event.side.sign
+        position.usd_rate = event.usd_rate
         position.fees += event.fee_usd
         position.traded += usd
 
     def _adjusted(self, event: PositionAdjusted) -> None:
         position = self._leg(leg(event.venue, event.account, event.asset, event.position_side))
         _move(position, event.delta, event.price)
-        position.cash -= event.delta * event.price
+        position.cash -= event.delta * event.price * position.usd_rate
 
     def _funding(self, event: FundingPaid) -> None:
         sides = [key for key in self._legs if key[:3] == (event.venue, event.account, event.asset)]

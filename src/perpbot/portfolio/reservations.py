@@ -22,7 +22,7 @@ from perpbot.domain.sides import Purpose
 
 
 class Reservation(msgspec.Struct, kw_only=True):
-    """Margin of one pair, USD by venue. `used` grows by opening fills, to at most what it holds."""
+    """Margin of one pair, USD by venue; `used` grows by opening fills, to at most `legs`."""
 
     reservation_id: str
     pool: str
@@ -100,7 +100,7 @@ class Reservations:
             owner=event.owner,
             legs=dict(event.legs),
             leverage=dict(event.leverage),
-            used={venue: ZERO for venue in event.legs},
+            used=dict.fromkeys(event.legs, ZERO),
             expires_ns=event.expires_ns,
         )
 

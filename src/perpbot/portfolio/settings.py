@@ -85,8 +85,8 @@ class CapitalSettings(SettingsModel):
     )
     max_margin_ratio: Decimal = setting(
         Decimal("0.5"),
-        "Maintenance margin over equity of a venue above which nothing opens there: a hedged leg"
-        " can be liquidated though the pair loses nothing.",
+        "Margin in use over equity of a venue above which nothing opens there and an alarm is"
+        " raised: a hedged leg can be liquidated though the pair loses nothing.",
         unit="ratio",
         gt=0,
         le=1,

@@ -33,7 +33,7 @@ class CapitalSnapshotProvider:
         self._bus = bus
         self._clock = clock
         self._rates = rates
-        self._currencies: dict[str, dict[str, tuple[Decimal, Decimal, Decimal]]] = {}
+        self._currencies: dict[str, dict[tuple[str, str], tuple[Decimal, Decimal, Decimal]]] = {}
         self._balances: dict[str, VenueBalance] = {}
         self._published: dict[str, tuple[Decimal, Decimal, Decimal]] = {}
         self._published_ns: dict[str, int] = {}
@@ -59,10 +59,12 @@ class CapitalSnapshotProvider:
             return
         held = self._currencies.setdefault(event.venue, {})
         for report in event.balances:
-            held[report.currency] = (report.equity, report.free, report.wallet)
+            held[report.account, report.currency] = (report.equity, report.free, report.wallet)
         totals = [ZERO, ZERO, ZERO]
-        for currency, amounts in held.items():
+        for (_, currency), amounts in held.items():
             rate = self._rates.usd(currency)
+            if rate is None and min(amounts) < 0:
+                return  # a debt without a price: the figures are unknown and grow old
             if rate is None:
                 continue  # what has no price in USD counts as nothing, never as a guess
             for index, amount in enumerate(amounts):

@@ -18,13 +18,16 @@ from perpbot.domain.events import (
     HaltLatched,
     KillSwitchCleared,
     KillSwitchEngaged,
-    OrderFailed,
     OverrideGranted,
     PairPlanned,
     TradeCompleted,
 )
 
 ALL = "all"
+FAST = "fast:"
+"""Prefix of the scope of a fast-market freeze."""
+FAILURE_EXITS = frozenset({"unwound", "not_completed"})
+"""Ends of a pair that count as a failure, not as a success."""
 
 
 class Override(msgspec.Struct):
@@ -72,7 +75,6 @@ class RiskLatches:
             OverrideGranted: self._granted,
             KillSwitchEngaged: self._killed,
             KillSwitchCleared: self._revived,
-            OrderFailed: self._failed,
             PairPlanned: self._planned,
             TradeCompleted: self._completed,
         }
@@ -90,6 +92,8 @@ class RiskLatches:
         if event.scope == ALL:
             self.pauses += 1
             self.failures = 0
+        elif event.failures:
+            self.failures += 1
 
     def _granted(self, event: OverrideGranted) -> None:
         self.override = Override(event.until_ns, event.trades, event.actor)
@@ -101,15 +105,12 @@ class RiskLatches:
     def _revived(self, _event: KillSwitchCleared) -> None:
         self.kill_level, self.kill_reason = 0, ""
 
-    def _failed(self, _event: OrderFailed) -> None:
-        self.failures += 1
-
     def _planned(self, event: PairPlanned) -> None:
         if self.overridden(event.ts_ns) and self.override is not None:
             self.override.trades_left -= 1
 
     def _completed(self, event: TradeCompleted) -> None:
-        if event.opened:
+        if event.opened and event.exit_reason not in FAILURE_EXITS:
             self.failures = self.pauses = 0
 
     # --- surviving ---

@@ -1,18 +1,19 @@
 """Three gates: open, hedge, reduce. The first refusal decides and says why, with its number.
 
 *Open* asks every rule of `perpbot.risk.rules`. *Hedge* asks only that the order shrinks the net of
-its pair and fits the capital reserved for it. *Reduce* asks only that the venue enforces it, or that
-the venue's position proves it. Hedges and reductions are never held by stale data, pauses,
-cooldowns, halts or limits; there is no bypass flag.
+its pair and fits the capital reserved for it. *Reduce* asks only that the venue enforces it, or
+that the position proves it. Hedges and reductions are never held by stale data, pauses, cooldowns,
+halts or limits; there is no bypass flag. What cannot be measured is refused.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal
 
-from perpbot.domain.errors import RiskDenied
+from perpbot.domain.errors import InvalidValue, RiskDenied
 from perpbot.domain.events import (
     CooldownStarted,
+    DayStarted,
     EquitySampled,
     GateDecision,
     HaltCleared,
@@ -27,7 +28,7 @@ from perpbot.domain.pairs import PairPlan
 from perpbot.domain.sides import PositionSide, Purpose, Side
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import SECOND
-from perpbot.risk.latches import ALL
+from perpbot.risk.latches import ALL, FAILURE_EXITS, FAST
 from perpbot.risk.rules import OPEN_RULES, OpenRequest, daily_loss_limit
 from perpbot.risk.world import RiskWorld
 
@@ -41,7 +42,11 @@ class RiskManager:
     def __init__(self, bus: EventBus, world: RiskWorld) -> None:
         self._bus = bus
         self._world = world
+        self._failed_owner = ""
+        self._pausing = False
         bus.subscribe(EquitySampled, self._watch_losses)
+        bus.subscribe(DayStarted, self._new_day)
+        bus.subscribe(CooldownStarted, self._count_failures)
         bus.subscribe(OrderFailed, self._order_failed)
         bus.subscribe(TradeCompleted, self._trade_completed)
 
@@ -52,7 +57,11 @@ class RiskManager:
         request = OpenRequest(plan, orders)
         checks = {}
         for layer, name, rule in OPEN_RULES:
-            measure = rule(self._world, request)
+            try:
+                measure = rule(self._world, request)
+            except Exception as error:
+                text = f"not measurable ({type(error).__name__}: {error})"
+                raise RiskDenied(layer, name, text, "a measured value") from error
             if not measure.passed:
                 raise RiskDenied(layer, name, measure.value, measure.limit)
             checks[f"{layer}.{name}"] = f"{measure.value} ({measure.limit})"
@@ -60,6 +69,11 @@ class RiskManager:
 
     def check_hedge(self, order: OrderRequest, imbalance: Decimal, plan: PairPlan) -> GateDecision:
         """Let a hedge pass when it shrinks |`imbalance`| and fits its leg's reservation."""
+        self._measurable("hedge", order, imbalance)
+        if order.purpose is not Purpose.HEDGE or order.asset != plan.asset:
+            raise RiskDenied(
+                "hedge", "purpose", f"{order.purpose} {order.asset}", f"hedge {plan.asset}"
+            )
         signed = order.quantity * order.side.sign
         after = imbalance + signed
         if imbalance * signed >= 0 or abs(after) >= abs(imbalance) or after * imbalance < 0:
@@ -91,23 +105,41 @@ class RiskManager:
 
     def check_reduce(self, order: OrderRequest) -> GateDecision:
         """Let a reduction pass when the venue enforces it, or our books prove it."""
+        self._measurable("reduce", order)
         if order.purpose not in {Purpose.REDUCE, Purpose.PROTECT}:
             raise RiskDenied("reduce", "purpose", str(order.purpose), "reduce or protect")
-        if order.reduce_only or self._closes_hedge_leg(order):
+        if self._enforced(order):
             return self._passed("reduce", {"enforced_by": "the venue"})
         world = self._world
         held = world.positions.quantity(order.venue, order.account, order.asset)
         free = held + world.orders.open_reduction(order.venue, order.account, order.asset)
         signed = order.quantity * order.side.sign
-        if free * signed >= 0 or abs(signed) > abs(free):
+        if held * free <= 0 or free * signed >= 0 or abs(signed) > abs(free):
             raise RiskDenied(
                 "reduce", "proven", plain(signed), f"at most {plain(-free)} against {plain(held)}"
             )
         return self._passed("reduce", {"proven": f"{plain(signed)} against {plain(free)}"})
 
-    def _closes_hedge_leg(self, order: OrderRequest) -> bool:
+    def _enforced(self, order: OrderRequest) -> bool:
+        """Whether the venue itself keeps the order from growing a position."""
+        capabilities = self._world.capabilities.get(order.venue)
+        if capabilities is None:
+            return False
         closing = {PositionSide.LONG: Side.SELL, PositionSide.SHORT: Side.BUY}
-        return closing.get(order.position_side) is order.side
+        if capabilities.hedge_mode and closing.get(order.position_side) is order.side:
+            return True
+        return order.reduce_only and capabilities.reduce_only
+
+    def _measurable(self, gate: str, order: OrderRequest, *others: Decimal) -> None:
+        numbers = [order.quantity, order.reference_price, *others]
+        numbers += [] if order.price is None else [order.price]
+        if not all(number.is_finite() for number in numbers) or order.quantity <= 0:
+            raise RiskDenied(
+                gate,
+                "numbers",
+                f"quantity {order.quantity}, price {order.price}",
+                "finite, above 0",
+            )
 
     def _passed(self, gate: str, checks: dict[str, str]) -> GateDecision:
         return GateDecision(gate=gate, checks=checks, ts_ns=self._world.clock.now_ns())
@@ -118,10 +150,16 @@ class RiskManager:
         settings, equity = self._world.settings, self._world.equity
         drawdown = equity.drawdown()
         if drawdown >= settings.max_drawdown_ratio:
-            self._latch("drawdown", plain(drawdown), plain(settings.max_drawdown_ratio))
-        loss, limit = equity.daily_loss(), daily_loss_limit(self._world)
-        if loss is not None and loss >= limit > 0:
-            self._latch("daily_loss", f"{plain(loss)} USD", f"{plain(limit)} USD")
+            limit = f"{plain(settings.max_drawdown_ratio)} of the peak"
+            self._latch("drawdown", f"{drawdown:.6f} of the peak", limit)
+        loss, most = equity.daily_loss(), daily_loss_limit(self._world)
+        if loss is not None and loss >= most > 0:
+            self._latch("daily_loss", f"{plain(loss)} USD", f"{plain(most)} USD")
+
+    def _new_day(self, event: DayStarted) -> None:
+        """The daily loss stops one day; drawdown and everything else stays latched."""
+        if "daily_loss" in self._world.latches.halts:
+            self.clear_halt("daily_loss", actor="calendar", reason=f"day {event.day} began")
 
     def _latch(self, rule: str, value: str, limit: str) -> None:
         if rule not in self._world.latches.halts:
@@ -133,24 +171,37 @@ class RiskManager:
 
     def _order_failed(self, event: OrderFailed) -> None:
         order = self._world.orders.get(event.client_id)
-        if order is None or order.request.purpose is not Purpose.OPEN:
-            return
-        self._cool(order.request.asset, self._world.settings.symbol_cooldown_s, event.reason)
-        if self._world.latches.failures >= self._world.settings.max_consecutive_failures:
-            self._pause(event.reason)
+        if order is not None and order.request.purpose in {Purpose.OPEN, Purpose.HEDGE}:
+            self._failure(order.request.asset, order.request.owner, event.reason)
 
     def _trade_completed(self, event: TradeCompleted) -> None:
-        if event.exit_reason in {"unwound", "not_completed"}:
-            self._cool(event.asset, self._world.settings.symbol_cooldown_s, event.exit_reason)
+        if event.exit_reason in FAILURE_EXITS:
+            self._failure(event.asset, event.pair_id, event.exit_reason)
+
+    def _failure(self, asset: str, owner: str, reason: str) -> None:
+        """Cool the asset down; a pair counts as one failure however much of it failed."""
+        counted = not owner or owner != self._failed_owner
+        self._failed_owner = owner
+        failures = self._world.latches.failures + 1 if counted else 0
+        self._cool(asset, self._world.settings.symbol_cooldown_s, reason, failures)
+
+    def _count_failures(self, event: CooldownStarted) -> None:
+        if event.scope == ALL:
+            self._pausing = False
+        most = self._world.settings.max_consecutive_failures
+        if event.failures and self._world.latches.failures >= most and not self._pausing:
+            self._pausing = True
+            self._pause(event.reason)
 
     def _pause(self, reason: str) -> None:
         latches, settings = self._world.latches, self._world.settings
         if latches.pauses >= settings.max_pauses:
+            self._pausing = False
             self._latch("failures", f"{latches.pauses} pauses", f"{settings.max_pauses} pauses")
             return
         self._cool(ALL, settings.global_pause_s * 2**latches.pauses, reason)
 
-    def _cool(self, scope: str, seconds: float, reason: str) -> None:
+    def _cool(self, scope: str, seconds: float, reason: str, failures: int = 0) -> None:
         now_ns = self._world.clock.now_ns()
         self._bus.publish(
             CooldownStarted(
@@ -158,7 +209,7 @@ class RiskManager:
                 scope=scope,
                 until_ns=now_ns + int(seconds * SECOND),
                 reason=reason,
-                failures=self._world.latches.failures,
+                failures=failures,
             )
         )
 
@@ -167,20 +218,35 @@ class RiskManager:
         settings = self._world.settings
         if moved_bps < settings.fast_market_move_bps:
             return
-        scope = f"fast:{asset}"
+        scope = f"{FAST}{asset}"
         if self._world.latches.cooling_until_ns(scope) <= self._world.clock.now_ns():
             self._cool(scope, settings.fast_market_freeze_s, f"moved {moved_bps:.1f} bps")
 
     # --- people ---
 
     def clear_halt(self, rule: str, *, actor: str, reason: str) -> None:
-        """Clear a latched halt; a person's act, journalled with their name."""
+        """Clear a latched halt; a person's act, journalled with their name.
+
+        Drawdown and daily loss are measured from the equity of that moment on. Raises
+        `InvalidValue` for a halt that is not latched, or without a name.
+        """
+        if rule not in self._world.latches.halts:
+            latched = ", ".join(self._world.latches.halts) or "none is latched"
+            raise InvalidValue(f"halt was {rule!r}, one of these was expected: {latched}")
+        _named(actor)
         self._bus.publish(
             HaltCleared(ts_ns=self._world.clock.now_ns(), rule=rule, actor=actor, reason=reason)
         )
 
     def grant_override(self, *, actor: str, minutes: int, trades: int, reason: str) -> None:
-        """Lift the failure pause for a while; never drawdown, daily loss or the kill switch."""
+        """Lift the failure pause and cooldowns; never drawdown, daily loss or the kill switch.
+
+        More than the settings allow is cut to it. Raises `InvalidValue` for less than 1 minute or
+        trade, or without a name.
+        """
+        _named(actor)
+        if minutes < 1 or trades < 1:
+            raise InvalidValue(f"override was {minutes} min, {trades} trades; 1 or more expected")
         settings = self._world.settings
         minutes = min(minutes, settings.override_max_minutes)
         trades = min(trades, settings.override_max_trades)
@@ -194,3 +260,8 @@ class RiskManager:
                 reason=reason,
             )
         )
+
+
+def _named(actor: str) -> None:
+    if not actor.strip():
+        raise InvalidValue("actor was empty, the name of a person was expected")

@@ -7,16 +7,18 @@ corrected: capital, account, position, execution; the first refusal decides.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 
 import msgspec
 
+from perpbot.domain.errors import InvalidValue
 from perpbot.domain.money import BPS, ZERO, plain
 from perpbot.domain.orders import OrderRequest
 from perpbot.domain.pairs import PairPlan
+from perpbot.domain.sides import Purpose
 from perpbot.kernel.clock import SECOND
-from perpbot.risk.latches import ALL
+from perpbot.risk.latches import ALL, FAST
 from perpbot.risk.world import RiskWorld
 
 
@@ -104,17 +106,25 @@ def trade_risk(world: RiskWorld, request: OpenRequest) -> Measure:
     share = None
     if equity is not None and equity > 0:
         share = request.plan.notional_usd / equity
-    return _below(share, world.settings.max_trade_ratio)
+    return _below(share, world.settings.max_trade_ratio, " of equity")
+
+
+def equity_fresh(world: RiskWorld, _request: OpenRequest) -> Measure:
+    """Equity was sampled recently."""
+    age_s, limit_s = world.capital.equity_age_s()
+    text = "never sampled" if age_s is None else f"{age_s:.1f} s old"
+    return Measure(age_s is not None and age_s <= limit_s, text, f"<= {limit_s:g} s")
 
 
 def drawdown(world: RiskWorld, _request: OpenRequest) -> Measure:
     """Drawdown of the account, from the peak."""
     known = world.equity.total is not None
-    return _below(world.equity.drawdown() if known else None, world.settings.max_drawdown_ratio)
+    measured = world.equity.drawdown() if known else None
+    return _below(measured, world.settings.max_drawdown_ratio, " of the peak")
 
 
 def daily_loss(world: RiskWorld, _request: OpenRequest) -> Measure:
-    """Loss since the start of the UTC day."""
+    """Loss since the start of the day (UTC unless set otherwise)."""
     return _below(world.equity.daily_loss(), daily_loss_limit(world), " USD")
 
 
@@ -135,7 +145,7 @@ def failure_pause(world: RiskWorld, _request: OpenRequest) -> Measure:
 
 def fast_market(world: RiskWorld, request: OpenRequest) -> Measure:
     """The asset is not frozen after a fast move."""
-    left_ns = world.latches.cooling_until_ns(f"fast:{request.plan.asset}") - world.clock.now_ns()
+    left_ns = world.latches.cooling_until_ns(FAST + request.plan.asset) - world.clock.now_ns()
     if left_ns <= 0:
         return Measure(passed=True, value="calm", limit="no freeze")
     return Measure(passed=False, value=f"frozen for {left_ns / SECOND:.1f} s", limit="no freeze")
@@ -147,29 +157,40 @@ def symbol_exposure(world: RiskWorld, request: OpenRequest) -> Measure:
     share = None
     if equity is not None and equity > 0:
         share = world.aggregator.exposure().net_share(request.plan.asset, equity)
-    return _below(share, world.settings.max_symbol_exposure_ratio)
+    return _below(share, world.settings.max_symbol_exposure_ratio, " of equity")
 
 
 # --- 3 position ---
 
 
 def position_size(world: RiskWorld, request: OpenRequest) -> Measure:
-    """Notional of each leg after the trade."""
+    """Notional of each leg after the trade, every order at work that may grow it filled."""
     plan = request.plan
     largest = ZERO
     for index, venue in enumerate(request.venues):
         account = plan.account_short if index else plan.account_long
         held = abs(world.positions.quantity(venue, account, plan.asset))
-        price = plan.short_price if index else plan.long_price
+        for order in world.orders.unsettled():
+            resting = order.request
+            same = (resting.venue, resting.account, resting.asset) == (venue, account, plan.asset)
+            if same and resting.purpose in {Purpose.OPEN, Purpose.HEDGE}:
+                held += order.open_quantity
+        price = (plan.short_price if index else plan.long_price) * _settle_rate(world, venue, plan)
         largest = max(largest, (held + plan.quantity) * price)
     limit = world.settings.max_position_notional_usd
     return Measure(largest <= limit, f"{plain(largest)} USD", f"<= {plain(limit)} USD")
 
 
+def _settle_rate(world: RiskWorld, venue: str, plan: PairPlan) -> Decimal:
+    rate = world.usd_rate(world.instruments[venue, plan.asset].settle)
+    return Decimal("NaN") if rate is None else rate
+
+
 def symbol_cooldown(world: RiskWorld, request: OpenRequest) -> Measure:
-    """No cooldown of the asset after a failure."""
-    left_ns = world.latches.cooling_until_ns(request.plan.asset) - world.clock.now_ns()
-    if left_ns <= 0:
+    """No cooldown of the asset after a failure, unless a person lifted it."""
+    now_ns = world.clock.now_ns()
+    left_ns = world.latches.cooling_until_ns(request.plan.asset) - now_ns
+    if left_ns <= 0 or world.latches.overridden(now_ns):
         return Measure(passed=True, value="no cooldown", limit="no cooldown")
     text = f"cooling down for {left_ns / SECOND:.1f} s"
     return Measure(passed=False, value=text, limit="no cooldown")
@@ -179,12 +200,23 @@ def venue_concentration(world: RiskWorld, request: OpenRequest) -> Measure:
     """Share of gross exposure on the heavier venue after the trade."""
     gross: dict[str, Decimal] = {}
     for key, position in world.positions.held():
-        mark = world.market.mark(key[0], key[2]) or position.entry_price
+        mark = world.market.mark(key[0], key[2])
+        mark = position.entry_usd if mark is None else mark
         gross[key[0]] = gross.get(key[0], ZERO) + abs(position.quantity * mark)
     for venue in request.venues:
         gross[venue] = gross.get(venue, ZERO) + request.plan.notional_usd
     heaviest = max(gross.values()) / sum(gross.values(), ZERO)
-    return _below(heaviest, world.settings.max_venue_share_ratio)
+    return _below(heaviest, world.settings.max_venue_share_ratio, " of gross exposure")
+
+
+def margin_ratio(world: RiskWorld, request: OpenRequest) -> Measure:
+    """Margin in use over equity of each venue: a hedged leg can be liquidated on its own."""
+    for venue in request.venues:
+        limit = world.capital.margin_limit(venue)
+        measure = _below(world.capital.margin_ratio(venue), limit, f" of equity on {venue}")
+        if not measure.passed:
+            return measure
+    return measure
 
 
 # --- 4 execution ---
@@ -233,38 +265,49 @@ def no_own_opposite(world: RiskWorld, request: OpenRequest) -> Measure:
     return _none(reasons, "no opposite order of ours")
 
 
-def slippage(_world: RiskWorld, request: OpenRequest) -> Measure:
+def slippage(world: RiskWorld, request: OpenRequest) -> Measure:
     """Worst accepted price against the touch that the decision was made on."""
-    limit = Decimal(str(_world.settings.max_slippage_bps))
-    worst: Decimal | None = ZERO
+    limit = Decimal(str(world.settings.max_slippage_bps))
+    worst = ZERO
     for order in request.orders:
+        if order.price is None:
+            return Measure(
+                passed=False, value="unknown: no limit price", limit=f"<= {plain(limit)} bps"
+            )
         reference = order.reference_price
-        if order.price is None or not reference.is_finite() or reference <= 0:
-            worst = None
-            break
-        distance = (order.price - reference) / reference * BPS * order.side.sign
-        worst = max(worst or ZERO, distance)
-    known = worst is not None
-    text = f"{plain(worst)} bps" if worst is not None else "unknown: an order has no limit price"
-    return Measure(known and worst is not None and worst <= limit, text, f"<= {plain(limit)} bps")
+        worst = max(worst, (order.price - reference) / reference * BPS * order.side.sign)
+    return Measure(worst <= limit, f"{worst:.4f} bps", f"<= {plain(limit)} bps")
 
 
 def price_sanity(world: RiskWorld, request: OpenRequest) -> Measure:
-    """Every price is near the mark of its venue and near the other leg."""
+    """No price is many times off the mark of its venue: an obvious error."""
+    most = Decimal(str(world.settings.price_sanity_factor))
+    furthest = Decimal(1)
+    for price, mark in _prices(world, request):
+        furthest = max(furthest, price / mark, mark / price)
+    return Measure(furthest < most, f"{furthest:.4f} times", f"< {plain(most)} times")
+
+
+def price_band(world: RiskWorld, request: OpenRequest) -> Measure:
+    """Every price is near the mark of its venue."""
     band = Decimal(str(world.settings.price_band_bps))
-    furthest: Decimal | None = ZERO
+    furthest = ZERO
+    for price, mark in _prices(world, request):
+        furthest = max(furthest, abs(price - mark) / mark * BPS)
+    return Measure(furthest <= band, f"{furthest:.4f} bps", f"<= {plain(band)} bps")
+
+
+def _prices(world: RiskWorld, request: OpenRequest) -> Iterator[tuple[Decimal, Decimal]]:
+    """Yield (price in USD, mark) of every order; raise `InvalidValue` for an unusable one."""
     for order in request.orders:
-        price = order.price if order.price is not None else order.reference_price
+        settle = _settle_rate(world, order.venue, request.plan)
+        price = (order.reference_price if order.price is None else order.price) * settle
         mark = world.market.mark(order.venue, order.asset)
-        if mark is None or not mark.is_finite() or mark <= 0 or not price.is_finite():
-            furthest = None
-            break
-        furthest = max(furthest or ZERO, abs(price - mark) / mark * BPS)
-    known = furthest is not None
-    text = f"{plain(furthest)} bps" if furthest is not None else "unknown: no mark"
-    return Measure(
-        known and furthest is not None and furthest <= band, text, f"<= {plain(band)} bps"
-    )
+        if mark is None or not mark.is_finite() or mark <= 0:
+            raise InvalidValue(f"mark of {order.asset} on {order.venue} was {mark}")
+        if not price.is_finite() or price <= 0:
+            raise InvalidValue(f"price of {order.asset} on {order.venue} was {price} USD")
+        yield price, mark
 
 
 def back_pressure(world: RiskWorld, _request: OpenRequest) -> Measure:
@@ -273,12 +316,19 @@ def back_pressure(world: RiskWorld, _request: OpenRequest) -> Measure:
     return Measure(not overloaded, "overloaded" if overloaded else "keeps up", "keeps up")
 
 
+def journal_space(world: RiskWorld, _request: OpenRequest) -> Measure:
+    """The disk has room for what follows an open."""
+    low = world.low_space()
+    return Measure(not low, "disk full" if low else "room", "room in the journal")
+
+
 OPEN_RULES: tuple[tuple[str, str, Rule], ...] = (
     ("capital", "pool_funds", pool_funds),
     ("capital", "safe_mode", safe_mode),
     ("capital", "pool_breach", pool_breach),
     ("account", "kill_switch", kill_switch),
     ("account", "halt", halts),
+    ("account", "equity_fresh", equity_fresh),
     ("account", "trade_risk", trade_risk),
     ("account", "drawdown", drawdown),
     ("account", "daily_loss", daily_loss),
@@ -288,6 +338,7 @@ OPEN_RULES: tuple[tuple[str, str, Rule], ...] = (
     ("position", "position_size", position_size),
     ("position", "symbol_cooldown", symbol_cooldown),
     ("position", "venue_concentration", venue_concentration),
+    ("position", "margin_ratio", margin_ratio),
     ("execution", "venues_ready", venues_ready),
     ("execution", "quotes_usable", quotes_usable),
     ("execution", "instruments_tradable", instruments_tradable),
@@ -295,6 +346,8 @@ OPEN_RULES: tuple[tuple[str, str, Rule], ...] = (
     ("execution", "no_own_opposite", no_own_opposite),
     ("execution", "slippage", slippage),
     ("execution", "price_sanity", price_sanity),
+    ("execution", "price_band", price_band),
     ("execution", "back_pressure", back_pressure),
+    ("execution", "journal_space", journal_space),
 )
 

@@ -58,3 +58,5 @@ class RiskWorld(msgspec.Struct, frozen=True, kw_only=True):
     """The pool of a strategy."""
     overloaded: Callable[[], bool]
     """Whether the bus is above its high-water mark."""
+    low_space: Callable[[], bool] = lambda: False
+    """Whether the journal has given up its reserve of disk space."""

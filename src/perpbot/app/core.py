@@ -187,7 +187,15 @@ class Core:
     def _build_market(self) -> None:
         settings, bus, clock = self.settings, self.bus, self.clock
         self.quotes = QuoteEngine(
-            bus, clock, settings.market, self.markets.capabilities, self.markets.rates.usd
+            bus,
+            clock,
+            settings.market,
+            self.markets.capabilities,
+            self.markets.rates.usd,
+            {
+                (venue, asset): effective(settings, symbol=asset, venue=venue).market
+                for venue, asset in self.markets.instruments
+            },
         )
         self.basis = BasisTracker(self.quotes, settings.market)
         self.moves = Moves(settings.risk.fast_market_window_ms)
@@ -324,6 +332,9 @@ class Core:
     def _build_strategy(self) -> None:
         settings, markets = self.settings, self.markets
         fees = FeeModel.of(markets.capabilities, settings)
+        overrides = {
+            asset: effective(settings, symbol=asset).arbitrage for _, asset in markets.instruments
+        }
         self.scanner = Scanner(
             self.bus,
             self.clock,
@@ -334,6 +345,7 @@ class Core:
             markets.instruments,
             {venue: c.operator for venue, c in markets.capabilities.items()},
             markets.rates.usd,
+            overrides=overrides,
         )
         self.exits = ExitManager(
             self.bus,
@@ -344,6 +356,7 @@ class Core:
             self.basis,
             settings.arbitrage,
             fees,
+            overrides=overrides,
         )
 
     # --- running ---

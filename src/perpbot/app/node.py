@@ -12,11 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
+
 from perpbot.app.core import Core, Folds, Markets
 from perpbot.app.paper import PaperVenue
 from perpbot.app.tally import RunTally
 from perpbot.app.venues import list_instruments
 from perpbot.configuration import Settings
+from perpbot.domain.capabilities import Capabilities
 from perpbot.domain.errors import ConfigError
 from perpbot.domain.events import (
     CancelOrders,
@@ -107,7 +110,9 @@ class Node:
             self.settings,
             Markets(
                 instruments=instruments,
-                capabilities={name: venue.capabilities for name, venue in self.venues.items()},
+                capabilities={
+                    name: _declared(venue, self.settings) for name, venue in self.venues.items()
+                },
                 accounts=self._accounts,
                 rates=self._rates,
             ),
@@ -282,6 +287,14 @@ class Node:
             any(not order.state.is_end for order in orders.unsettled()) and loop.time() < until
         ):
             await asyncio.sleep(POLL_S)
+
+
+def _declared(venue: Venue, settings: Settings) -> Capabilities:
+    """Return what a venue declares, with what people set in its place."""
+    interval_s = settings.venue(venue.name).quote_interval_s
+    if interval_s is None:
+        return venue.capabilities
+    return msgspec.structs.replace(venue.capabilities, quote_interval_s=interval_s)
 
 
 def _require_pairs(

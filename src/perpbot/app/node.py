@@ -16,6 +16,7 @@ import msgspec
 
 from perpbot.app.core import Core, Folds, Markets
 from perpbot.app.paper import PaperVenue
+from perpbot.app.rates import RateKeeper
 from perpbot.app.tally import RunTally
 from perpbot.app.venues import list_instruments
 from perpbot.configuration import Settings
@@ -129,6 +130,7 @@ class Node:
         self.tally = RunTally(self.core.bus)
         self.supervisor = Supervisor(self.core.bus.publish, self._clock, self._rng)
         self._connect(instruments, timers)
+        self._keep_rates(instruments)
         self.core.start(mode=self.settings.mode, version=self._version)
         self._snapshot_at = self.journal.last_sequence
         timers.call_later(SNAPSHOT_CHECK_S * SECOND, self._check_snapshot)
@@ -192,6 +194,19 @@ class Node:
                 timeout_s=self.settings.execution.dead_man_timeout_s,
                 dedicated=self.settings.venue(name).account_dedicated,
             ).start()
+
+    def _keep_rates(self, instruments: Mapping[tuple[str, str], Instrument]) -> None:
+        if self.settings.mode is Mode.DEMO:
+            return
+        settled = {instrument.settle for instrument in instruments.values()}
+        keeper = RateKeeper(
+            self._rates,
+            self.venues.values(),
+            settled - set(self.settings.market.currency_rates) - {"USD"},
+            self.core.bus.publish,
+            self._clock,
+        )
+        self.supervisor.keep("currency rates", keeper.run)
 
     def _simulate_fills(
         self, venue: Venue, instruments: Sequence[Instrument], timers: LoopTimers

@@ -8,8 +8,9 @@ are coroutines whose errors say whether anything happened (`perpbot.domain.error
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Protocol, runtime_checkable
 
 from perpbot.domain.capabilities import Capabilities
 from perpbot.domain.events import Event
@@ -68,6 +69,14 @@ class MarketData(Protocol):
 
     async def run(self, instruments: Sequence[Instrument], sink: MarketSink) -> None:
         """Feed `sink` until cancelled: connects, subscribes, reconnects without limit."""
+
+
+@runtime_checkable
+class CurrencyQuotes(Protocol):
+    """A public side that also quotes stablecoins against the US dollar."""
+
+    async def usd_rates(self, currencies: Sequence[str]) -> Mapping[str, Decimal]:
+        """Return USD per unit of those that it knows. Raises `Unavailable`."""
 
 
 class Trading(Protocol):

@@ -197,3 +197,11 @@ async def test_wrong_secret_is_refused() -> None:
         with pytest.raises(AuthFailed):
             await venue.open([])
         await venue.close()
+
+
+async def test_stablecoins_are_quoted_by_their_index() -> None:
+    """A settle currency is worth what the index says; one without an index is left out."""
+    async with open_market(streams=False) as (_, venue):
+        rates = await venue.market_data.usd_rates(["USDT", "DOGECOIN"])
+
+    assert rates == {"USDT": Decimal(1)}

@@ -136,6 +136,13 @@ class TradeRow(msgspec.Struct, rename="camel", gc=False):
     ts: int
 
 
+class IndexRow(msgspec.Struct, rename="camel"):
+    """GET market/index-tickers."""
+
+    inst_id: str
+    idx_px: str
+
+
 class TickerRow(msgspec.Struct, rename="camel", gc=False):
     """The best prices of one instrument as REST tells them; "" for a missing side."""
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 
-from perpbot.domain.errors import Unavailable
+from perpbot.domain.errors import Rejected, Unavailable
 from perpbot.domain.events import (
     BookUpdated,
     ConnectionState,
@@ -22,6 +23,7 @@ from perpbot.domain.events import (
     VenueConnectionChanged,
 )
 from perpbot.domain.instruments import Instrument
+from perpbot.domain.money import decimal_of
 from perpbot.domain.sides import Side
 from perpbot.kernel.clock import MS, Clock
 from perpbot.venues.okx.bookfeed import BookFeed
@@ -34,6 +36,7 @@ from perpbot.venues.okx.codec import (
     TRADES,
     UNREADABLE,
     Frame,
+    IndexRow,
     TickerRow,
     decode_books,
     decode_frame,
@@ -274,6 +277,23 @@ class OkxMarketData:
             return [self._polled(one, row) for one, row in known if row is not None]
         except ValueError as error:
             raise Unavailable(self._venue, f"tickers could not be read: {error}") from error
+
+    async def usd_rates(self, currencies: Sequence[str]) -> Mapping[str, Decimal]:
+        """Return USD per unit by the index of OKX (`USDT-USD`); raise `Unavailable`.
+
+        GET /api/v5/market/index-tickers, public; an index that OKX does not list is left out.
+        """
+        rates: dict[str, Decimal] = {}
+        for currency in currencies:
+            path, query = "/api/v5/market/index-tickers", {"instId": f"{currency}-USD"}
+            try:
+                rows = await self._rest.read(path, IndexRow, query, signed=False)
+            except Rejected:
+                continue
+            for row in rows:
+                if row.inst_id == f"{currency}-USD":
+                    rates[currency] = decimal_of(row.idx_px, "idxPx")
+        return rates
 
     def _polled(self, instrument: Instrument, row: TickerRow) -> BookUpdated:
         size = float(instrument.contract_size)

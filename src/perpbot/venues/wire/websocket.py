@@ -67,12 +67,13 @@ class _Socket(picows.WSListener):
         self._on_text = on_text
         self._now_ns = now_ns
         self._max_bytes = max_bytes
-        self._pong = pong
-        self._statistics = statistics
+        self._pong = None if pong is None else memoryview(pong)
+        self._pong_size = -1 if pong is None else len(pong)
+        self._frames_before = self.frames = statistics.frames
+        self.bytes = statistics.bytes
         self._parts: bytearray | None = None
         self._transport: picows.WSTransport | None = None
         self.data_ns = 0
-        self.had_data = False
         self.kind = ""
         self.reason = ""
         self.fault: Exception | None = None
@@ -83,7 +84,8 @@ class _Socket(picows.WSListener):
         self.data_ns = self._now_ns()
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
-        if frame.msg_type == _TEXT and frame.fin:
+        # By identity: comparing enums costs as much as reading the frame.
+        if frame.msg_type is _TEXT and frame.fin:
             self._deliver(frame.get_payload_as_memoryview())
         else:
             self._on_other_frame(transport, frame)
@@ -126,15 +128,26 @@ class _Socket(picows.WSListener):
             with contextlib.suppress(picows.WSError, OSError):
                 await self._transport.wait_disconnected()
 
+    @property
+    def had_data(self) -> bool:
+        """Whether a data frame has come."""
+        return self.frames > self._frames_before
+
+    def count_into(self, statistics: ChannelStatistics) -> None:
+        """Bring the counts of the channel up to now."""
+        statistics.frames = self.frames
+        statistics.bytes = self.bytes
+        if self.had_data:
+            statistics.last_data_ns = self.data_ns
+
     def _deliver(self, payload: memoryview) -> None:
         recv_ns = self._now_ns()
-        if self.reason or (self._pong is not None and payload == self._pong):
+        size = len(payload)
+        if self.reason or (size == self._pong_size and payload == self._pong):
             return
-        statistics = self._statistics
-        statistics.frames += 1
-        statistics.bytes += len(payload)
-        statistics.last_data_ns = self.data_ns = recv_ns
-        self.had_data = True
+        self.frames += 1
+        self.bytes += size
+        self.data_ns = recv_ns
         try:
             self._on_text(payload, recv_ns)
         except PerpbotError as error:
@@ -153,7 +166,7 @@ class _Socket(picows.WSListener):
             self.end("closed by venue", f"closed by the venue: {code} {message}".rstrip())
         elif kind == _CONTINUATION or (kind in (_TEXT, _BINARY) and not frame.fin):
             self._join(frame)
-        elif kind == _BINARY:
+        elif kind in (_TEXT, _BINARY):
             self._deliver(frame.get_payload_as_memoryview())
 
     def _join(self, frame: picows.WSFrame) -> None:
@@ -256,7 +269,9 @@ class WebSocketChannel:
         return self._up
 
     def statistics(self) -> ChannelStatistics:
-        """Return the running counts (a live object; copy what you keep)."""
+        """Return the counts up to now (copy what you keep)."""
+        if self._socket is not None:
+            self._socket.count_into(self._statistics)
         return self._statistics
 
     async def _connect(self) -> _Socket | None:
@@ -345,7 +360,9 @@ class WebSocketChannel:
 
     def _lost(self, kind: str, reason: str) -> None:
         was_up, self._up = self._up, False
-        self._socket = None
+        if self._socket is not None:
+            self._socket.count_into(self._statistics)
+            self._socket = None
         self._statistics.last_reason = reason
         self._statistics.reasons[kind] = self._statistics.reasons.get(kind, 0) + 1
         if was_up:

@@ -151,6 +151,8 @@ class Market:
     def index_tickers(self, query: Query) -> list[Row]:
         """`market/index-tickers`; `instId` is the underlying, such as BTC-USDT."""
         wanted = query.get("instId", "")
+        if wanted in rows.STABLECOIN_INDICES:
+            return [rows.stablecoin_row(wanted, self._exchange.book(self._any_symbol(), 1).ts_ns)]
         found = [
             rows.index_row(contract, self._exchange.mark(contract.symbol))
             for contract in self.contracts.values()
@@ -159,6 +161,9 @@ class Market:
         if not found:
             raise Wrong("51001", "Instrument ID or spread ID doesn't exist.")
         return found
+
+    def _any_symbol(self) -> str:
+        return next(iter(self.contracts))
 
     def trades(self, query: Query) -> list[Row]:
         """`market/trades`, newest first."""

@@ -140,6 +140,15 @@ def mark_row(mark: Mark) -> Row:
     }
 
 
+STABLECOIN_INDICES = ("USDT-USD", "USDC-USD")
+"""Indices that stand at par here."""
+
+
+def stablecoin_row(index: str, ts_ns: int) -> Row:
+    """Return the index of a stablecoin against the dollar."""
+    return {"instId": index, "idxPx": "1", "ts": ms(ts_ns)}
+
+
 def index_row(contract: Contract, mark: Mark) -> Row:
     """Return the index price of the underlying."""
     price = text_of(mark.index_price)

@@ -24,6 +24,7 @@ ENDPOINTS: Mapping[str, tuple[int, float]] = {
     "/api/v5/public/instruments": (20, 2.0),
     "/api/v5/market/books": (40, 2.0),
     "/api/v5/market/tickers": (20, 2.0),
+    "/api/v5/market/index-tickers": (20, 2.0),
     "/api/v5/account/balance": (10, 2.0),
     "/api/v5/account/bills": (5, 1.0),
     "/api/v5/account/bills-archive": (5, 2.0),

@@ -287,7 +287,7 @@ class OkxMarketData:
         for currency in currencies:
             path, query = "/api/v5/market/index-tickers", {"instId": f"{currency}-USD"}
             try:
-                rows = await self._rest.read(path, IndexRow, query, signed=False)
+                rows = await self._rest.ask(path, IndexRow, query, signed=False)
             except Rejected:
                 continue
             for row in rows:

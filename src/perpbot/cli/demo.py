@@ -79,7 +79,7 @@ class _Lines:
         self._next_s = elapsed_s + 2.0
         core = node.core
         say(
-            f"{elapsed_s:5.1f} s  {node.tally.quotes} quotes  "
+            f"{elapsed_s:5.1f} s  {node.core.quotes.accepted} quotes  "
             f"{core.scanner.episodes} opportunities  {len(core.folds.pairs)} pairs open  "
             f"{node.tally.pairs_closed} closed  {node.tally.fills} fills"
         )

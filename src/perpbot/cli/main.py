@@ -86,6 +86,243 @@ def replay(
     )
 
 
+ModeText = Annotated[
+    str | None,
+    typer.Option("--mode", help="Mode of the node: paper, testnet, live. Default: as configured."),
+]
+
+
+@app.command(epilog="Example: perpbot run --paper -c config.yaml")
+def run(
+    paper: Annotated[bool, typer.Option("--paper", help="Real data, simulated fills.")] = False,
+    testnet: Annotated[bool, typer.Option("--testnet", help="The venues' test networks.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Real money; needs two more confirmations.")
+    ] = False,
+    json: JsonFlag = False,
+    config: ConfigFiles = None,
+) -> None:
+    """Trade until stopped with Ctrl-C or SIGTERM: on paper unless told otherwise."""
+    from perpbot.cli.run import run_run
+
+    guarded(lambda: run_run(paper=paper, testnet=testnet, live=live, as_json=json, files=config))
+
+
+@app.command(epilog="Example: perpbot init")
+def init(
+    yes: Annotated[bool, typer.Option("--yes", help="Write over files that exist.")] = False,
+    directory: Annotated[Path, typer.Argument(help="Where to write.")] = Path(),
+    json: JsonFlag = False,
+    config: ConfigFiles = None,  # noqa: ARG001 - every command takes it
+) -> None:
+    """Write a first config.yaml and .env."""
+    from perpbot.cli.init import run_init
+
+    guarded(lambda: run_init(directory, yes=yes, as_json=json))
+
+
+@app.command(epilog="Example: perpbot doctor -c config.yaml")
+def doctor(json: JsonFlag = False, config: ConfigFiles = None) -> None:
+    """Look for what would keep a run from working."""
+    from perpbot.cli.doctor import run_doctor
+
+    guarded(lambda: run_doctor(as_json=json, files=config))
+
+
+@app.command(epilog="Example: perpbot status --watch")
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Again and again.")] = False,
+    interval: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2.0,
+    mode: ModeText = None,
+    json: JsonFlag = False,
+    config: ConfigFiles = None,
+) -> None:
+    """Say what a running node holds; exit code 3 when none runs."""
+    from perpbot.cli.node import run_status
+
+    guarded(
+        lambda: run_status(watch=watch, interval_s=interval, mode=mode, as_json=json, files=config)
+    )
+
+
+@app.command(epilog="Example: perpbot health || echo ill")
+def health(mode: ModeText = None, json: JsonFlag = False, config: ConfigFiles = None) -> None:
+    """Tell by the exit code whether a node works: 0 healthy, 1 ill, 3 not running."""
+    from perpbot.cli.node import run_health
+
+    guarded(lambda: run_health(mode=mode, as_json=json, files=config))
+
+
+@app.command(epilog='Example: perpbot kill --level 4 --reason "venue looks wrong"')
+def kill(
+    level: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=5,
+            help="1 no opens; 2 and cancel resting orders; 3 and flatten what is unhedged; "
+            "4 flatten everything; 5 and exit.",
+        ),
+    ] = 3,
+    reason: Annotated[str, typer.Option(help="Why, for the journal.")] = "perpbot kill",
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Take the kill switch away instead.")
+    ] = False,
+    mode: ModeText = None,
+    json: JsonFlag = False,
+    config: ConfigFiles = None,
+) -> None:
+    """Stop a running node from trading, by level."""
+    from perpbot.cli.node import run_kill
+
+    guarded(lambda: run_kill(level, reason, clear=clear, mode=mode, as_json=json, files=config))
+
+
+@app.command(epilog="Example: perpbot explain 3-17")
+def explain(
+    asked: Annotated[
+        str, typer.Argument(metavar="ID", help="Of a pair, opportunity, order or reservation.")
+    ],
+    mode: ModeText = None,
+    json: JsonFlag = False,
+    config: ConfigFiles = None,
+) -> None:
+    """Tell why an opportunity, trade or refusal was what it was, with its numbers."""
+    from perpbot.cli.journal import run_explain
+
+    guarded(lambda: run_explain(asked, mode=mode, as_json=json, files=config))
+
+
+@app.command(epilog="Example: perpbot version --json")
+def version(
+    json: JsonFlag = False,
+    config: ConfigFiles = None,  # noqa: ARG001 - every command takes it
+) -> None:
+    """Print the version."""
+    from perpbot import __version__
+    from perpbot.cli.output import emit, show
+
+    if json:
+        emit({"version": __version__})
+    else:
+        show(f"perpbot {__version__}")
+
+
+journal = typer.Typer(help="Read the memory of a node, check it.", no_args_is_help=True)
+app.add_typer(journal, name="journal")
+
+
+@journal.command("show", epilog="Example: perpbot journal show --kind ORDER_FILLED --since 1h")
+def journal_show(
+    kind: Annotated[list[str] | None, typer.Option(help="Only this kind; may repeat.")] = None,
+    since: Annotated[str | None, typer.Option(help="10m, 2h, 1d or an ISO time.")] = None,
+    pair: Annotated[str | None, typer.Option(help="Only records of this id.")] = None,
+    last: Annotated[int | None, typer.Option(min=1, help="Only the last N.")] = None,
+    mode: ModeText = None,
+    json: JsonFlag = False,
+    config: ConfigFiles = None,
+) -> None:
+    """Print records, one a line (with --json one object a line)."""
+    import time
+
+    from perpbot.cli.journal import run_show
+
+    guarded(
+        lambda: run_show(
+            kind or (),
+            since,
+            pair,
+            last,
+            mode=mode,
+            as_json=json,
+            files=config,
+            now_ns=time.time_ns(),
+        )
+    )
+
+
+@journal.command("verify", epilog="Example: perpbot journal verify --mode paper")
+def journal_verify(
+    mode: ModeText = None, json: JsonFlag = False, config: ConfigFiles = None
+) -> None:
+    """Check every record: checksum, order, content."""
+    from perpbot.cli.journal import run_verify
+
+    guarded(lambda: run_verify(mode=mode, as_json=json, files=config))
+
+
+trades = typer.Typer(help="What was traded.", no_args_is_help=True)
+app.add_typer(trades, name="trades")
+
+
+@trades.command("export", epilog="Example: perpbot trades export --table fills --out fills.csv")
+def trades_export(
+    table: Annotated[str, typer.Option(help="trades, orders, fills or equity.")] = "trades",
+    form: Annotated[str, typer.Option("--format", help="csv.")] = "csv",
+    out: Annotated[Path | None, typer.Option(help="File; standard output without it.")] = None,
+    mode: ModeText = None,
+    json: JsonFlag = False,
+    config: ConfigFiles = None,
+) -> None:
+    """Write trades, orders, fills or equity as CSV."""
+    from perpbot.cli.output import Exit, fail
+
+    if form != "csv":
+        fail(f"--format was {form!r}, csv was expected", Exit.USAGE)
+    from perpbot.cli.trades import run_export
+
+    guarded(lambda: run_export(table, out, mode=mode, as_json=json, files=config))
+
+
+configuration = typer.Typer(help="What is set, and what set it.", no_args_is_help=True)
+app.add_typer(configuration, name="config")
+
+
+@configuration.command("validate", epilog="Example: perpbot config validate -c config.yaml")
+def config_validate(json: JsonFlag = False, config: ConfigFiles = None) -> None:
+    """Check the configuration; say every problem."""
+    from perpbot.cli.config import run_validate
+
+    guarded(lambda: run_validate(as_json=json, files=config))
+
+
+@configuration.command("show", epilog="Example: perpbot config show --changed")
+def config_show(
+    changed: Annotated[
+        bool, typer.Option("--changed", help="Only what differs from the defaults.")
+    ] = False,
+    json: JsonFlag = False,
+    config: ConfigFiles = None,
+) -> None:
+    """List every value that is in force."""
+    from perpbot.cli.config import run_config_show
+
+    guarded(lambda: run_config_show(changed=changed, as_json=json, files=config))
+
+
+@configuration.command("schema", epilog="Example: perpbot config schema > perpbot.schema.json")
+def config_schema(
+    json: JsonFlag = False,  # noqa: ARG001 - it is JSON anyway
+    config: ConfigFiles = None,  # noqa: ARG001 - every command takes it
+) -> None:
+    """Print the JSON schema of the configuration, for editors."""
+    from perpbot.cli.config import run_schema
+
+    guarded(run_schema)
+
+
+@configuration.command("explain", epilog="Example: perpbot config explain risk.max_slippage_bps")
+def config_explain(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Such as risk.max_slippage_bps.")],
+    json: JsonFlag = False,
+    config: ConfigFiles = None,
+) -> None:
+    """Say what a key means, its value, which file and line set it, and what that replaced."""
+    from perpbot.cli.config import run_config_explain
+
+    guarded(lambda: run_config_explain(key, as_json=json, files=config))
+
+
 def main() -> None:
     """Entry point of the `perpbot` command."""
     app()

@@ -1,0 +1,146 @@
+"""Running a node for as long as its person wants: venues of the mode, attendants, orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+from perpbot import __version__
+from perpbot.app.attendants import Attendants
+from perpbot.app.node import Node
+from perpbot.app.venues import make_venue
+from perpbot.app.watching import TerminalWatcher
+from perpbot.configuration import Configuration, Settings, credentials_of
+from perpbot.kernel.clock import RealClock
+from perpbot.operations.runfile import RunFile, RunInfo
+from perpbot.settings import Mode
+from perpbot.venues.options import VenueConnection
+from perpbot.venues.port import Venue
+
+PAPER_CLOSE_S = 10.0
+"""Simulated positions live as long as the process: paper closes its pairs before it ends."""
+
+
+def connection_of(settings: Settings, name: str) -> VenueConnection:
+    """Return how a venue is reached in this mode."""
+    venue = settings.venue(name)
+    return VenueConnection(
+        rest_url=venue.rest_url or "",
+        ws_url=venue.ws_url or "",
+        testnet=settings.mode is Mode.TESTNET,
+        account_name=venue.account_label,
+        request_timeout_s=venue.request_timeout_s,
+    )
+
+
+def venues_of(
+    configuration: Configuration, clock: RealClock, rng: random.Random, say: Callable[[str], None]
+) -> list[Venue]:
+    """Make every enabled venue; say which are read-only. Raises `SettingsError`."""
+    settings = configuration.settings
+    venues = []
+    for name in settings.enabled_venues:
+        secrets = credentials_of(configuration, name)
+        if settings.mode.sends_orders_out and not secrets:
+            say(f"{name}: no credentials, read-only; no pair can use it")
+        keys = {field: secret.reveal() for field, secret in secrets.items()}
+        venues.append(make_venue(name, connection_of(settings, name), keys, clock, rng))
+    return venues
+
+
+async def run_node(
+    configuration: Configuration,
+    stop: asyncio.Event,
+    *,
+    say: Callable[[str], None],
+    watch: TerminalWatcher | None = None,
+) -> None:
+    """Run until `stop` is set or the node wants to leave; raise what halted it."""
+    settings = configuration.settings
+    clock, rng = RealClock(), random.Random()
+    info = RunInfo(os.getpid(), settings.mode.value, __version__, clock.now_ns())
+    run_file = RunFile(settings.state_path, info)
+    try:
+        venues = venues_of(configuration, clock, rng, say)
+        node = Node(
+            settings,
+            venues,
+            clock=clock,
+            rng=rng,
+            state_directory=settings.state_path,
+            version=__version__,
+            say=say,
+        )
+        if not await _open(node, stop):
+            say("stopped before every venue had answered")
+            for venue in venues:
+                await venue.close()
+            return
+        await _work(node, configuration, run_file, info, stop, say, watch)
+    finally:
+        run_file.close()
+
+
+async def _open(node: Node, stop: asyncio.Event) -> bool:
+    """Open the node; return False when it was told to stop before that was done."""
+    opening = asyncio.create_task(node.open())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if opening.done():
+            opening.result()
+            return True
+        return False
+    finally:
+        for task in (opening, stopping):
+            task.cancel()
+        await asyncio.gather(opening, stopping, return_exceptions=True)
+
+
+async def _work(
+    node: Node,
+    configuration: Configuration,
+    run_file: RunFile,
+    info: RunInfo,
+    stop: asyncio.Event,
+    say: Callable[[str], None],
+    watch: TerminalWatcher | None,
+) -> None:
+    settings = configuration.settings
+    attendants = Attendants(node, configuration, say)
+    if watch is not None:
+        watch.health = attendants.health
+    running = asyncio.create_task(_until(stop, node))
+    viewing = None if watch is None else asyncio.create_task(_view(node, settings, watch))
+    try:
+        url = await attendants.start()
+        run_file.write(replace(info, console_url=url))
+        say(f"running in mode {settings.mode.value}" + (f", console {url}" if url else ""))
+        await node.run()
+        if settings.mode is Mode.PAPER and node.core.bus.halted is None:
+            say("closing every pair")
+            if not await node.wind_down(PAPER_CLOSE_S):
+                say(f"not flat after {PAPER_CLOSE_S:g} s; see perpbot journal show")
+    finally:
+        tasks = [task for task in (running, viewing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await attendants.stop()
+        await node.close("stopped")
+
+
+async def _until(stop: asyncio.Event, node: Node) -> None:
+    await stop.wait()
+    node.leave()
+
+
+async def _view(node: Node, settings: Settings, watch: TerminalWatcher) -> None:
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    while True:
+        watch(node, loop.time() - started)
+        await asyncio.sleep(settings.console.refresh_ms / 1000)

@@ -1,0 +1,133 @@
+"""`perpbot status`, `kill` and `health`: looking at a running node from outside, and stopping it."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from perpbot.cli.output import Exit, emit, fail, say, show
+from perpbot.cli.place import Place, place_of
+from perpbot.execution.killswitch import LEVELS
+from perpbot.operations.killfile import KillOrder, write_order
+from perpbot.operations.runfile import RunInfo, running
+from perpbot.operations.statusfile import read_status
+
+TAKEN_LIMIT_S = 5.0
+STATUS_STALE_S = 15.0
+_LOOK_S = 0.05
+
+
+def _run_of(place: Place) -> RunInfo:
+    info = running(place.state)
+    if info is None:
+        fail(f"no node runs in mode {place.mode} ({place.state})", Exit.NOT_RUNNING)
+    return info
+
+
+def run_status(
+    *,
+    watch: bool,
+    interval_s: float,
+    mode: str | None,
+    as_json: bool,
+    files: Sequence[Path] | None,
+) -> int:
+    """Say what the node holds; with `watch` again and again."""
+    place = place_of(files, mode)
+    while True:
+        _status_once(place, as_json=as_json)
+        if not watch:
+            return Exit.OK
+        time.sleep(interval_s)
+
+
+def _status_once(place: Place, *, as_json: bool) -> None:
+    info = _run_of(place)
+    status = read_status(place.state)
+    if as_json:
+        emit({"pid": info.pid, "console_url": info.console_url, "status": status})
+        return
+    show(f"running, process {info.pid}, mode {info.mode}, version {info.version}")
+    if status is None:
+        show("  no figures yet: it is still waiting for its venues")
+        return
+    for label, text in status_rows(status):
+        show(f"  {label:<14} {text}")
+
+
+def status_rows(status: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the figures of a status file for people."""
+    overview, health = status["overview"], status["health"]
+    score = "unknown" if health["score"] is None else f"{health['score']:.0f} of 100"
+    killed = overview["kill_level"]
+    rows = [
+        ("age", f"{max(time.time() - status['ts_ns'] / 1e9, 0):.0f} s"),
+        ("health", score),
+        ("quotes", str(overview["quotes"])),
+        ("opportunities", str(overview["opportunities"])),
+        ("pairs", f"{overview['pairs_open']} open, {overview['pairs_closed']} closed"),
+        ("open orders", str(overview["open_orders"])),
+        ("profit", f"{overview['realised_usd']} USD realised"),
+        ("equity", f"{overview['equity_usd'] or 'unknown'} USD"),
+        ("kill switch", f"level {killed}: {overview['kill_reason']}" if killed else "off"),
+    ]
+    rows += [(f"venue {name}", text) for name, text in overview["venues"].items()]
+    return rows
+
+
+def run_health(*, mode: str | None, as_json: bool, files: Sequence[Path] | None) -> int:
+    """Exit 0 when the node works, 3 when none runs, 1 when it is ill or does not answer."""
+    place = place_of(files, mode)
+    info = _run_of(place)
+    status = read_status(place.state)
+    age_s = None if status is None else time.time() - status["ts_ns"] / 1e9
+    problem = ""
+    if status is None or age_s is None:
+        problem = "has no figures yet"
+    elif age_s > STATUS_STALE_S:
+        problem = f"last spoke {age_s:.0f} s ago, at most {STATUS_STALE_S:g} s is healthy"
+    elif status["health"]["grade"] == "critical":
+        problem = f"score is {status['health']['score']:.0f}"
+    answer = {
+        "pid": info.pid,
+        "healthy": not problem,
+        "problem": problem,
+        "health": None if status is None else status["health"],
+    }
+    if as_json:
+        emit(answer)
+    else:
+        show(problem or "healthy")
+    return Exit.ERROR if problem else Exit.OK
+
+
+def run_kill(
+    level: int,
+    reason: str,
+    *,
+    clear: bool,
+    mode: str | None,
+    as_json: bool,
+    files: Sequence[Path] | None,
+) -> int:
+    """Stop the node from trading, by level; wait until it has taken the order."""
+    place = place_of(files, mode)
+    info = _run_of(place)
+    order = KillOrder(level=level, reason=reason, actor=getpass.getuser(), clear=clear)
+    # The file works without a console and without a network, and needs no token.
+    path = write_order(place.state, order)
+    until = time.monotonic() + TAKEN_LIMIT_S
+    while path.exists():
+        if time.monotonic() > until:
+            say(f"process {info.pid} has not taken {path} in {TAKEN_LIMIT_S:g} s; it stays there")
+            return Exit.TIMEOUT
+        time.sleep(_LOOK_S)
+    did = "cleared" if clear else f"level {level}: {LEVELS[level]}"
+    if as_json:
+        emit({"pid": info.pid, "taken": True, "did": did})
+    else:
+        show(f"taken by process {info.pid}: {did}")
+    return Exit.OK

@@ -1,0 +1,68 @@
+"""Where a node keeps its things, for commands that look at it from outside.
+
+These commands (status, kill, journal, explain, export) must work however the node was started, so
+they read the settings without the locks that guard a start.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from perpbot.cli.output import config_paths
+from perpbot.domain.errors import ConfigError
+
+ModeOption = Annotated[
+    str | None,
+    typer.Option("--mode", help="Mode of the node: paper, testnet, live. Default: as configured."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The directories of one mode."""
+
+    mode: str
+    state: Path
+    logs: Path
+
+    @property
+    def journal(self) -> Path:
+        """The journal's directory. Raises `ConfigError` where there is none yet."""
+        path = self.state / "journal"
+        if not path.is_dir():
+            raise ConfigError(
+                f"{path} does not exist: no node has run in mode {self.mode} here "
+                "(see --mode and paths.state_dir)"
+            )
+        return path
+
+
+def dotenv() -> Path | None:
+    """Return the `.env` of the working directory, if there is one."""
+    path = Path(".env")
+    return path if path.is_file() else None
+
+
+def place_of(files: Sequence[Path] | None, mode: str | None) -> Place:
+    """Return the directories that the configuration names for `mode`."""
+    from perpbot.configuration import MODE_DEFAULTS, OLD_KEYS, Settings
+    from perpbot.settings import Flag, Mode, Sources, load, read_environment
+
+    if mode is not None and mode not in set(Mode):
+        raise ConfigError(f"--mode was {mode!r}, one of {', '.join(Mode)} was expected")
+    environment, problems = read_environment(os.environ, dotenv())
+    flags = () if mode is None else (Flag("mode", "--mode", mode),)
+    settings = load(
+        Settings,
+        Sources(files=config_paths(files), environment=environment, flags=flags),
+        aliases=OLD_KEYS,
+        profiles=MODE_DEFAULTS,
+        problems=problems,
+    ).settings
+    return Place(mode=settings.mode.value, state=settings.state_path, logs=settings.log_path)

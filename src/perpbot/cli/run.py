@@ -1,0 +1,104 @@
+"""`perpbot run`: the node, until SIGINT or SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+
+from perpbot.app.run import run_node
+from perpbot.app.watching import TerminalWatcher
+from perpbot.cli.output import Exit, config_paths, emit, say
+from perpbot.cli.place import dotenv
+from perpbot.configuration import Configuration, credentials_of, load_configuration
+from perpbot.domain.errors import ConfigError
+from perpbot.settings import Flag, Mode, start_logging
+
+_log = structlog.get_logger("perpbot.run")
+
+
+def mode_flag(*, paper: bool, testnet: bool, live: bool) -> tuple[Flag, ...]:
+    """Return the flag that the command line sets, if any. Raises `ConfigError` for two modes."""
+    chosen = [
+        (name, mode)
+        for name, mode, given in (
+            ("--paper", Mode.PAPER, paper),
+            ("--testnet", Mode.TESTNET, testnet),
+            ("--live", Mode.LIVE, live),
+        )
+        if given
+    ]
+    if len(chosen) > 1:
+        raise ConfigError(f"{' and '.join(name for name, _ in chosen)} exclude each other")
+    return tuple(Flag("mode", name, mode.value) for name, mode in chosen)
+
+
+def run_run(
+    *,
+    paper: bool,
+    testnet: bool,
+    live: bool,
+    as_json: bool,
+    files: Sequence[Path] | None,
+) -> int:
+    """Run; 0 after an orderly end."""
+    configuration = load_configuration(
+        config_paths(files),
+        environ=os.environ,
+        dotenv=dotenv(),
+        flags=mode_flag(paper=paper, testnet=testnet, live=live),
+    )
+    if configuration.settings.mode in {Mode.DEMO, Mode.REPLAY}:
+        raise ConfigError(
+            f"mode was {configuration.settings.mode.value}: paper, testnet or live was expected "
+            "(perpbot demo runs the demo)"
+        )
+    for warning in configuration.warnings:
+        say(str(warning))
+    watched = sys.stderr.isatty() and not as_json
+    settings = configuration.settings
+    # The view takes the whole terminal: lines of the log then go to the file alone.
+    stream = Path(os.devnull).open("w") if watched else None  # noqa: SIM115 - lives with the logs
+    logs = start_logging(
+        settings.logging, mode=settings.mode, directory=settings.log_path, stream=stream
+    )
+    try:
+        for venue in settings.enabled_venues:
+            logs.redactor.register(credentials_of(configuration, venue).values())
+        watcher = TerminalWatcher() if watched else None
+        asyncio.run(_run(configuration, watcher))
+    finally:
+        logs.stop()
+        if stream is not None:
+            stream.close()
+    if as_json:
+        emit({"mode": settings.mode.value, "ended": "in good order"})
+    return Exit.OK
+
+
+async def _run(configuration: Configuration, watcher: TerminalWatcher | None) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await run_node(configuration, stop, say=_speaker(watcher), watch=watcher)
+    finally:
+        if watcher is not None:
+            watcher.close()
+
+
+def _speaker(watcher: TerminalWatcher | None) -> Callable[[str], None]:
+    """Say things in the log, and in the view where there is one."""
+
+    def speak(text: str) -> None:
+        _log.info(text)
+        if watcher is not None:
+            watcher.say(text)
+
+    return speak

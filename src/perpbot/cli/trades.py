@@ -1,0 +1,37 @@
+"""`perpbot trades export`: trades, orders, fills and equity as CSV."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from perpbot.cli.output import Exit, emit
+from perpbot.cli.place import place_of
+from perpbot.operations.records.export import rows_of, write_csv
+from perpbot.operations.records.recorder import TradeRecorder
+
+
+def run_export(
+    table: str,
+    out: Path | None,
+    *,
+    mode: str | None,
+    as_json: bool,
+    files: Sequence[Path] | None,
+) -> int:
+    """Bring the tables up to the journal, then write one of them."""
+    place = place_of(files, mode)
+    recorder = TradeRecorder(place.state / "records.db", place.journal)
+    try:
+        recorder.catch_up()
+        if as_json:
+            emit(list(rows_of(recorder.engine, table)))
+        elif out is None:
+            write_csv(recorder.engine, table, sys.stdout)
+        else:
+            with out.open("w", newline="") as file:
+                write_csv(recorder.engine, table, file)
+    finally:
+        recorder.close()
+    return Exit.OK

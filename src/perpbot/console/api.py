@@ -1,0 +1,150 @@
+"""The read API under /api/v1, the probes, the metrics, and the one write: the kill switch.
+
+What is asked for often (overview, quotes, opportunities) is encoded once for everybody who asks
+within a moment, so that many viewers cost the node as much as one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import FastAPI, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from perpbot.console.access import Gate
+from perpbot.console.state import ConsoleState
+from perpbot.operations.health import Grade
+
+KEPT_S = 0.1
+JSON = "application/json"
+
+Message = MutableMapping[str, Any]
+Application = Callable[
+    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
+    Awaitable[None],
+]
+
+
+class KillRequest(BaseModel):
+    """What `POST /api/v1/control/kill` takes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    level: Annotated[int, Field(ge=1, le=5)]
+    reason: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class _Encoded:
+    """The bytes of an answer, for as long as they are young."""
+
+    def __init__(self, make: Callable[[], object]) -> None:
+        self._make = make
+        self._bytes = b""
+        self._until_s = 0.0
+
+    def __call__(self) -> Response:
+        now_s = time.monotonic()
+        if now_s >= self._until_s:
+            self._bytes = msgspec.json.encode(self._make())
+            self._until_s = now_s + KEPT_S
+        return Response(self._bytes, media_type=JSON)
+
+
+def make_api(state: ConsoleState, gate: Gate, metrics: Callable[[], bytes] | None) -> Application:
+    """Return the ASGI application. `metrics` None leaves /metrics out."""
+    app = FastAPI(title="perpbot", version=state.sources.version, docs_url=None, redoc_url=None)
+    for name in (
+        "overview",
+        "quotes",
+        "opportunities",
+        "pairs",
+        "positions",
+        "orders",
+        "capital",
+        "risk",
+        "health",
+        "alerts",
+        "journal",
+    ):
+        app.get(f"/api/v1/{name}", response_class=Response)(_endpoint(getattr(state, name)))
+    _add_probes(app, state)
+    _add_control(app, state)
+    if metrics is not None:
+
+        async def numbers() -> Response:
+            return Response(metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+        app.get("/metrics", response_class=Response)(numbers)
+    return _guarded(app, gate)
+
+
+def _endpoint(make: Callable[[], object]) -> Callable[[], Awaitable[Response]]:
+    encoded = _Encoded(make)
+
+    async def answer() -> Response:
+        return encoded()
+
+    answer.__doc__ = make.__doc__
+    return answer
+
+
+def _add_probes(app: FastAPI, state: ConsoleState) -> None:
+    async def live() -> Response:
+        """Tell whether the bus still dispatches."""
+        halted = state.sources.bus.halted is not None
+        return _json({"live": not halted}, 503 if halted else 200)
+
+    async def ready() -> Response:
+        """Tell whether a venue pair may be traded, and why not."""
+        waiting = {
+            venue: reason
+            for venue in state.sources.venues
+            if (reason := state.sources.readiness.refusal(venue))
+        }
+        ready_venues = len(state.sources.venues) - len(waiting)
+        critical = state.health()["grade"] == Grade.CRITICAL
+        good = ready_venues >= 2 and not critical and state.sources.bus.halted is None
+        return _json({"ready": good, "venues_ready": ready_venues}, 200 if good else 503)
+
+    app.get("/health/live", response_class=Response)(live)
+    app.get("/health/ready", response_class=Response)(ready)
+
+
+def _add_control(app: FastAPI, state: ConsoleState) -> None:
+    async def kill(request: KillRequest) -> Response:
+        """Engage the kill switch."""
+        state.sources.kill_switch.engage(request.level, actor="console", reason=request.reason)
+        return _json({"level": request.level, "engaged": True}, 200)
+
+    app.post("/api/v1/control/kill", response_class=Response)(kill)
+
+
+def _json(data: object, status: int) -> Response:
+    return Response(msgspec.json.encode(data), status_code=status, media_type=JSON)
+
+
+def _guarded(app: FastAPI, gate: Gate) -> Application:
+    """Put the gate before everything, answers to unknown paths included."""
+
+    async def guarded(
+        scope: Message,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        if scope["type"] == "http":
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in
+                       scope["headers"]}  # fmt: skip
+            refused = gate.refusal(scope["path"], headers)
+            if refused is not None:
+                status, reason = refused
+                await _json({"error": reason}, status)(scope, receive, send)
+                return
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        await app(scope, receive, send)
+
+    return guarded

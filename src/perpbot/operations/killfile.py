@@ -1,0 +1,80 @@
+"""The kill switch as a file: `KILL` in the state directory.
+
+It needs neither a console nor a network: whoever can write the directory can stop the node, with
+`perpbot kill` or with `touch KILL`. The node takes the order once and removes the file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import msgspec
+
+from perpbot.execution.killswitch import LEVELS, KillSwitch
+
+FILE_NAME = "KILL"
+POLL_S = 0.25
+DEFAULT_LEVEL = 3
+"""Cancels what rests and flattens what is unhedged; hedged pairs stay hedged."""
+
+
+class KillOrder(msgspec.Struct, frozen=True):
+    """What the file asks for; an empty file asks for `DEFAULT_LEVEL`."""
+
+    level: int = DEFAULT_LEVEL
+    reason: str = "kill file"
+    actor: str = "file"
+    clear: bool = False
+    """Takes the latch away instead; `level` then means nothing."""
+
+
+def write_order(directory: Path, order: KillOrder) -> Path:
+    """Put an order there in one step; return the file."""
+    path = directory / FILE_NAME
+    scratch = path.with_suffix(".tmp")
+    scratch.write_text(json.dumps(msgspec.to_builtins(order)))
+    scratch.replace(path)
+    return path
+
+
+def parse_order(text: str) -> KillOrder:
+    """Read an order. What cannot be read still kills, at `DEFAULT_LEVEL`: fail closed."""
+    if not text.strip():
+        return KillOrder()
+    try:
+        order = msgspec.json.decode(text, type=KillOrder)
+    except msgspec.DecodeError:
+        return KillOrder(reason="unreadable kill file")
+    if not order.clear and order.level not in LEVELS:
+        return KillOrder(reason=f"{order.reason} (level was {order.level}, 1 to 5 was expected)")
+    return order
+
+
+class KillFile:
+    """Watches for the file. `run` is the task."""
+
+    def __init__(self, directory: Path, switch: KillSwitch) -> None:
+        self._path = directory / FILE_NAME
+        self._switch = switch
+
+    def check(self) -> KillOrder | None:
+        """Obey and remove the file, if it is there; return its order."""
+        try:
+            text = self._path.read_text(errors="replace")
+        except FileNotFoundError:
+            return None
+        order = parse_order(text)
+        if order.clear:
+            self._switch.clear(actor=order.actor, reason=order.reason)
+        else:
+            self._switch.engage(order.level, actor=order.actor, reason=order.reason)
+        self._path.unlink(missing_ok=True)
+        return order
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            self.check()
+            await asyncio.sleep(POLL_S)

@@ -327,7 +327,9 @@ class Core:
             confirmations=settings.execution.reconcile_confirmations,
             quiet_s=settings.execution.reconcile_quiet_s,
         )
-        self.kill_switch = KillSwitch(bus, clock, folds.orders, folds.pairs, leave)
+        self.kill_switch = KillSwitch(
+            bus, clock, folds.orders, folds.pairs, folds.latches, leave
+        )
 
     def _build_strategy(self) -> None:
         settings, markets = self.settings, self.markets
@@ -374,6 +376,7 @@ class Core:
         )
         self.capital.resume()
         self.watch.resume()
+        self.kill_switch.resume()
         self.trader.resume()
         self.reconcile.start()
         self.exits.start()

@@ -49,6 +49,7 @@ class DeadManSwitch:
         self._armable = dedicated and venue.can_trade and scope is not DeadManScope.NONE
         self._per_symbol = scope is DeadManScope.SYMBOL
         self._failed = False
+        self._disarmed = False
 
     @property
     def armed(self) -> bool:
@@ -63,8 +64,14 @@ class DeadManSwitch:
     def _refresh(self) -> None:
         if self._bus.halted is not None:
             return
+        name = f"{self._venue.name} dead man"
         if not self._guards_stops():
-            self._supervisor.run(f"{self._venue.name} dead man", self._arm())
+            self._disarmed = False
+            self._supervisor.run(name, self._arm(self._timeout_s))
+        elif not self._disarmed:
+            # It was armed before the stop was placed, and would take the stop away.
+            self._disarmed = True
+            self._supervisor.run(name, self._arm(0.0))
         self._timers.call_later(int(self._timeout_s / 4 * SECOND), self._refresh)
 
     def _guards_stops(self) -> bool:
@@ -74,12 +81,13 @@ class DeadManSwitch:
             for order in self._orders.unsettled()
         )
 
-    async def _arm(self) -> None:
+    async def _arm(self, timeout_s: float) -> None:
         targets = self._instruments if self._per_symbol else self._instruments[:1]
         try:
             for instrument in targets:
-                await self._venue.trading.set_dead_man(instrument, self._timeout_s)
+                await self._venue.trading.set_dead_man(instrument, timeout_s)
         except VenueError as error:
+            self._disarmed = False  # tried again with the next refresh
             self._tell(error)
         else:
             self._failed = False

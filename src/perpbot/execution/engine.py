@@ -113,7 +113,9 @@ class ExecutionEngine:
                 return "venue_full"
             side = self._around.position_side(venue, index)
             account = self._around.accounts[venue].name
-            if self._leases.owner(leg(venue, account, opportunity.asset, side)) is not None:
+            leased = self._leases.owner(leg(venue, account, opportunity.asset, side)) is not None
+            # A pair that a late execution revived holds a leg without a lease.
+            if leased or self._pairs.owner_of(venue, account, opportunity.asset):
                 return "leg_taken"
         return ""
 

@@ -16,12 +16,14 @@ from perpbot.domain.events import (
     ClosePair,
     KillSwitchCleared,
     KillSwitchEngaged,
+    PairPlanned,
 )
 from perpbot.domain.sides import Purpose
 from perpbot.execution.pair import PairBook
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import Clock
 from perpbot.portfolio.orders import OrderTable
+from perpbot.risk.latches import RiskLatches
 
 LEVELS = {
     1: "no opens",
@@ -41,6 +43,7 @@ class KillSwitch:
         clock: Clock,
         orders: OrderTable,
         pairs: PairBook,
+        latches: RiskLatches,
         leave: Callable[[], None],
     ) -> None:
         """`leave` ends the process in order (K5)."""
@@ -48,8 +51,15 @@ class KillSwitch:
         self._clock = clock
         self._orders = orders
         self._pairs = pairs
+        self._latches = latches
         self._leave = leave
         bus.subscribe(KillSwitchEngaged, self._act)
+        bus.subscribe(PairPlanned, self._planned)
+
+    def resume(self) -> None:
+        """Finish after recovery what a latched level began; K5 does not end a new process."""
+        if self._latches.kill_level:
+            self._carry_out(self._latches.kill_level, self._latches.kill_reason)
 
     def engage(self, level: int, *, actor: str, reason: str) -> None:
         """Latch a level; raise `InvalidValue` unless it is 1 to 5."""
@@ -68,21 +78,32 @@ class KillSwitch:
         )
 
     def _act(self, event: KillSwitchEngaged) -> None:
-        if event.level >= 2:
-            self._cancel_resting(event.reason)
-        if event.level >= 3:
-            for pair in self._pairs:
-                if event.level >= 4 or pair.imbalance != 0:
-                    self._bus.publish(
-                        ClosePair(
-                            ts_ns=self._clock.now_ns(),
-                            correlation_id=pair.plan.pair_id,
-                            pair_id=pair.plan.pair_id,
-                            reason=f"kill_switch_{event.level}",
-                        )
-                    )
+        self._carry_out(event.level, event.reason)
         if event.level >= 5:
             self._leave()
+
+    def _carry_out(self, level: int, reason: str) -> None:
+        if level >= 2:
+            self._cancel_resting(reason)
+        if level >= 3:
+            for pair in self._pairs:
+                if level >= 4 or pair.imbalance != 0:
+                    self._close(pair.plan.pair_id, level)
+
+    def _planned(self, event: PairPlanned) -> None:
+        """A pair that was decided before the switch and is folded after it."""
+        if self._latches.kill_level >= 4:
+            self._close(event.plan.pair_id, self._latches.kill_level)
+
+    def _close(self, pair_id: str, level: int) -> None:
+        self._bus.publish(
+            ClosePair(
+                ts_ns=self._clock.now_ns(),
+                correlation_id=pair_id,
+                pair_id=pair_id,
+                reason=f"kill_switch_{level}",
+            )
+        )
 
     def _cancel_resting(self, reason: str) -> None:
         """Cancel what may open or hedge; reductions and protective stops stay."""

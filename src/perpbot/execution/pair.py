@@ -32,6 +32,9 @@ from perpbot.domain.sides import PairState
 
 P = PairState
 
+KEPT_ENDED = 200
+"""Flat pairs that are remembered for executions that are told late."""
+
 TRANSITIONS: Mapping[PairState, frozenset[PairState]] = {
     P.PLANNED: frozenset({P.RESERVED, P.FLAT}),
     P.RESERVED: frozenset({P.OPENING, P.FLAT}),
@@ -42,8 +45,8 @@ TRANSITIONS: Mapping[PairState, frozenset[PairState]] = {
     P.CLOSING: frozenset({P.FLAT, P.UNWINDING}),
     P.FLAT: frozenset(),
 }
-"""PLANNED, RESERVED, OPENING, HEDGED, CLOSING, FLAT is the good way; HEDGING completes a short leg,
-UNWINDING takes back what could not be completed."""
+"""PLANNED, RESERVED, OPENING, HEDGED, CLOSING, FLAT is the good way; HEDGING completes a leg that
+filled less, UNWINDING takes back what could not be completed."""
 
 
 class LegState(msgspec.Struct):
@@ -104,7 +107,7 @@ class Pair(msgspec.Struct, kw_only=True):
         return self.plan.account_short if index else self.plan.account_long
 
     def profit(self) -> ProfitSplit:
-        """Profit in USD; exact once both legs are flat, else what is held counts at last prices."""
+        """Profit in USD; exact once both legs are flat, else with what is held at last prices."""
         price = ZERO
         for leg in (self.long, self.short):
             price += leg.cash + leg.quantity * leg.last_price
@@ -129,6 +132,7 @@ class PairBook:
     def __init__(self) -> None:
         self._pairs: dict[str, Pair] = {}
         self._orders: dict[str, tuple[str, int]] = {}
+        self._ended: dict[str, PairPlan] = {}
         self.opened = 0
         """Pairs whose both legs had a fill."""
         self.closed = 0
@@ -231,9 +235,9 @@ class PairBook:
 
     def _filled(self, event: OrderFilled) -> None:
         place = self._place(event)
-        pair = None if place is None else self._pairs.get(place[0])
-        if pair is None or place is None:
+        if place is None:
             return
+        pair = self._pairs.get(place[0]) or self._revive(place[0], event.ts_ns)
         was_open = pair.has_opened
         leg, index = pair.leg(place[1]), place[1]
         _book(leg, event.quantity * event.side.sign, event.price * event.usd_rate)
@@ -248,9 +252,25 @@ class PairBook:
 
     def _place(self, event: OrderFilled) -> tuple[str, int] | None:
         """Return pair and leg: of our order, or of the leg that the venue itself moved (ADL)."""
-        if event.client_id:
-            return self._orders.get(event.client_id)
-        return self._leg_of(event.venue, event.account, event.asset)
+        place = self._orders.get(event.client_id) if event.client_id else None
+        if place is not None and place[0] in self._pairs:
+            return place
+        # Whoever holds the leg now takes what came late; it stands against his position.
+        holder = self._leg_of(event.venue, event.account, event.asset)
+        return holder or place
+
+    def _revive(self, pair_id: str, ts_ns: int) -> Pair:
+        """Begin a pair again that was flat: an execution was told after its end."""
+        pair = Pair(
+            plan=self._ended.pop(pair_id),
+            state=PairState.UNWINDING,
+            long=LegState(),
+            short=LegState(),
+            planned_ns=ts_ns,
+            close_reason="late_fill",
+        )
+        self._pairs[pair_id] = pair
+        return pair
 
     def _leg_of(self, venue: str, account: str, asset: str) -> tuple[str, int] | None:
         pair_id = self.owner_of(venue, account, asset)
@@ -295,8 +315,13 @@ class PairBook:
         _add_moved(self._settled_moves, pair, long, short)
         self.closed += event.opened
         self.realised = self.realised.plus(event.pnl)
-        for client_id in [key for key, place in self._orders.items() if place[0] == event.pair_id]:
-            del self._orders[client_id]
+        self._ended[event.pair_id] = pair.plan
+        if len(self._ended) > KEPT_ENDED:
+            self._forget(next(iter(self._ended)))
+
+    def _forget(self, pair_id: str) -> None:
+        del self._ended[pair_id]
+        self._orders = {key: place for key, place in self._orders.items() if place[0] != pair_id}
 
     # --- surviving ---
 
@@ -305,6 +330,7 @@ class PairBook:
         return {
             "pairs": list(self._pairs.values()),
             "orders": [[key, *place] for key, place in self._orders.items()],
+            "ended": list(self._ended.values()),
             "opened": self.opened,
             "closed": self.closed,
             "worst_unhedged_ns": self.worst_unhedged_ns,
@@ -317,6 +343,8 @@ class PairBook:
         pairs = msgspec.convert(state["pairs"], list[Pair], strict=False)
         self._pairs = {pair.plan.pair_id: pair for pair in pairs}
         self._orders = {row[0]: (row[1], row[2]) for row in state["orders"]}
+        ended = msgspec.convert(state["ended"], list[PairPlan], strict=False)
+        self._ended = {plan.pair_id: plan for plan in ended}
         self.opened = state["opened"]
         self.closed = state["closed"]
         self.worst_unhedged_ns = state["worst_unhedged_ns"]

@@ -24,6 +24,7 @@ from perpbot.domain.events import (
     VenueSnapshot,
 )
 from perpbot.domain.sides import PositionSide
+from perpbot.execution.watch import MISSING_FILLS
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import SECOND, Clock, TimerHandle, Timers
 from perpbot.portfolio.comparison import (
@@ -73,6 +74,7 @@ class ReconcileDriver:
         self._since_ns: dict[str, int] = {}
         self._asked: dict[str, TimerHandle] = {}
         self._seen: dict[tuple[Leg, Decimal], int] = {}
+        self._stopped = False
         bus.subscribe(VenueSnapshot, self._on_snapshot)
         bus.subscribe(VenueConnectionChanged, self._on_connection)
 
@@ -82,7 +84,8 @@ class ReconcileDriver:
             self._ask(venue, "start")
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Ask no more; answers that are under way are still taken in."""
+        self._stopped = True
         for timer in self._asked.values():
             timer.cancel()
 
@@ -104,6 +107,8 @@ class ReconcileDriver:
         previous = self._asked.pop(venue, None)
         if previous is not None:
             previous.cancel()
+        if self._stopped:
+            return
         self._asked[venue] = self._timers.call_later(delay_ns, lambda: self._ask(venue, reason))
 
     def _on_connection(self, event: VenueConnectionChanged) -> None:
@@ -142,7 +147,8 @@ class ReconcileDriver:
             self._conclude(venue, agreed=False, texts=(f"no full answer: {snapshot.error}",))
             self._ask_later(venue, "retry", UNANSWERED_RETRY_NS)
             return
-        self._since_ns[venue] = max(snapshot.ts_ns - OVERLAP_NS, 0)
+        if snapshot.reason != MISSING_FILLS:  # asked for by an order: it may look back less far
+            self._since_ns[venue] = max(snapshot.ts_ns - OVERLAP_NS, 0)
         if any(taken):
             # What was missed is folded after this; the positions are compared with that next time.
             self._ask_later(venue, "missed_fills", 0)

@@ -1,9 +1,9 @@
 """Takes every planned pair through its states until it is flat.
 
 It decides on the stream lane (`EvaluatePair`), after every durable event has been folded, so two
-decisions never overlap, and on timers. What it decides depends on the pair book and the order table
-alone, so after a restart `resume` continues where the journal ended. Hedges and reductions are
-never blocked by stale quotes, pauses or cooldowns; a gate that refuses one is tried again.
+decisions never overlap, and on timers. What it decides depends on the pair book and the order
+table alone, so after a restart `resume` continues where the journal ended. Hedges and reductions
+are never blocked by stale quotes, pauses or cooldowns; a gate that refuses one is tried again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from perpbot.domain.errors import InvalidValue, RiskDenied
 from perpbot.domain.events import (
+    AlertFired,
     CancelOrders,
     CapitalReleased,
     ClosePair,
@@ -28,10 +29,10 @@ from perpbot.domain.events import (
     SubmitOrders,
     TradeCompleted,
 )
-from perpbot.domain.money import ZERO, floor_to, plain
+from perpbot.domain.money import ZERO, plain
 from perpbot.domain.orders import OrderRequest
 from perpbot.domain.sides import OrderState, PairState, Purpose, Side
-from perpbot.execution.order_maker import OrderMaker
+from perpbot.execution.order_maker import OrderMaker, slipped
 from perpbot.execution.pair import Pair, PairBook
 from perpbot.execution.policies import FallbackPolicy, RetryPolicy
 from perpbot.execution.settings import ExecutionSettings
@@ -42,6 +43,7 @@ from perpbot.portfolio.orders import Order, OrderTable
 from perpbot.risk.manager import RiskManager
 
 _CANCELLABLE = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED})
+_UNANSWERED = frozenset({OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN})
 SHORTEST_REST_NS = 10 * MS
 """Between two tries without progress, whatever the jitter draws."""
 _SHRINKING = frozenset({PairState.UNWINDING, PairState.CLOSING})
@@ -77,7 +79,8 @@ class PairTrader:
         self._hedge_after_ns = settings.hedge_after_ms * MS
         self._wait_limit_ns = int(settings.wait_fill_limit_s * SECOND)
         self._maker_timeout_ns = settings.maker_timeout_ms * MS
-        self._agenda: dict[str, TimerHandle] = {}
+        self._agenda: dict[str, tuple[int, TimerHandle]] = {}
+        """By pair: when it is looked at next (monotonic), and the timer."""
         self._tries: dict[str, int] = {}
         self._progress: dict[str, tuple[Decimal, Decimal]] = {}
         self._resting_until_ns: dict[str, int] = {}
@@ -95,7 +98,7 @@ class PairTrader:
 
     def _order_changed(self, event: OrderFact) -> None:
         order = self._orders.get(event.client_id)
-        if order is not None:
+        if order is not None and self._pairs.get(order.request.owner) is not None:
             self._touch(order.request.owner)
         elif isinstance(event, OrderFilled):
             self._touch(self._pairs.owner_of(event.venue, event.account, event.asset))
@@ -108,11 +111,19 @@ class PairTrader:
             self._bus.publish(EvaluatePair(ts_ns=self._clock.now_ns(), pair_id=pair_id))
 
     def _wake_at(self, pair_id: str, delay_ns: int) -> None:
-        """Look at the pair again later; the earlier appointment of a pair is replaced."""
-        previous = self._agenda.pop(pair_id, None)
+        """Look at the pair again in `delay_ns`, or earlier where that is arranged already."""
+        due_ns = self._clock.monotonic_ns() + delay_ns
+        previous = self._agenda.get(pair_id)
         if previous is not None:
-            previous.cancel()
-        self._agenda[pair_id] = self._timers.call_later(delay_ns, lambda: self._touch(pair_id))
+            if previous[0] <= due_ns:
+                return
+            previous[1].cancel()
+        timer = self._timers.call_later(delay_ns, lambda: self._appointed(pair_id))
+        self._agenda[pair_id] = (due_ns, timer)
+
+    def _appointed(self, pair_id: str) -> None:
+        self._agenda.pop(pair_id, None)
+        self._touch(pair_id)
 
     # --- deciding ---
 
@@ -124,12 +135,16 @@ class PairTrader:
         if pair.state in {PairState.PLANNED, PairState.RESERVED}:
             # The plan and its orders are one decision: without orders it died with a process.
             self._finish(pair, "never_sent")
+        elif pair.state is PairState.FLAT:
+            self._end(pair, pair.close_reason or "closed")  # the process ended while it did
+        elif pair.state in _SHRINKING:
+            if working:
+                self._wait(pair, working)
+            self._shrink(pair, working)
         elif working:
             self._wait(pair, working)
         elif pair.state is PairState.HEDGED:
             self._hold(pair)
-        elif pair.state in _SHRINKING:
-            self._shrink(pair)
         else:
             self._balance(pair)
 
@@ -147,10 +162,14 @@ class PairTrader:
         if left_ns > 0:
             self._wake_at(pair.plan.pair_id, left_ns)
             return
+        if self._is_left_alone(pair, working):
+            self._move(pair, PairState.UNWINDING, "no_answer")
+            self._start_anew(pair.plan.pair_id)
+            self._touch(pair.plan.pair_id)
+            return
+        # A cancel that failed leaves its order resting: it is asked for again.
         late = tuple(
-            order.request.client_id
-            for order in working
-            if order.state in _CANCELLABLE and not order.cancel_asked
+            order.request.client_id for order in working if order.state in _CANCELLABLE
         )
         if late:
             self._bus.publish(
@@ -164,6 +183,19 @@ class PairTrader:
         # Unanswered orders are the order watch's: it asks until they are resolved.
         self._wake_at(pair.plan.pair_id, self._hedge_after_ns)
 
+    def _is_left_alone(self, pair: Pair, working: Sequence[Order]) -> bool:
+        """Whether one leg is held and the venue of the other has been silent for too long.
+
+        Then what is held is taken back, towards the net that is proven.
+        """
+        if pair.state in _SHRINKING or not pair.unhedged_since_ns or self._is_balanced(pair):
+            return False
+        silent_ns = self._clock.now_ns() - pair.unhedged_since_ns
+        heavier = _heavier(pair)
+        return silent_ns >= self._wait_limit_ns and all(
+            order.state in _UNANSWERED and order.request.leg != heavier for order in working
+        )
+
     def _opening_patience_ns(self) -> int:
         if self._fallback.maker_first:
             return min(self._maker_timeout_ns, self._wait_limit_ns)
@@ -173,6 +205,7 @@ class PairTrader:
         """Hedge what one leg filled and no working order of the other leg covers."""
         if pair.imbalance == 0:
             return
+        self._count_progress(pair)
         lagging = 1 if pair.imbalance > 0 else 0
         planned = -1 if lagging else 1
         at_work = sum(
@@ -184,7 +217,7 @@ class PairTrader:
             ZERO,
         )
         need = -(pair.imbalance + at_work)
-        if need * planned > 0 and not self._is_resting(pair):
+        if need * planned > 0 and not self._rests(pair):
             self._hedge(pair, abs(need))
 
     def _balance(self, pair: Pair) -> None:
@@ -213,7 +246,7 @@ class PairTrader:
             self._move(pair, PairState.HEDGING, "legs_differ")
             self._touch(pair.plan.pair_id)
             return
-        if self._is_resting(pair):
+        if self._rests(pair):
             return
         if self._retry.exhausted(self._tries.get(pair.plan.pair_id, 0)) or not self._hedge(
             pair, abs(pair.imbalance)
@@ -232,42 +265,74 @@ class PairTrader:
             self._move(pair, PairState.CLOSING, pair.close_reason)
             self._touch(pair.plan.pair_id)
 
-    def _shrink(self, pair: Pair) -> None:
-        """UNWINDING or CLOSING with nothing at work: reduce what must go, until it is gone."""
+    def _shrink(self, pair: Pair, working: Sequence[Order]) -> None:
+        """UNWINDING or CLOSING: reduce what must go, leg by leg, until it is gone."""
         self._count_progress(pair)
-        if pair.state is PairState.UNWINDING and self._is_balanced(pair):
-            if self._tradable(pair.matched, pair) and not pair.close_reason:
-                self._move(pair, PairState.HEDGED, "legs_equal")
-            elif pair.matched > 0:
-                self._move(pair, PairState.CLOSING, pair.close_reason or "below_minimum")
-            else:
-                self._finish(pair, pair.close_reason or "unwound")
-                return
-            self._touch(pair.plan.pair_id)
+        if not working and pair.state is PairState.UNWINDING and self._is_balanced(pair):
+            self._unwound(pair)
             return
-        wanted = self._reductions(pair)
+        busy = {order.request.leg for order in working}
+        wanted = [(leg, signed) for leg, signed in self._reductions(pair) if leg not in busy]
         if not wanted:
-            self._finish(pair, pair.close_reason or "closed")
+            if not working:
+                self._nothing_to_reduce(pair)
             return
-        if self._is_resting(pair):
+        if self._rests(pair):
             return
-        sent = [order for leg, quantity in wanted if (order := self._reduce(pair, leg, quantity))]
+        sent = [order for leg, signed in wanted if (order := self._reduce(pair, leg, signed))]
         if sent:
             self._submit(pair, sent)
         self._try_later(pair)
 
+    def _unwound(self, pair: Pair) -> None:
+        """UNWINDING is done: hold what is hedged, or go on until nothing is left."""
+        if self._tradable(pair.matched, pair) and not pair.close_reason:
+            self._move(pair, PairState.HEDGED, "legs_equal")
+        elif pair.matched > 0:
+            self._move(pair, PairState.CLOSING, pair.close_reason or "below_minimum")
+        else:
+            self._finish(pair, pair.close_reason or "unwound")
+            return
+        self._touch(pair.plan.pair_id)
+
+    def _nothing_to_reduce(self, pair: Pair) -> None:
+        """What is left over cannot be traded by itself."""
+        if pair.state is PairState.UNWINDING and pair.matched > 0:
+            self._move(pair, PairState.CLOSING, "rest_below_minimum")
+            self._touch(pair.plan.pair_id)
+            return
+        if any(abs(pair.leg(leg).quantity) >= self._step(pair, leg) for leg in (0, 1)):
+            self._tell_of_rest(pair)
+        self._finish(pair, pair.close_reason or "closed")
+
+    def _tell_of_rest(self, pair: Pair) -> None:
+        held = ", ".join(
+            f"{plain(pair.leg(leg).quantity)} on {pair.venue(leg)}" for leg in (0, 1)
+        )
+        self._bus.publish(
+            AlertFired(
+                ts_ns=self._clock.now_ns(),
+                correlation_id=pair.plan.pair_id,
+                name="rest_below_minimum",
+                severity="high",
+                text=f"{pair.plan.asset}: less than the venue trades is left over ({held})",
+            )
+        )
+
     def _reductions(self, pair: Pair) -> list[tuple[int, Decimal]]:
-        """Return (leg, quantity) that must go and can be traded."""
+        """Return (leg, signed order quantity) that must go and that its venue trades.
+
+        UNWINDING keeps what both legs hold, CLOSING nothing. A leg may also have come to lie on
+        the wrong side (a person or the venue traded): it goes back to zero.
+        """
+        kept = pair.matched if pair.state is PairState.UNWINDING else ZERO
         wanted = []
         for leg in (0, 1):
-            held = pair.leg(leg).quantity * (-1 if leg else 1)
-            if pair.state is PairState.UNWINDING:
-                excess = pair.imbalance * (-1 if leg else 1)
-                held = min(held, excess)
-            step = self._around.instrument(pair.venue(leg), pair.plan.asset).quantity_step
-            quantity = floor_to(max(held, ZERO), step)
-            if quantity > 0:
-                wanted.append((leg, quantity))
+            excess = pair.leg(leg).quantity - (-kept if leg else kept)
+            instrument = self._around.instrument(pair.venue(leg), pair.plan.asset)
+            quantity = instrument.round_quantity(abs(excess))
+            if quantity > 0 and quantity >= instrument.min_quantity:
+                wanted.append((leg, -quantity if excess > 0 else quantity))
         return wanted
 
     # --- acting ---
@@ -282,9 +347,14 @@ class PairTrader:
         attempt = self._tries.get(pair.plan.pair_id, 0)
         worst = pair.plan.short_price if leg else pair.plan.long_price
         reference = self._maker.touch(venue, pair.plan.asset, side, worst)
-        loss = (worst - reference) * -side.sign * quantity
-        if quantity < instrument.min_quantity or loss > pair.plan.loss_budget_usd:
+        if quantity < instrument.min_quantity or quantity * reference < instrument.min_notional:
             return False
+        # The planned price, and what the budget lets it give away: nothing is paid beyond.
+        last = worst + side.sign * pair.plan.loss_budget_usd / quantity
+        if (reference - last) * side.sign > 0:
+            return False
+        style = self._fallback.hedge(attempt)
+        limit = slipped(reference, side, style.slip_bps)
         try:
             order = self._maker.order(
                 pair.plan,
@@ -292,8 +362,9 @@ class PairTrader:
                 side=side,
                 quantity=quantity,
                 purpose=Purpose.HEDGE,
-                style=self._fallback.hedge(attempt),
+                style=style,
                 reference=reference,
+                limit=min(limit, last) if side is Side.BUY else max(limit, last),
                 attempt=pair.attempts,
             )
             decision = self._risk.check_hedge(order, pair.imbalance, pair.plan)
@@ -304,8 +375,8 @@ class PairTrader:
         self._try_later(pair)
         return True
 
-    def _reduce(self, pair: Pair, leg: int, quantity: Decimal) -> OrderRequest | None:
-        side = Side.BUY if leg else Side.SELL
+    def _reduce(self, pair: Pair, leg: int, signed: Decimal) -> OrderRequest | None:
+        side = Side.BUY if signed > 0 else Side.SELL
         venue = pair.venue(leg)
         attempt = self._tries.get(pair.plan.pair_id, 0)
         reference = self._maker.touch(venue, pair.plan.asset, side, pair.leg(leg).last_price)
@@ -314,7 +385,7 @@ class PairTrader:
                 pair.plan,
                 leg=leg,
                 side=side,
-                quantity=quantity,
+                quantity=abs(signed),
                 purpose=Purpose.REDUCE,
                 style=self._fallback.reduction(attempt, self._around.capabilities[venue]),
                 reference=reference,
@@ -369,10 +440,11 @@ class PairTrader:
     # --- bookkeeping ---
 
     def _is_balanced(self, pair: Pair) -> bool:
-        """Whether the legs agree, or differ by less than either venue can trade."""
-        asset = pair.plan.asset
-        steps = [self._around.instrument(pair.venue(leg), asset).quantity_step for leg in (0, 1)]
-        return abs(pair.imbalance) < min(steps)
+        """Whether the legs agree, or differ by less than a step of the leg that holds more."""
+        return abs(pair.imbalance) < self._step(pair, _heavier(pair))
+
+    def _step(self, pair: Pair, leg: int) -> Decimal:
+        return self._around.instrument(pair.venue(leg), pair.plan.asset).quantity_step
 
     def _tradable(self, quantity: Decimal, pair: Pair) -> bool:
         asset = pair.plan.asset
@@ -402,8 +474,13 @@ class PairTrader:
         self._resting_until_ns[pair_id] = self._clock.now_ns() + delay_ns
         self._wake_at(pair_id, delay_ns)
 
-    def _is_resting(self, pair: Pair) -> bool:
-        return self._clock.now_ns() < self._resting_until_ns.get(pair.plan.pair_id, 0)
+    def _rests(self, pair: Pair) -> bool:
+        """Whether the pair waits between two tries; then it is looked at when that is over."""
+        pair_id = pair.plan.pair_id
+        left_ns = self._resting_until_ns.get(pair_id, 0) - self._clock.now_ns()
+        if left_ns > 0:
+            self._wake_at(pair_id, left_ns)
+        return left_ns > 0
 
     def _move(
         self, pair: Pair, after: PairState, reason: str, *, then: PairState | None = None
@@ -428,8 +505,13 @@ class PairTrader:
 
     def _finish(self, pair: Pair, reason: str) -> None:
         """Everything is flat: end the pair, free its capital and its legs."""
-        plan, now_ns = pair.plan, self._clock.now_ns()
         self._move(pair, PairState.FLAT, reason)
+        self._end(pair, reason)
+
+    def _end(self, pair: Pair, reason: str) -> None:
+        """Free capital and legs, then complete: a crash in between leaves a pair to end again."""
+        plan, now_ns = pair.plan, self._clock.now_ns()
+        self._free(pair, reason)
         self._bus.publish(
             TradeCompleted(
                 ts_ns=now_ns,
@@ -449,6 +531,10 @@ class PairTrader:
                 dust_short=pair.short.quantity,
             )
         )
+        self._forget(plan.pair_id)
+
+    def _free(self, pair: Pair, reason: str) -> None:
+        plan, now_ns = pair.plan, self._clock.now_ns()
         self._bus.publish(
             CapitalReleased(
                 ts_ns=now_ns,
@@ -469,11 +555,15 @@ class PairTrader:
                     owner=plan.pair_id,
                 )
             )
-        self._forget(plan.pair_id)
 
     def _forget(self, pair_id: str) -> None:
         self._start_anew(pair_id)
         self._progress.pop(pair_id, None)
-        timer = self._agenda.pop(pair_id, None)
-        if timer is not None:
-            timer.cancel()
+        appointment = self._agenda.pop(pair_id, None)
+        if appointment is not None:
+            appointment[1].cancel()
+
+
+def _heavier(pair: Pair) -> int:
+    """Return the leg that holds more than the other."""
+    return 0 if pair.imbalance > 0 else 1

@@ -1,8 +1,8 @@
 """No order without a next action: asks the venue whenever an order owes an answer.
 
 UNKNOWN is resolved by asking, at growing intervals, until the order is found or its absence is
-proven; so are fills that a venue spoke of but did not tell, cancels without an answer and
-immediate orders that do not end. Nothing is ever sent again here.
+proven; so are fills that a venue spoke of but did not tell, and immediate orders that do not end.
+A cancel without an answer is asked for again. No order is ever sent again here.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ MISSING_FILL_NS = 300 * MS
 FIRST_ASK_NS = 200 * MS
 LAST_ASK_NS = 5 * SECOND
 FILL_LOOKBACK_NS = 60 * SECOND
+MISSING_FILLS = "missing_fills"
+"""Reason of a comparison that an order's missing fills asked for."""
 
 
 class OrderWatch:
@@ -91,6 +93,8 @@ class OrderWatch:
             self._ask(order, now_ns)
         elif self._owes_fills(order) and quiet_ns > MISSING_FILL_NS:
             self._ask(order, now_ns, for_fills=True)
+        elif order.state is OrderState.PENDING_CANCEL and quiet_ns > ANSWER_NS:
+            self._cancel_again(order, now_ns)
         elif self._owes_an_end(order) and quiet_ns > ANSWER_NS:
             self._ask(order, now_ns)
 
@@ -99,7 +103,20 @@ class OrderWatch:
 
     def _owes_an_end(self, order: Order) -> bool:
         immediate = order.request.time_in_force in {TimeInForce.IOC, TimeInForce.FOK}
-        return order.state is OrderState.PENDING_CANCEL or (immediate and not order.state.is_end)
+        return immediate and not order.state.is_end
+
+    def _cancel_again(self, order: Order, now_ns: int) -> None:
+        """A cancel may be repeated, unlike an order; the query tells when there was an end."""
+        client_id = order.request.client_id
+        self._bus.publish(
+            CancelOrders(
+                ts_ns=now_ns,
+                correlation_id=order.request.owner,
+                client_ids=(client_id,),
+                reason="the first cancel has no answer",
+            )
+        )
+        self._ask(order, now_ns)
 
     def _mark_unknown(self, order: Order, reason: str) -> None:
         self._bus.publish(
@@ -125,7 +142,7 @@ class OrderWatch:
                     ts_ns=now_ns,
                     correlation_id=client_id,
                     venue=order.request.venue,
-                    reason="missing_fills",
+                    reason=MISSING_FILLS,
                     fills_since_ns=max(order.created_ns - FILL_LOOKBACK_NS, 0),
                 )
             )

@@ -198,8 +198,12 @@ class Core:
             },
         )
         self.basis = BasisTracker(self.quotes, settings.market)
-        self.moves = Moves(settings.risk.fast_market_window_ms)
-        bus.subscribe(QuoteUpdated, self._watch_moves)
+        self.moves = Moves(
+            settings.risk.fast_market_window_ms,
+            settings.risk.fast_market_move_bps,
+            lambda asset, moved_bps: self.risk.freeze_fast_market(asset, moved_bps),
+        )
+        bus.subscribe(QuoteUpdated, self.moves.note)
 
     def _build_portfolio(self) -> None:
         folds, bus, clock, settings = self.folds, self.bus, self.clock, self.settings
@@ -414,11 +418,6 @@ class Core:
         now_ns = self.clock.monotonic_ns()
         self.quotes.sweep(now_ns)
         self.basis.sample(now_ns)
-
-    def _watch_moves(self, quote: QuoteUpdated) -> None:
-        moved_bps = self.moves.note(quote)
-        if moved_bps >= self.settings.risk.fast_market_move_bps:
-            self.risk.freeze_fast_market(quote.asset, moved_bps)
 
     def _condition(self, asset: str) -> MarketCondition:
         frozen_until_ns = self.folds.latches.cooling_until_ns(f"fast:{asset}")

@@ -106,7 +106,7 @@ def summarise(
         "mode": mode,
         "seed": seed,
         "seconds": round(seconds, 3),
-        "quotes": tally.quotes,
+        "quotes": core.quotes.accepted,
         "opportunities": core.scanner.episodes,
         "pairs_opened": core.folds.pairs.opened,
         "pairs_closed": core.folds.pairs.closed,

@@ -6,7 +6,6 @@ from perpbot.domain.events import (
     AlertFired,
     OrderFilled,
     PairPlanned,
-    QuoteUpdated,
     SubmitOrders,
     TradeCompleted,
 )
@@ -19,7 +18,6 @@ class RunTally:
     """Counts of this process; sinks that must survive read the journal instead."""
 
     def __init__(self, bus: EventBus) -> None:
-        self.quotes = 0
         self.orders = 0
         self.fills = 0
         self.pairs_opened = 0
@@ -29,15 +27,11 @@ class RunTally:
         self.trades: list[TradeCompleted] = []
         self.alerts: list[AlertFired] = []
         self._planned: dict[str, float] = {}
-        bus.subscribe(QuoteUpdated, self._quote)
         bus.subscribe(SubmitOrders, self._submitted, core=False)
         bus.subscribe(OrderFilled, self._filled, core=False)
         bus.subscribe(PairPlanned, self._plan, core=False)
         bus.subscribe(TradeCompleted, self._completed, core=False)
         bus.subscribe(AlertFired, self._alert, core=False)
-
-    def _quote(self, _event: QuoteUpdated) -> None:
-        self.quotes += 1
 
     def _submitted(self, event: SubmitOrders) -> None:
         self.orders += len(event.orders)

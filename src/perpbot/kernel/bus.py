@@ -101,9 +101,12 @@ class EventBus:
         self._busy = False
         self._subscriptions: list[tuple[type[Event], _Subscription]] = []
         self._routes: dict[type[Event], _Route] = {}
+        # Of these routes those that need neither the journal nor isolation: the path of quotes.
+        self._direct: dict[type[Event], tuple[Handler, ...]] = {}
         self._queues: tuple[deque[Event], deque[Event], deque[Event]] = (deque(), deque(), deque())
         self._latest: dict[tuple[type[Event], object], Event] = {}
         self._foreign: deque[Event] = deque()
+        self._waiting = False
         self._deepest = [0, 0, 0, 0]
         self._handled = 0
         self._journalled = 0
@@ -135,12 +138,15 @@ class EventBus:
             raise InvalidValue(f"handler {label} is async: it needs a Mailbox (kernel/mailbox.py)")
         self._subscriptions.append((event_class, _Subscription(handler, label, core=core)))
         self._routes.clear()
+        self._direct.clear()
 
     def _route(self, event_class: type[Event]) -> _Route:
         route = self._routes.get(event_class)
         if route is None:
             matching = [s for c, s in self._subscriptions if issubclass(event_class, c)]
             route = self._routes[event_class] = _Route(event_class, matching)
+            if not (route.durable or route.others or self._halt):
+                self._direct[event_class] = route.core
         return route
 
     # --- publishing ---
@@ -155,20 +161,14 @@ class EventBus:
             return
         self._busy = True
         try:
-            route = self._routes.get(event.__class__)
-            if route is None or route.durable or route.others or self._halt is not None:
+            handlers = self._direct.get(event.__class__)
+            if handlers is None:
                 self._dispatch(event)
             else:
                 self._handled += 1
-                for handler in route.core:
+                for handler in handlers:
                     handler(event)
-            if (
-                self._latest
-                or self._queues[1]
-                or self._queues[2]
-                or self._queues[0]
-                or self._foreign
-            ):
+            if self._waiting:
                 self._drain()
         except BusHalted:
             raise
@@ -195,10 +195,12 @@ class EventBus:
         if self._halt is not None:
             raise BusHalted(f"the bus has halted: {self._halt}") from self._halt
         self._foreign.append(event)
+        self._waiting = True
         if self._wake is not None:
             self._wake()
 
     def _queue(self, event: Event) -> None:
+        self._waiting = True
         lane = event.lane
         if lane is Lane.LATEST:
             key = (event.__class__, event.key)
@@ -226,6 +228,7 @@ class EventBus:
         urgent, durable, stream = self._queues
         latest = self._latest
         while True:
+            self._waiting = False  # before looking: another thread may add while we look
             while self._foreign:
                 self._queue(self._foreign.popleft())
             if urgent:
@@ -294,6 +297,7 @@ class EventBus:
         """
         if self._halt is None:
             self._halt = error
+            self._direct.clear()
             if self._journal is not None:
                 failed = self._failure(f"core, handling {event.kind}", error)
                 try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 
 from perpbot.domain.events import QuoteUpdated
 from perpbot.kernel.clock import MS
@@ -24,25 +25,39 @@ class _Market:
 
 
 class Moves:
-    """Highest against lowest mid of each market within a window."""
+    """Highest against lowest mid of each market within a window.
 
-    def __init__(self, window_ms: int) -> None:
+    `on_fast(asset, moved_bps)` hears of each new extreme, and of each new part of a window, at
+    which a market has moved by `fast_bps` or more.
+    """
+
+    def __init__(
+        self,
+        window_ms: int,
+        fast_bps: float = math.inf,
+        on_fast: Callable[[str, float], None] = lambda _asset, _moved_bps: None,
+    ) -> None:
         self._bucket_ns = window_ms * MS // _BUCKETS
+        self._fast_bps = fast_bps
+        self._on_fast = on_fast
         self._markets: dict[tuple[str, str], _Market] = {}
 
-    def note(self, quote: QuoteUpdated) -> float:
-        """Take a quote; return how far its market moved within the window, in bps."""
+    def note(self, quote: QuoteUpdated) -> None:
+        """Take a quote."""
         market = self._markets.get((quote.venue, quote.asset))
         if market is None:
             market = self._markets[quote.venue, quote.asset] = _Market()
         mid = (quote.bid + quote.ask) * 0.5
         if quote.recv_ns >= market.end_ns:
             self._turn(market, quote.recv_ns, mid)
-        elif not market.low <= mid <= market.high:
+        elif market.low <= mid <= market.high:
+            return
+        else:
             market.low = min(mid, market.low)
             market.high = max(mid, market.high)
             _measure(market)
-        return market.moved_bps
+        if market.moved_bps >= self._fast_bps:
+            self._on_fast(quote.asset, market.moved_bps)
 
     def moved_bps(self, asset: str) -> float:
         """Return the largest move of an asset at any venue, at its last quote."""

@@ -96,6 +96,7 @@ class Slot:
         "_widest",
         "accepted",
         "fresh_until_ns",
+        "heard_ns",
         "instrument",
         "quote",
         "recv_ns",
@@ -111,6 +112,8 @@ class Slot:
     ) -> None:
         self.instrument = instrument
         self.quote: QuoteUpdated | None = None
+        self.heard_ns = 0
+        """Monotonic receive time of the last quote, accepted or not."""
         self.recv_ns = 0
         """Monotonic receive time of the last accepted quote."""
         self.fresh_until_ns = 0
@@ -153,6 +156,7 @@ class Slot:
 
         Raises nothing of its own (`BusHalted` when the bus has halted).
         """
+        self.heard_ns = recv_ns
         mid = (bid + ask) * 0.5
         anchor = self._anchor
         least = self._least_touch

@@ -93,57 +93,25 @@ class Ladder:
         return self.state is not before
 
 
-class _Watch:
-    """When the venue's last quote was received (monotonic ns)."""
-
-    __slots__ = ("last_ns",)
-
-    def __init__(self) -> None:
-        self.last_ns = 0
-
-
-class _WatchedSlot:
-    """Passes quotes on and notes their time; the only cost that the watch adds to a quote."""
-
-    __slots__ = ("_slot", "_update", "_watch")
-
-    def __init__(self, slot: QuoteSlot, watch: _Watch) -> None:
-        self._slot = slot
-        self._update = slot.update
-        self._watch = watch
-
-    def update(
-        self,
-        bid: float,
-        bid_size: float,
-        ask: float,
-        ask_size: float,
-        venue_ns: int,
-        recv_ns: int,
-    ) -> None:
-        self._watch.last_ns = recv_ns
-        self._update(bid, bid_size, ask, ask_size, venue_ns, recv_ns)
-
-    def invalidate(self, reason: str) -> None:
-        self._slot.invalidate(reason)
-
-
 class _WatchedSink:
-    """The sink that the venue's feed writes to."""
+    """The sink that the venue's feed writes to; it knows every slot that was asked for."""
 
     def __init__(
-        self, sink: MarketSink, watch: _Watch, on_public: Callable[[VenueConnectionChanged], None]
+        self, sink: MarketSink, on_public: Callable[[VenueConnectionChanged], None]
     ) -> None:
         self._sink = sink
-        self._watch = watch
         self._on_public = on_public
-        self._slots: dict[str, _WatchedSlot] = {}
+        self._slots: dict[str, QuoteSlot] = {}
+
+    @property
+    def heard_ns(self) -> int:
+        """Monotonic receive time of the venue's last quote; 0 before the first."""
+        return max((slot.heard_ns for slot in self._slots.values()), default=0)
 
     def slot(self, instrument: Instrument) -> QuoteSlot:
         found = self._slots.get(instrument.symbol)
         if found is None:
-            found = _WatchedSlot(self._sink.slot(instrument), self._watch)
-            self._slots[instrument.symbol] = found
+            found = self._slots[instrument.symbol] = self._sink.slot(instrument)
         return found
 
     def publish(self, event: Event) -> None:
@@ -190,8 +158,7 @@ class ExchangeConnectionManager:
         self._settings = settings or ConnectionSettings()
         self._sleep = sleep
         self._ladder = Ladder()
-        self._watch = _Watch()
-        self._sink = _WatchedSink(sink, self._watch, self._on_public)
+        self._sink = _WatchedSink(sink, self._on_public)
         self._started_ns = clock.monotonic_ns()
         self._private_up = False
         self._prepared = False
@@ -231,7 +198,7 @@ class ExchangeConnectionManager:
     @property
     def last_quote_ns(self) -> int:
         """Monotonic receive time of the venue's last quote; 0 before the first."""
-        return self._watch.last_ns
+        return self._sink.heard_ns
 
     async def run(self) -> None:
         """Keep the venue connected until cancelled. A fault of its feed ends it."""
@@ -275,7 +242,7 @@ class ExchangeConnectionManager:
 
     def check(self) -> None:
         """Judge the quotes' age and move on the ladder; called on a timer."""
-        last_ns = self._watch.last_ns
+        last_ns = self._sink.heard_ns
         age_ns = self._clock.monotonic_ns() - max(last_ns, self._started_ns)
         if age_ns >= int(self._settings.silence_s * SECOND):
             self._move("silent", f"no quote for {age_ns / SECOND:.1f} s")

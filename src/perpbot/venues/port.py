@@ -30,6 +30,10 @@ Publish = Callable[[Event], None]
 class QuoteSlot(Protocol):
     """Where the quotes of one instrument of one venue go; called on the socket's read path."""
 
+    @property
+    def heard_ns(self) -> int:
+        """Monotonic receive time of the last quote, used or refused; 0 before the first."""
+
     def update(
         self,
         bid: float,

@@ -16,9 +16,16 @@ def quote(mid: float, at_ms: int, venue: str = "okx", asset: str = "BTC-PERP") -
     )
 
 
+def moved(moves: Moves, *quotes: QuoteUpdated) -> float:
+    """How far BTC has moved after some quotes."""
+    for one in quotes:
+        moves.note(one)
+    return moves.moved_bps("BTC-PERP")
+
+
 def test_first_quote_moved_nothing() -> None:
     """There is nothing to compare with."""
-    assert Moves(1_000).note(quote(100.0, 5)) == 0.0
+    assert moved(Moves(1_000), quote(100.0, 5)) == 0.0
 
 
 @pytest.mark.parametrize("to", [100.5, 99.5025])
@@ -26,7 +33,7 @@ def test_move_is_highest_against_lowest(to: float) -> None:
     """Up or down, in bps of the lower one."""
     moves = Moves(1_000)
     moves.note(quote(100.0, 0))
-    assert moves.note(quote(to, 900)) == pytest.approx(50.0, abs=0.1)
+    assert moved(moves, quote(to, 900)) == pytest.approx(50.0, abs=0.1)
 
 
 def test_move_there_and_back_is_seen() -> None:
@@ -34,14 +41,14 @@ def test_move_there_and_back_is_seen() -> None:
     moves = Moves(1_000)
     for at_ms, mid in ((0, 100.0), (300, 101.0), (310, 100.0)):
         moves.note(quote(mid, at_ms))
-    assert moves.note(quote(100.0, 1_200)) == pytest.approx(100.0)
-    assert moves.note(quote(100.0, 1_600)) == 0.0
+    assert moved(moves, quote(100.0, 1_200)) == pytest.approx(100.0)
+    assert moved(moves, quote(100.0, 1_600)) == 0.0
 
 
 def test_slow_move_is_no_fast_move() -> None:
     """One percent in ten seconds is a tenth of that in one."""
     moves = Moves(1_000)
-    found = [moves.note(quote(100.0 + at / 10_000, at)) for at in range(0, 10_000, 50)]
+    found = [moved(moves, quote(100.0 + at / 10_000, at)) for at in range(0, 10_000, 50)]
     assert max(found) <= 13.0
 
 
@@ -49,7 +56,7 @@ def test_silence_longer_than_the_window_is_no_move() -> None:
     """Two quotes far apart in time say nothing about speed."""
     moves = Moves(1_000)
     moves.note(quote(100.0, 0))
-    assert moves.note(quote(105.0, 5_000)) == 0.0
+    assert moved(moves, quote(105.0, 5_000)) == 0.0
 
 
 def test_asset_moved_as_far_as_its_fastest_venue() -> None:
@@ -62,3 +69,12 @@ def test_asset_moved_as_far_as_its_fastest_venue() -> None:
     moves.note(quote(120.0, 10, asset="ETH-PERP"))
     assert moves.moved_bps("BTC-PERP") == pytest.approx(30.0)
     assert moves.moved_bps("SOL-PERP") == 0.0
+
+
+def test_fast_move_is_told_once_an_extreme_and_part_of_the_window() -> None:
+    """What only repeats a price is not told again."""
+    told: list[tuple[str, float]] = []
+    moves = Moves(1_000, 50.0, lambda asset, bps: told.append((asset, bps)))
+    for at_ms, mid in ((0, 100.0), (10, 100.4), (20, 101.0), (30, 101.0), (260, 101.0)):
+        moves.note(quote(mid, at_ms))
+    assert [(asset, round(bps)) for asset, bps in told] == [("BTC-PERP", 100)] * 2

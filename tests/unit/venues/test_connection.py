@@ -66,9 +66,11 @@ class Slot:
     def __init__(self) -> None:
         self.quotes: list[tuple[float, ...]] = []
         self.invalid: list[str] = []
+        self.heard_ns = 0
 
     def update(self, *quote: float) -> None:
         self.quotes.append(quote)
+        self.heard_ns = int(quote[5])
 
     def invalidate(self, reason: str) -> None:
         self.invalid.append(reason)

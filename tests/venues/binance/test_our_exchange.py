@@ -44,11 +44,13 @@ class Slot:
     def __init__(self) -> None:
         self.quotes: list[tuple[float, float]] = []
         self.invalid: list[str] = []
+        self.heard_ns = 0
 
     def update(
         self, bid: float, bid_size: float, ask: float, ask_size: float, venue_ns: int, recv_ns: int
     ) -> None:
         self.quotes.append((bid, ask))
+        self.heard_ns = recv_ns
 
     def invalidate(self, reason: str) -> None:
         self.invalid.append(reason)

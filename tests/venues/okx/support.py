@@ -104,6 +104,7 @@ class FakeSlot:
     def __init__(self) -> None:
         self.quotes: list[tuple[float, float, float, float, int, int]] = []
         self.invalid: list[str] = []
+        self.heard_ns = 0
 
     def update(
         self,
@@ -115,6 +116,7 @@ class FakeSlot:
         recv_ns: int,
     ) -> None:
         self.quotes.append((bid, bid_size, ask, ask_size, venue_ns, recv_ns))
+        self.heard_ns = recv_ns
 
     def invalidate(self, reason: str) -> None:
         self.invalid.append(reason)

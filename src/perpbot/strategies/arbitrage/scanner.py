@@ -157,9 +157,9 @@ class Scanner:
     # --- the hot path ---
 
     def _on_quote(self, quote: QuoteUpdated) -> None:
-        rows = self._rows.get(quote.venue)
-        row = None if rows is None else rows.get(quote.asset)
-        if row is None:
+        try:
+            row = self._rows[quote.venue][quote.asset]
+        except KeyError:
             return
         row.quotes += 1
         bids, asks, index = row.bids, row.asks, row.index

@@ -24,7 +24,7 @@ from perpbot.operations.records.task import RecorderTask
 from perpbot.operations.statusfile import remove_status, write_status
 from perpbot.settings import CONSOLE_TOKEN, read_secret
 
-STATUS_INTERVAL_S = 2.0
+STATUS_INTERVAL_S = 1.0
 
 
 class Attendants:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from perpbot.app.node import Node
 from perpbot.console.state import ConsoleState
 from perpbot.console.terminal import LiveView
@@ -73,8 +75,10 @@ class TerminalWatcher:
         return LiveView(ConsoleState(sources, lambda: health.health))
 
     def say(self, text: str) -> None:
-        """Show a line at the foot, once there is a picture."""
-        if self._view is not None:
+        """Show a line at the foot of the picture; before there is one, on standard error."""
+        if self._view is None:
+            sys.stderr.write(text + "\n")
+        else:
             self._view.say(text)
 
     def close(self) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from perpbot.app.demo import run_demo as run_app_demo
 from perpbot.app.node import Node
+from perpbot.app.watching import TerminalWatcher
 from perpbot.cli.output import Exit, config_paths, emit, say, show
 from perpbot.cli.replay import is_clean
 from perpbot.cli.tables import summary_text
@@ -40,16 +42,21 @@ def run_demo(
         flags.append(Flag("simulation.seed", "--seed", seed))
     configuration = load_configuration(config_paths(files), environ=os.environ, flags=tuple(flags))
     settings = configuration.settings
-    summary = asyncio.run(
-        run_app_demo(
-            settings,
-            names,
-            seconds=settings.simulation.seconds,
-            seed=settings.simulation.seed,
-            say=say,
-            watch=_Lines(),
+    view = TerminalWatcher() if sys.stderr.isatty() and not as_json else None
+    try:
+        summary = asyncio.run(
+            run_app_demo(
+                settings,
+                names,
+                seconds=settings.simulation.seconds,
+                seed=settings.simulation.seed,
+                say=view.say if view else say,
+                watch=view or _Lines(),
+            )
         )
-    )
+    finally:
+        if view:
+            view.close()
     if as_json:
         emit(summary)
     else:

@@ -1,4 +1,4 @@
-"""`perpbot status`, `kill` and `health`: looking at a running node from outside, and stopping it."""
+"""`perpbot status`, `kill`, `health`: looking at a running node from outside, stopping it."""
 
 from __future__ import annotations
 

@@ -81,13 +81,13 @@ def guarded(work: Callable[[], int]) -> NoReturn:
     """Run a command; turn errors of ours into one line and their exit code."""
     try:
         code = work()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(Exit.ERROR) from None
     except (PerpbotError, OSError, TimeoutError) as error:
         fail(str(error), exit_code(error))
     except KeyboardInterrupt:
         fail("interrupted", Exit.INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(Exit.ERROR) from None
     raise typer.Exit(code)
 
 

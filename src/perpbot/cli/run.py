@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -64,6 +65,8 @@ def run_run(
     settings = configuration.settings
     # The view takes the whole terminal: lines of the log then go to the file alone.
     stream = Path(os.devnull).open("w") if watched else None  # noqa: SIM115 - lives with the logs
+    for chatty in ("alembic", "picows", "uvicorn"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     logs = start_logging(
         settings.logging, mode=settings.mode, directory=settings.log_path, stream=stream
     )

@@ -67,7 +67,7 @@ def picture(state: ConsoleState, elapsed_s: float, said: str = "") -> Renderable
         _health(health),
     ]
     if said:
-        parts.append(Text(said, style="dim", no_wrap=True, overflow="ellipsis"))
+        parts.append(_line(said, "dim"))
     return Group(*parts)
 
 
@@ -116,52 +116,46 @@ def _quote(row: Mapping[str, Any] | None) -> Text:
 
 
 def _opportunities(found: Mapping[str, Any]) -> Group:
-    head = _title("opportunities", len(found["found"]))
     reasons = {**found["not_taken"], **found["not_published"]}
     counts = "  ".join(f"{name} {count}" for name, count in list(reasons.items())[:5] if count)
-    lines = [Text(f"  not taken: {counts}", style="dim", no_wrap=True, overflow="ellipsis")]
-    for row in found["found"][:2]:
-        lines.append(
-            Text(
+    return Group(
+        _title("opportunities", len(found["found"])),
+        _line(f"  not taken: {counts}", "dim"),
+        *(
+            _line(
                 f"  {row['asset']} long {row['long_venue']} short {row['short_venue']} "
-                f"edge {row['edge']['edge_bps']:.1f} bps score {row['score']:.2f}",
-                no_wrap=True,
-                overflow="ellipsis",
+                f"edge {row['edge']['edge_bps']:.1f} bps score {row['score']:.2f}"
             )
-        )
-    for row in found["refused"][:2]:
-        lines.append(
-            Text(
+            for row in found["found"][:2]
+        ),
+        *(
+            _line(
                 f"  refused {row['asset']}: {row['rule']} {row['value']}, limit {row['limit']}",
-                style="yellow",
-                no_wrap=True,
-                overflow="ellipsis",
+                "yellow",
             )
-        )
-    return Group(head, *lines)
+            for row in found["refused"][:2]
+        ),
+    )
 
 
 def _pairs(pairs: Mapping[str, Any]) -> Group:
-    lines = [_title("pairs", len(pairs["open"]))]
-    for row in pairs["open"][:ROWS]:
-        lines.append(
-            Text(
+    return Group(
+        _title("pairs", len(pairs["open"])),
+        *(
+            _line(
                 f"  {row['pair_id']} {row['asset']} {row['quantity']} {row['state']} "
-                f"long {row['long_venue']} short {row['short_venue']} {row['age_s']:.0f} s",
-                no_wrap=True,
-                overflow="ellipsis",
+                f"long {row['long_venue']} short {row['short_venue']} {row['age_s']:.0f} s"
             )
-        )
-    for row in pairs["completed"][: max(ROWS - len(pairs["open"]), 1)]:
-        lines.append(
-            Text(
+            for row in pairs["open"][:ROWS]
+        ),
+        *(
+            _line(
                 f"  {row['pair_id']} {row['asset']} {row['exit_reason']} net {row['net_usd']} USD",
-                style="dim",
-                no_wrap=True,
-                overflow="ellipsis",
+                "dim",
             )
-        )
-    return Group(*lines)
+            for row in pairs["completed"][: max(ROWS - len(pairs["open"]), 1)]
+        ),
+    )
 
 
 def _money(positions: Mapping[str, Any], capital: Mapping[str, Any]) -> Group:
@@ -170,29 +164,25 @@ def _money(positions: Mapping[str, Any], capital: Mapping[str, Any]) -> Group:
         f"{row['venue']} {row['quantity']} {row['asset'].removesuffix('-PERP')}"
         for row in positions["legs"][:ROWS]
     )
-    net = float(positions["total_net_usd"])
-    gross = float(positions["gross_usd"])
+    net, gross = float(positions["total_net_usd"]), float(positions["gross_usd"])
+    parts = "  ".join(f"{part} {float(amount):.2f}" for part, amount in pool.items())
+    count = len(positions["legs"])
     return Group(
-        Text(
-            f"positions ({len(positions['legs'])})  net {net:.2f} USD  gross {gross:.2f} USD  {held}",
-            no_wrap=True,
-            overflow="ellipsis",
-        ),
-        Text(
-            "capital  arbitrage "
-            + "  ".join(f"{part} {float(amount):.2f}" for part, amount in pool.items())
-            + " USD",
-            no_wrap=True,
-            overflow="ellipsis",
-        ),
+        _line(f"positions ({count})  net {net:.2f} USD  gross {gross:.2f} USD  {held}"),
+        _line(f"capital  arbitrage {parts} USD"),
     )
 
 
 def _health(health: Mapping[str, Any]) -> Text:
     parts = "  ".join(f"{name} {score:.0f}" for name, score in health["components"].items())
-    text = f"health  {parts or 'unknown'}  loop {health['loop_lag_ms']:.0f} ms"
-    return Text(text, style=_colour(health), no_wrap=True, overflow="ellipsis")
+    return _line(
+        f"health  {parts or 'unknown'}  loop {health['loop_lag_ms']:.0f} ms", _colour(health)
+    )
 
 
 def _title(name: str, count: int) -> Text:
     return Text(f"{name} ({count})", style="bold")
+
+
+def _line(text: str, style: str = "") -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")

@@ -175,7 +175,8 @@ class HealthMonitor:
         self._edge(
             "health_critical",
             "critical",
-            f"health is {score:.0f} of 100, {self._settings.critical_score:g} is critical ({parts})",
+            f"health is {score:.0f} of 100, {self._settings.critical_score:g} "
+            f"is critical ({parts})",
             on=health.grade is Grade.CRITICAL,
         )
         for venue in self._sources.venues:

@@ -22,7 +22,7 @@ OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
 
 
 def keep_token(path: Path) -> str:
-    """Return the token of `path`; make one if there is none. Raises `ConfigError` for a bad file."""
+    """Return the token of `path`, made if there is none. Raises `ConfigError` for a bad file."""
     try:
         text = path.read_text().strip()
     except FileNotFoundError:

@@ -43,7 +43,7 @@ class ConsoleServer:
         self.url = f"http://{shown}:{self.port}"
         self._server = _QuietServer(
             uvicorn.Config(
-                app,  # type: ignore[arg-type]
+                app,
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -71,7 +71,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(64)
-        listening.setblocking(False)
+        listening.settimeout(0)
     except OSError:
         listening.close()
         raise

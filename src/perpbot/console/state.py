@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -30,6 +30,8 @@ from perpbot.kernel.clock import MS, SECOND
 from perpbot.operations.health import Health
 from perpbot.operations.sources import Sources
 
+T = TypeVar("T", bound=Event)
+
 KEPT = 100
 OPPORTUNITY_KEPT_S = 60
 
@@ -47,16 +49,16 @@ class ConsoleState:
         self._journal: deque[tuple[int, Event]] = deque(maxlen=KEPT)
         for event_class in EVENTS.values():
             if event_class.lane <= Lane.DURABLE:
-                sources.bus.subscribe(event_class, self._durable, core=False, name="console")
-        for heard, handler in (
-            (OpportunityFound, self._found),
-            (RiskRejected, self._refusals.append),
-            (TradeCompleted, self._trades.append),
-            (AlertFired, self._alerts.append),
-        ):
-            sources.bus.subscribe(heard, handler, core=False, name="console")
+                self._hear(event_class, self._durable)
+        self._hear(OpportunityFound, self._found)
+        self._hear(RiskRejected, self._refusals.append)
+        self._hear(TradeCompleted, self._trades.append)
+        self._hear(AlertFired, self._alerts.append)
 
     # --- hearing ---
+
+    def _hear(self, event_class: type[T], handler: Callable[[T], None]) -> None:
+        self.sources.bus.subscribe(event_class, handler, core=False, name="console")
 
     def _durable(self, event: Event) -> None:
         self._journal.append((self.sources.bus.sequence, event))

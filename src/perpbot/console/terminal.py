@@ -17,7 +17,7 @@ from rich.text import Text
 from perpbot.console.state import ConsoleState
 
 QUOTE_ROWS = 6
-ROWS = 4
+ROWS = 3
 
 
 class LiveView:
@@ -77,7 +77,7 @@ def _head(overview: Mapping[str, Any], health: Mapping[str, Any], elapsed_s: flo
     text.append(f" perpbot {overview['mode']} ", style="bold reverse")
     text.append(f" {elapsed_s:.0f} s  {overview['quotes']} quotes  ")
     text.append(f"{overview['opportunities']} opportunities  ")
-    text.append(f"net {overview['realised_usd']} USD  ", style="bold")
+    text.append(f"net {float(overview['realised_usd']):.2f} USD  ", style="bold")
     text.append(
         "health " + ("unknown" if score is None else f"{score:.0f}"), style=_colour(health)
     )

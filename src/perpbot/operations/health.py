@@ -96,7 +96,9 @@ class HealthMonitor:
         return self.health
 
     def _overall(self, components: dict[str, float]) -> float | None:
-        weights = {name: getattr(self._settings.weights, name) for name in components}
+        weights: dict[str, float] = {
+            name: getattr(self._settings.weights, name) for name in components
+        }
         total = sum(weights.values())
         if total <= 0:
             return None

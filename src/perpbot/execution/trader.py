@@ -121,6 +121,11 @@ class PairTrader:
         timer = self._timers.call_later(delay_ns, lambda: self._appointed(pair_id))
         self._agenda[pair_id] = (due_ns, timer)
 
+    def next_look_ns(self, pair_id: str) -> int | None:
+        """Return when a pair is looked at next (monotonic), or None when only news moves it."""
+        appointment = self._agenda.get(pair_id)
+        return None if appointment is None else appointment[0]
+
     def _appointed(self, pair_id: str) -> None:
         self._agenda.pop(pair_id, None)
         self._touch(pair_id)

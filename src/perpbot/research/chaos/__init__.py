@@ -1,0 +1,1 @@
+"""Deterministic chaos: a node against exchanges of ours while everything breaks, by seed."""

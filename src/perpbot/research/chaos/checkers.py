@@ -1,0 +1,302 @@
+"""The invariants, held by code that shares nothing with the node.
+
+`Witness` hears executions from the exchanges, requests from the wire and records from the journal,
+and keeps books of its own: a violation is one line that says what, where and by how much.
+Time here is the true time of the world, not the clock of any venue.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from perpbot.domain.orders import OrderRequest
+from perpbot.kernel.clock import MS, SECOND, Clock
+from perpbot.research.chaos.plan import QUOTE_INTERVAL_S, Plan
+from perpbot.simulation.model import Execution
+
+ZERO = Decimal(0)
+QUOTE_AGE_NS = int(QUOTE_INTERVAL_S * SECOND) + 300 * MS
+"""A quote may be this old, and a sweep late, when something opens on it."""
+LATE_NS = 8 * SECOND
+"""An order of unknown outcome has to be asked for at least this often."""
+_WORST_KEPT = 12
+
+
+class Witness:
+    """See the module. Read `violations` at the end."""
+
+    def __init__(self, plan: Plan, clock: Clock) -> None:
+        self._plan = plan
+        self._clock = clock
+        self.violations: list[str] = []
+        self.steps = {
+            (venue, contract.asset): contract.quantity_step
+            for venue, contracts in plan.contracts.items()
+            for contract in contracts
+        }
+        self.true: dict[tuple[str, str], Decimal] = {}
+        self.booked: dict[tuple[str, str], Decimal] = {}
+        self.declared_dust: dict[str, Decimal] = {}
+        self.planned_usd = ZERO
+        self.killed = False
+        self._requests: dict[str, OrderRequest] = {}
+        self._sent: dict[str, int] = {}
+        self._filled: dict[str, Decimal] = {}
+        self._journalled: set[str] = set()
+        self._trades: set[tuple[str, str, str, str]] = set()
+        self._pair_net: dict[str, Decimal] = {}
+        self._moved_by_others: dict[tuple[str, str], int] = {}
+        self._asked_ns: dict[str, int] = {}
+        self._live: dict[tuple[str, str], bool] = {}
+        self._compared: set[str] = set()
+        self._good_ns: dict[tuple[str, str], int] = {}
+        self._open_ns: dict[str, int] = {}
+        self.worst_unhedged_ns = 0
+        self.trace: list[str] = []
+
+    def violate(self, text: str) -> None:
+        """Note a violation once."""
+        line = f"{(self._clock.now_ns() - self.start_ns) / SECOND:.2f} s: {text}"
+        if len(self.violations) < _WORST_KEPT and all(
+            known.split(": ", 1)[1] != text for known in self.violations
+        ):
+            self.violations.append(line)
+
+    start_ns = 0
+
+    # --- the market as the node was told it ---
+
+    def good_quote(self, venue: str, asset: str) -> None:
+        """A quote that may open something reached the node."""
+        self._good_ns[venue, asset] = self._clock.now_ns()
+
+    def bad_quote(self, venue: str, asset: str) -> None:
+        """A quote that must not open anything reached the node."""
+        self._good_ns.pop((venue, asset), None)
+
+    def channel(self, venue: str, channel: str, *, live: bool) -> None:
+        """The node was told where a channel is."""
+        self._live[venue, channel] = live
+        if channel == "private":
+            self._compared.discard(venue)
+
+    def compared(self, venue: str) -> None:
+        """A full snapshot of a venue reached the node."""
+        if self._live.get((venue, "private")):
+            self._compared.add(venue)
+
+    def died(self) -> None:
+        """The node died: the next one has to compare anew."""
+        self._compared.clear()
+        self._asked_ns.clear()
+
+    # --- the wire ---
+
+    def sent(self, order: OrderRequest) -> None:
+        """A request leaves the node."""
+        client_id = order.client_id
+        self._requests[client_id] = order
+        self._sent[client_id] = self._sent.get(client_id, 0) + 1
+        if self._sent[client_id] > 1:
+            self.violate(f"O2 {order.purpose} order transmitted twice on {order.venue}")
+        if client_id not in self._journalled:
+            self.violate(f"O1 {order.purpose} order sent before it was journalled")
+        for number in (order.quantity, order.reference_price, order.price or Decimal(1)):
+            if not number.is_finite() or number <= 0:
+                self.violate(f"O7 {order.purpose} order with a number of {number}")
+        if order.purpose == "open":
+            self._opening(order)
+        elif order.purpose == "hedge":
+            self._hedging(order)
+        else:
+            self._reducing(order)
+
+    def _opening(self, order: OrderRequest) -> None:
+        venue, now_ns = order.venue, self._clock.now_ns()
+        if self.killed:
+            self.violate(f"R5 opened on {venue} with the kill switch engaged")
+        good_ns = self._good_ns.get((venue, order.asset))
+        if good_ns is None or now_ns - good_ns > QUOTE_AGE_NS:
+            self.violate(f"R6 opened on {venue} without a fresh good quote")
+        if venue not in self._compared:
+            self.violate(f"V3 opened on {venue} before its books were compared")
+        if not all(self._live.get((venue, name)) for name in ("public", "private")):
+            self.violate(f"V3 opened on {venue} with a channel down")
+
+    def _hedging(self, order: OrderRequest) -> None:
+        net = self._pair_net.get(order.owner, ZERO)
+        others = any(order.asset == asset for _, asset in self._moved_by_others)
+        after = net + order.quantity * order.side.sign
+        if not others and (abs(after) > abs(net) or after * net < 0):
+            self.violate(f"P4 a hedge of {order.quantity} {order.side} on a net of {net}")
+
+    def _reducing(self, order: OrderRequest) -> None:
+        can = self._plan.venues[order.venue].capabilities.reduce_only
+        if can and not order.reduce_only:
+            self.violate(f"O8 a reduction without reduce-only on {order.venue}, which has it")
+
+    def asked(self, client_id: str) -> None:
+        """The node asks what became of an order."""
+        self._asked_ns[client_id] = self._clock.now_ns()
+
+    # --- the exchanges ---
+
+    def executed(self, execution: Execution, venue: str, asset: str) -> None:
+        """One true execution of the account."""
+        key, now_ns = (venue, asset), self._clock.now_ns()
+        signed = execution.quantity * execution.side.sign
+        before = self.true.get(key, ZERO)
+        after = self.true[key] = before + signed
+        self.trace.append(
+            f"{now_ns} {venue} {asset} {execution.client_id} {signed} {execution.price}"
+        )
+        client_id = execution.client_id
+        if not client_id:
+            self._moved_by_others[key] = now_ns
+        else:
+            self._ours(client_id, execution.quantity, key, before, after)
+        self._expose(asset, now_ns)
+
+    def _ours(
+        self,
+        client_id: str,
+        quantity: Decimal,
+        key: tuple[str, str],
+        before: Decimal,
+        after: Decimal,
+    ) -> None:
+        order = self._requests.get(client_id)
+        if order is None:
+            self.violate(f"O1 an order filled on {key[0]} that never left the node")
+            return
+        total = self._filled[client_id] = self._filled.get(client_id, ZERO) + quantity
+        if total > order.quantity:
+            self.violate(
+                f"O2 {order.purpose} order of {order.quantity} on {key[0]} executed {total}"
+            )
+        grew = abs(after) > abs(before) or before * after < 0
+        if order.purpose == "reduce" and grew and key not in self._moved_by_others:
+            self.violate(f"O8 a reduction on {key[0]} grew the position {before} -> {after}")
+
+    def net(self, asset: str) -> Decimal:
+        """Return the true net of an asset over all venues."""
+        return sum((q for (_, name), q in self.true.items() if name == asset), ZERO)
+
+    def tolerance(self, asset: str) -> Decimal:
+        """Return what may stay unhedged: one step and the dust that was declared."""
+        largest = max(step for (_, name), step in self.steps.items() if name == asset)
+        return largest + self.declared_dust.get(asset, ZERO)
+
+    def _expose(self, asset: str, now_ns: int) -> None:
+        hedged = abs(self.net(asset)) <= self.tolerance(asset)
+        since_ns = self._open_ns.get(asset)
+        if hedged and since_ns is not None:
+            del self._open_ns[asset]
+            self.worst_unhedged_ns = max(self.worst_unhedged_ns, now_ns - since_ns)
+        elif not hedged and since_ns is None:
+            self._open_ns[asset] = now_ns
+
+    # --- the journal ---
+
+    def journalled(self, event: Any) -> None:
+        """A record was written."""
+        kind = event.kind
+        if kind == "SUBMIT_ORDERS":
+            self._journalled.update(order.client_id for order in event.orders)
+        elif kind == "ORDER_FILLED":
+            self._booked(event)
+        elif kind == "POSITION_ADJUSTED":
+            key = (event.venue, event.asset)
+            self.booked[key] = self.booked.get(key, ZERO) + event.delta
+            if key not in self._moved_by_others:
+                self.violate(f"P2 books of {event.venue} adjusted by {event.delta} without cause")
+        elif kind == "TRADE_COMPLETED":
+            dust = abs(event.dust_long) + abs(event.dust_short)
+            self.declared_dust[event.asset] = self.declared_dust.get(event.asset, ZERO) + dust
+        elif kind == "PAIR_PLANNED":
+            self.planned_usd += event.plan.notional_usd
+        elif kind == "COMPONENT_ERROR":
+            self.violate(f"E3 {event.component}: {event.error}")
+
+    def _booked(self, event: Any) -> None:
+        trade = (event.venue, event.asset, str(event.side), event.trade_id)
+        if trade in self._trades:
+            self.violate(f"M3 trade {event.trade_id} of {event.venue} booked twice")
+        self._trades.add(trade)
+        key = (event.venue, event.asset)
+        signed = event.quantity * event.side.sign
+        self.booked[key] = self.booked.get(key, ZERO) + signed
+        if event.owner:
+            self._pair_net[event.owner] = self._pair_net.get(event.owner, ZERO) + signed
+
+    # --- every step ---
+
+    def inspect(self, core: Any, started_ns: int) -> None:
+        """Look at a living node between two steps."""
+        now_ns = self._clock.now_ns()
+        self._inspect_orders(core, now_ns, started_ns)
+        self._inspect_books(core)
+        self._inspect_capital(core)
+        if self.killed and core.folds.latches.kill_level == 0:
+            self.violate("R5 the kill switch was forgotten")
+
+    def _inspect_orders(self, core: Any, now_ns: int, started_ns: int) -> None:
+        for order in core.folds.orders.unsettled():
+            state, client_id = str(order.state), order.request.client_id
+            asked_ns = max(self._asked_ns.get(client_id, 0), order.updated_ns, started_ns)
+            owes = state == "unknown" or order.state.is_end or state == "pending_cancel"
+            if owes and now_ns - asked_ns > LATE_NS:
+                self.violate(f"O4 {state} order on {order.request.venue} and nobody asks")
+            waited_ns = now_ns - max(order.updated_ns, started_ns)
+            if state in {"intent", "sent"} and waited_ns > 3 * SECOND:
+                self.violate(f"O4 {state} order on {order.request.venue} without an answer")
+
+    def _inspect_books(self, core: Any) -> None:
+        held: dict[tuple[str, str], Decimal] = {}
+        for key, position in core.folds.positions.items():
+            place = (key[0], key[2])
+            held[place] = held.get(place, ZERO) + position.quantity
+        for place in held.keys() | self.booked.keys():
+            mine, theirs = held.get(place, ZERO), self.booked.get(place, ZERO)
+            if mine != theirs:
+                self.violate(f"P1 position {'/'.join(place)} is {mine}, its fills sum to {theirs}")
+
+    def _inspect_capital(self, core: Any) -> None:
+        held = ZERO
+        for reservation in core.folds.reservations:
+            for venue, amount in reservation.legs.items():
+                used = reservation.used.get(venue, ZERO)
+                held += amount
+                if not ZERO <= used <= amount:
+                    self.violate(f"C2 {used} of a reservation of {amount} used on {venue}")
+            if core.folds.pairs.get(reservation.owner) is None:
+                self.violate("C2 a reservation without a pair")
+        pool = self._plan.balance * len(self._plan.venues) * Decimal("0.3")
+        if held > pool:
+            self.violate(f"C1 {held} USD set aside, the pool and its reserve have {pool}")
+
+    # --- the end ---
+
+    def settled(self, core: Any) -> list[str]:
+        """Return what keeps the world from being settled, or an empty list."""
+        open_ = []
+        for order in core.folds.orders.unsettled():
+            open_.append(f"{order.state} {order.request.purpose} order on {order.request.venue}")
+        for pair in core.folds.pairs:
+            open_.append(f"pair {pair.state} holds {pair.long.quantity} / {pair.short.quantity}")
+        for place in sorted(self.true.keys() | self.booked.keys()):
+            mine, theirs = self.booked.get(place, ZERO), self.true.get(place, ZERO)
+            if mine != theirs:
+                open_.append(f"P2 {'/'.join(place)}: books {mine}, exchange {theirs}")
+        for asset in self._plan.assets:
+            if abs(self.net(asset)) > self.tolerance(asset):
+                open_.append(f"P4 {asset} is unhedged by {self.net(asset)}")
+        if not open_ and core.capital.reserved_total() != 0:
+            open_.append(f"C3 {core.capital.reserved_total()} USD reserved though all is flat")
+        return open_
+
+    def close(self) -> None:
+        """Count exposures that are still open."""
+        for since_ns in self._open_ns.values():
+            self.worst_unhedged_ns = max(self.worst_unhedged_ns, self._clock.now_ns() - since_ns)

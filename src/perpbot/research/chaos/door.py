@@ -1,0 +1,207 @@
+"""The way between a node and an exchange, where messages are lost, late, repeated or refused.
+
+`Wire` answers the three questions of `perpbot.simulation.fates` from the plan of the seed; a
+`Door` is the in-process venue of one incarnation of the node. What a dead node had sent still
+arrives at the exchange; what the exchange answers it is lost.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from perpbot.domain.events import (
+    ConnectionState,
+    Event,
+    FillReported,
+    QueryOrder,
+    VenueConnectionChanged,
+    VenueSnapshot,
+)
+from perpbot.domain.orders import OrderRequest
+from perpbot.domain.sides import Purpose
+from perpbot.kernel.clock import MS, SECOND, Clock
+from perpbot.research.chaos.checkers import Witness
+from perpbot.research.chaos.counters import Counters
+from perpbot.research.chaos.plan import Fault, Plan
+from perpbot.simulation.fates import ARRIVES, Fate, Message
+from perpbot.simulation.model import ExchangeNews
+from perpbot.simulation.venue import SimulatedVenue
+
+_LOSES_NEWS = {"2", "14"}
+CHANNELS = ("public", "private", "trading")
+_CUTS = {"1": ("public",), "2": ("private",), "14": CHANNELS}
+"""Rows that a venue's connection notices, by the channels that they cut."""
+
+
+class Wire:
+    """The fate of every message of one venue. Lives through all incarnations of the node."""
+
+    def __init__(self, plan: Plan, venue: str, clock: Clock, counters: Counters) -> None:
+        self.venue = venue
+        self._clock = clock
+        self._counters = counters
+        self._rng = random.Random(f"chaos wire {plan.seed} {venue}")
+        self._faults = tuple(fault for fault in plan.faults if fault.venue == venue)
+        self.purposes: dict[str, Purpose] = {}
+
+    def active(self, rows: str | set[str]) -> Fault | None:
+        """Return an open window of one of `rows`."""
+        now_ns = self._clock.now_ns()
+        for fault in self._faults:
+            if fault.row in rows and fault.active(now_ns):
+                return fault
+        return None
+
+    def channel(self, channel: str) -> ConnectionState:
+        """Return what the connection knows of a channel."""
+        cut = {row for row, channels in _CUTS.items() if channel in channels}
+        return ConnectionState.DOWN if self.active(cut) else ConnectionState.LIVE
+
+    def request(self, message: Message, subject: str) -> Fate:
+        """A request on its way to the exchange."""
+        delay_ns = 0
+        for fault in self._open():
+            row = fault.row
+            if row == "14":
+                return self._hit(row, Fate(drop=True))
+            if row == "9":
+                return self._hit(row, Fate(reject="429 too many requests"))
+            if self._rng.random() >= fault.intensity:
+                continue
+            if message is Message.SUBMIT:
+                shrinks = self.purposes.get(subject) in {Purpose.HEDGE, Purpose.REDUCE}
+                if row == "8" or (row == "11" and shrinks):
+                    return self._hit(row, Fate(reject=_REFUSALS[fault.variant % 3]))
+            if row == "6" and fault.variant < 2:
+                return self._hit(row, Fate(drop=True))
+            if (row == "6" and fault.variant == 2) or (row == "12" and message is Message.CANCEL):
+                self._hit(row, ARRIVES)
+                delay_ns += self._rng.randrange(100, 6_000) * MS
+        return Fate(delay_ns=delay_ns) if delay_ns else ARRIVES
+
+    def response(self, message: Message, subject: str) -> Fate:
+        """The answer on its way back."""
+        delay_ns = 0
+        for fault in self._open():
+            row = fault.row
+            if row == "14":
+                return self._hit(row, Fate(drop=True))
+            if self._rng.random() >= fault.intensity:
+                continue
+            lost = (row == "6" and fault.variant > 2) or (
+                message is Message.SUBMIT
+                and (row == "7" or (row == "13" and self.purposes.get(subject) is Purpose.OPEN))
+            )
+            if lost or (row == "12" and message is Message.CANCEL and fault.variant > 3):
+                return self._hit(row, Fate(drop=True))
+            if row == "18" and message is Message.SUBMIT:
+                self._hit(row, ARRIVES)
+                delay_ns += self._rng.randrange(100, 1_800) * MS
+        return Fate(delay_ns=delay_ns) if delay_ns else ARRIVES
+
+    def stream(self, subject: str) -> Fate:
+        """News of the private stream."""
+        delay_ns, copies = 0, 1
+        for fault in self._open():
+            row = fault.row
+            if row in _LOSES_NEWS or (row == "3" and fault.variant % 2):
+                return self._hit(row, Fate(drop=True))
+            if self._rng.random() >= fault.intensity:
+                continue
+            if row == "15":
+                self._hit(row, ARRIVES)
+                copies = self._rng.randrange(2, 4)
+            elif row == "17":
+                self._hit(row, ARRIVES)
+                delay_ns += self._rng.randrange(0, 900) * MS
+        return Fate(delay_ns=delay_ns, copies=copies)
+
+    def _open(self) -> list[Fault]:
+        now_ns = self._clock.now_ns()
+        return [fault for fault in self._faults if fault.active(now_ns)]
+
+    def _hit(self, row: str, fate: Fate) -> Fate:
+        self._counters.hit(row)
+        return fate
+
+
+_REFUSALS = ("insufficient margin", "price beyond the band", "reduce only")
+
+
+class Door(SimulatedVenue):
+    """One incarnation's way to one exchange; closed for good when the node dies."""
+
+    def __init__(
+        self,
+        *,
+        wire: Wire,
+        witness: Witness,
+        fed: dict[str, tuple[float, float, float, float]],
+        before_send: Callable[[], None],
+        **rest: Any,
+    ) -> None:
+        """`fed` is shared by all incarnations: the market does not die with the node."""
+        super().__init__(faults=wire, **rest)
+        self.open = True
+        self._wire = wire
+        self._witness = witness
+        self._fed = fed
+        self._before_send = before_send
+        self._old_fills: list[FillReported] = []
+
+    def start(self, channels: Any = CHANNELS) -> None:
+        """Say which channels are up."""
+        for channel in channels:
+            self.tell_channel(channel)
+
+    def tell_channel(self, channel: str) -> None:
+        """Say where a channel is on its ladder now."""
+        state = self._wire.channel(channel)
+        self._witness.channel(self.name, channel, live=state is ConnectionState.LIVE)
+        self._bus.publish(
+            VenueConnectionChanged(
+                ts_ns=self._clock.now_ns(),
+                source=self.name,
+                venue=self.name,
+                channel=channel,
+                state=state,
+                reason="chaos",
+            )
+        )
+
+    def tell_old_fills(self, rng: random.Random) -> int:
+        """Tell executions again that were told before; return how many."""
+        chosen = rng.sample(self._old_fills, min(3, len(self._old_fills)))
+        for fill in chosen:
+            self._back(self._latency_ns, fill)
+        return len(chosen)
+
+    def _submit(self, order: OrderRequest) -> None:
+        self._before_send()
+        self._wire.purposes[order.client_id] = order.purpose
+        self._witness.sent(order)
+        super()._submit(order)
+
+    def _on_query(self, command: QueryOrder) -> None:
+        self._witness.asked(command.client_id)
+        super()._on_query(command)
+
+    def _on_news(self, news: ExchangeNews) -> None:
+        if self.open:
+            super()._on_news(news)
+
+    def _back(self, delay_ns: int, event: Event) -> None:
+        self._timers.call_later(delay_ns, lambda: self._deliver(event))
+
+    def _deliver(self, event: Event) -> None:
+        if not self.open:
+            return
+        if isinstance(event, FillReported):
+            self._old_fills.append(event)
+        elif isinstance(event, VenueSnapshot) and event.complete:
+            self._witness.compared(self.name)
+        self._bus.publish(event)
+
+

@@ -1,0 +1,205 @@
+"""What a seed breaks: a random subset of the fault matrix, each row with its own windows.
+
+`draw(seed)` is pure. Rows carry the numbers of the fault matrix (docs/reliability.md); `kill` and
+`jump` stand beside it. A `Fault` is a window in virtual time on one venue; faults that happen at
+one moment use its start. The profiles of the exchanges (the weakest included) are drawn too.
+"""
+
+from __future__ import annotations
+
+import random
+from decimal import Decimal
+
+import msgspec
+
+from perpbot.domain.capabilities import Capabilities, ClientIdScope, Lookup
+from perpbot.kernel.clock import MS, SECOND
+from perpbot.simulation.model import ClientIdRule, Contract, Profile
+
+VENUES = ("binance", "okx", "hyperliquid")
+ASSETS = ("BTC-PERP", "ETH-PERP")
+START_NS = 1_780_000_000 * SECOND
+TAKER_BPS = Decimal(1)
+QUOTE_INTERVAL_S = 1.0
+
+ROWS: dict[str, str] = {
+    "1": "public stream down, and said so",
+    "2": "private stream down, and said so",
+    "3": "half-open: a stream is silent and nobody says so",
+    "6": "request lost or very late, or answer lost after execution",
+    "7": "5xx or reset after the exchange took the order",
+    "8": "definite refusal at the door",
+    "9": "429: every request is refused for a while",
+    "10": "thin books and partial fills",
+    "11": "hedges and reductions refused",
+    "12": "cancel lost or late, order filled meanwhile",
+    "13": "both legs unknown",
+    "14": "venue down",
+    "15": "reports told twice",
+    "17": "reports out of order",
+    "18": "fill before the acknowledgement",
+    "19": "clock of a venue steps",
+    "21": "the node dies at a journal append or at a send",
+    "33": "NaN, negative, zero, ten times, a tenth",
+    "34": "crossed quotes",
+    "35": "symbol halted",
+    "36": "funding flips sign and is settled",
+    "37": "the venue itself closes a leg",
+    "40": "the operator closes a leg by hand",
+    "41": "old fills told again",
+    "jump": "the market jumps",
+    "kill": "kill switch engaged, later cleared by a person",
+}
+"""Every row that tier A expresses."""
+
+BLOCKING = frozenset({"2", "3", "6", "7", "8", "9", "11", "12", "13", "14", "21", "35", "19"})
+"""Rows that may keep a hedge from being sent or known: unhedged time is bounded by their windows."""
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One thing that goes wrong. `intensity` is a probability or a share; `variant` a flavour."""
+
+    row: str
+    venue: str
+    asset: str
+    start_ns: int
+    stop_ns: int
+    intensity: float
+    variant: int
+    numbers: tuple[int, ...] = ()
+
+    def active(self, now_ns: int) -> bool:
+        """Whether the window is open."""
+        return self.start_ns <= now_ns < self.stop_ns
+
+
+class VenuePlan(msgspec.Struct, frozen=True):
+    """One exchange and how far it is."""
+
+    profile: Profile
+    capabilities: Capabilities
+    latency_ns: int
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Everything that a seed decides before the first step."""
+
+    seed: int
+    venues: dict[str, VenuePlan]
+    assets: tuple[str, ...]
+    contracts: dict[str, tuple[Contract, ...]]
+    chaos_ns: int
+    faults: tuple[Fault, ...]
+    fallback: str
+    balance: Decimal
+
+    @property
+    def rows(self) -> frozenset[str]:
+        """The rows that were chosen."""
+        return frozenset(fault.row for fault in self.faults)
+
+    @property
+    def heal_ns(self) -> int:
+        """When everything works again (UTC ns)."""
+        return START_NS + self.chaos_ns
+
+
+def draw(seed: int, row: str | None = None) -> Plan:
+    """Return the plan of a seed; `row` is always among its rows where given."""
+    rng = random.Random(f"chaos plan {seed}")
+    names = VENUES[: rng.choice((2, 2, 3))]
+    assets = ASSETS[: rng.choice((1, 1, 2))]
+    chaos_ns = rng.randrange(60, 76) * SECOND
+    chosen = rng.sample(sorted(ROWS), rng.randrange(1, 9))
+    if row is not None and row not in chosen:
+        chosen.append(row)
+    faults = [
+        fault
+        for name in chosen
+        for _ in range(1 if name in {"kill"} else rng.randrange(1, 4))
+        for fault in (_fault(rng, name, names, assets, chaos_ns),)
+    ]
+    return Plan(
+        seed=seed,
+        venues={name: _venue(rng, name) for name in names},
+        assets=assets,
+        contracts={name: tuple(_contract(rng, asset) for asset in assets) for name in names},
+        chaos_ns=chaos_ns,
+        faults=tuple(sorted(faults, key=lambda fault: fault.start_ns)),
+        fallback="balanced" if rng.random() < 0.25 or "12" in chosen else "limit_only",
+        balance=Decimal(10_000),
+    )
+
+
+def _fault(
+    rng: random.Random, row: str, venues: tuple[str, ...], assets: tuple[str, ...], chaos_ns: int
+) -> Fault:
+    start_ns = START_NS + rng.randrange(6 * SECOND, chaos_ns - 8 * SECOND)
+    longest = min(START_NS + chaos_ns - start_ns, 12 * SECOND)
+    return Fault(
+        row=row,
+        venue=rng.choice(venues),
+        asset=rng.choice(assets),
+        start_ns=start_ns,
+        stop_ns=start_ns + rng.randrange(SECOND, longest),
+        intensity=rng.choice((0.2, 0.5, 0.8, 1.0)),
+        variant=rng.randrange(6),
+        numbers=tuple(rng.randrange(1, 40) for _ in range(rng.choice((1, 1, 2, 3)))),
+    )
+
+
+def _venue(rng: random.Random, name: str) -> VenuePlan:
+    """Return a profile: any mixture of strong and weak."""
+    weak = rng.random() < 0.25
+    scope = ClientIdScope.NONE if weak else rng.choice(tuple(ClientIdScope))
+    lookup = Lookup.OPEN_ONLY if weak else rng.choice((Lookup.FULL, Lookup.FULL, Lookup.OPEN_ONLY))
+    reduce_only = not weak and rng.random() < 0.75
+    rules = {
+        ClientIdScope.NONE: ClientIdRule.NEVER,
+        ClientIdScope.OPEN_ORDERS: ClientIdRule.OPEN_ORDERS,
+        ClientIdScope.FOREVER: ClientIdRule.FOREVER,
+    }
+    return VenuePlan(
+        profile=Profile(
+            name=name,
+            maker_fee=Decimal(0),
+            taker_fee=TAKER_BPS / 10_000,
+            client_ids=rules[scope],
+            reduce_only=reduce_only,
+            band_ratio=Decimal("0.05"),
+        ),
+        capabilities=Capabilities(
+            venue=name,
+            operator=name,
+            client_id_scope=scope,
+            lookup=lookup,
+            request_expiry=not weak and rng.random() < 0.7,
+            post_only=True,
+            ioc=True,
+            market_orders=True,
+            reduce_only=reduce_only,
+            quote_interval_s=QUOTE_INTERVAL_S,
+            maker_fee_bps=Decimal(0),
+            taker_fee_bps=TAKER_BPS,
+            fees_as_of="2026-01-01",
+            reconcile_interval_s=rng.choice((4.0, 8.0)),
+        ),
+        latency_ns=rng.randrange(10, 80) * MS,
+    )
+
+
+def _contract(rng: random.Random, asset: str) -> Contract:
+    base = asset.removesuffix("-PERP")
+    step = Decimal("0.0001") if base == "BTC" else Decimal("0.001")
+    # Half of the venues trade in coarser steps, so that common grids and dust matter.
+    step *= rng.choice((1, 1, 2, 3))
+    return Contract(
+        symbol=f"{base}USDT",
+        asset=asset,
+        base=base,
+        settle="USDT",
+        tick_size=Decimal("0.1") if base == "BTC" else Decimal("0.01"),
+        quantity_step=step,
+        min_quantity=step * rng.choice((1, 2)),
+        min_notional=Decimal(rng.choice((0, 5, 10))),
+    )

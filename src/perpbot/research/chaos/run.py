@@ -1,0 +1,105 @@
+"""One seed from its plan to its verdict."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import AbstractContextManager, nullcontext
+from decimal import Decimal
+
+import msgspec
+
+from perpbot.kernel.clock import SECOND
+from perpbot.research.chaos.counters import Counters
+from perpbot.research.chaos.market import LARGEST_JUMP
+from perpbot.research.chaos.mutants import mutated
+from perpbot.research.chaos.plan import BLOCKING, Plan, draw
+from perpbot.research.chaos.stage import Stage
+
+HEALTHY_UNHEDGED_NS = 7 * SECOND
+RESOLVE_NS = 45 * SECOND
+"""What it may take to learn the fate of a request at the weakest exchange, once it answers."""
+CLIP_LOSS = Decimal("0.0204")
+"""Of a pair's notional: slip cap of 100 bps on both ways, four taker fees."""
+DRIFT = Decimal("0.006")
+"""What the market may move while a blocked leg is unhedged, beside the jumps of the plan."""
+
+
+class SeedResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What one seed gave. Money in USD; a loss is positive."""
+
+    seed: int
+    violations: tuple[str, ...]
+    counters: Counters
+    trace_hash: str
+    pairs_usd: Decimal
+    worst_unhedged_s: float
+    unhedged_bound_s: float
+    loss: Decimal
+    bound: Decimal
+    lives: int
+
+
+def run_seed(
+    seed: int, mutant: str | None = None, row: str | None = None, plan: Plan | None = None
+) -> SeedResult:
+    """Run a seed; raises `InvalidValue` for a mutant that does not exist."""
+    chosen = plan or draw(seed, row)
+    counters = Counters()
+    context: AbstractContextManager[None] = nullcontext() if mutant is None else mutated(mutant)
+    with context:
+        stage = Stage(chosen, counters)
+        stage.run()
+    return _verdict(chosen, stage, counters)
+
+
+def _verdict(plan: Plan, stage: Stage, counters: Counters) -> SeedResult:
+    witness = stage.witness
+    loss = -stage.accountant.summary()["net"]
+    bound = loss_bound(plan, witness.planned_usd)
+    if loss > bound:
+        witness.violate(f"the loss is {loss:.4f} USD, its bound {bound:.4f}")
+    unhedged_bound_ns = unhedged_bound(plan)
+    if witness.worst_unhedged_ns > unhedged_bound_ns:
+        witness.violate(
+            f"P4 unhedged for {witness.worst_unhedged_ns / SECOND:.1f} s, "
+            f"the bound is {unhedged_bound_ns / SECOND:.1f} s"
+        )
+    return SeedResult(
+        seed=plan.seed,
+        violations=tuple(witness.violations),
+        counters=counters,
+        trace_hash=trace_hash(stage),
+        pairs_usd=witness.planned_usd,
+        worst_unhedged_s=witness.worst_unhedged_ns / SECOND,
+        unhedged_bound_s=unhedged_bound_ns / SECOND,
+        loss=loss,
+        bound=bound,
+        lives=stage.lives,
+    )
+
+
+def loss_bound(plan: Plan, planned_usd: Decimal) -> Decimal:
+    """Return L2: every pair may lose its slip cap, its fees and the moves of the plan once."""
+    jumps = sum(fault.row == "jump" for fault in plan.faults)
+    moves = Decimal(str(LARGEST_JUMP)) * jumps + DRIFT
+    return planned_usd * (CLIP_LOSS + moves) + Decimal("0.01")
+
+
+def unhedged_bound(plan: Plan) -> int:
+    """Return how long a net may stay open: 7 s, or the blocking windows and their resolution."""
+    blocking = [fault for fault in plan.faults if fault.row in BLOCKING]
+    if not blocking:
+        return HEALTHY_UNHEDGED_NS
+    windows = sum(fault.stop_ns - fault.start_ns for fault in blocking)
+    return windows + RESOLVE_NS + HEALTHY_UNHEDGED_NS
+
+
+def trace_hash(stage: Stage) -> str:
+    """Return a hash over every record of the journal and every execution."""
+    digest = hashlib.sha256()
+    for record in stage.journal.records():
+        digest.update(f"{record.sequence} {record.ts_ns} {record.kind} ".encode())
+        digest.update(record.payload)
+    for line in stage.witness.trace:
+        digest.update(line.encode())
+    return digest.hexdigest()

@@ -1,0 +1,442 @@
+"""The world of one seed: exchanges, a market, the weather of the plan, and a node that may die.
+
+`Stage.run` plays the chaos phase, heals everything, and waits until all is flat. It shares virtual
+time and the in-process venues with backtests; nothing here is random beyond the seed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from functools import lru_cache
+
+from perpbot.app.core import Core, Folds, Markets
+from perpbot.configuration import Settings
+from perpbot.domain.events import FundingRateUpdated
+from perpbot.domain.instruments import Instrument
+from perpbot.domain.sides import OrderType, Side, TimeInForce
+from perpbot.execution.surroundings import Account
+from perpbot.kernel.bus import BusHalted
+from perpbot.kernel.clock import MS, SECOND, VirtualTime
+from perpbot.portfolio.currency import CurrencyRates
+from perpbot.research.chaos.checkers import Witness
+from perpbot.research.chaos.counters import Counters
+from perpbot.research.chaos.door import CHANNELS, Door, Wire
+from perpbot.research.chaos.market import LARGEST_JUMP, ChaosMarket, Tick
+from perpbot.research.chaos.node import ChaosJournal, Life, NodeCrash
+from perpbot.research.chaos.plan import START_NS, Fault, Plan
+from perpbot.simulation.accountant import Accountant
+from perpbot.simulation.exchange import Exchange
+from perpbot.simulation.model import ExchangeNews, ExchangeRefusal, OrderUpdate, Ticket
+from perpbot.simulation.translation import instrument_of
+
+ACCOUNT = "main"
+TICK_NS = 250 * MS
+CLOSE_AFTER_NS = 4 * SECOND
+"""After healing: how long pairs may go on before all are asked to close."""
+CONVERGE_NS = 60 * SECOND
+LIVES = 40
+_POINTS = ("before", "after", "send", "before", "after", "after")
+
+
+@lru_cache(maxsize=4)
+def chaos_settings(fallback: str) -> Settings:
+    """Return settings under which a minute holds many pairs; limits stay as in life."""
+    return Settings.model_validate(
+        {
+            "mode": "replay",
+            "market": {
+                "symbols": ["BTC-PERP", "ETH-PERP"],
+                "basis_sample_interval_ms": 500,
+                "basis_window_s": 60,
+                "basis_warmup_s": 4,
+            },
+            "arbitrage": {
+                "min_edge_bps": 4,
+                "slippage_bps": 0.5,
+                "max_hold_s": 12,
+                "exit_convergence_bps": 2,
+                "take_profit_bps": 8,
+            },
+            "risk": {
+                "symbol_cooldown_s": 2,
+                "global_pause_s": 2,
+                "max_pauses": 20,
+                "fast_market_freeze_s": 1,
+            },
+            "execution": {"fallback": fallback},
+        }
+    )
+
+
+class Stage:
+    """See the module."""
+
+    def __init__(self, plan: Plan, counters: Counters) -> None:
+        self.plan = plan
+        self.counters = counters
+        self.time = VirtualTime(START_NS)
+        self.witness = Witness(plan, self.time)
+        self.witness.start_ns = START_NS
+        self.journal = ChaosJournal(counters, self.witness.journalled)
+        self.accountant = Accountant()
+        self.market = ChaosMarket(plan.seed, tuple(plan.venues), plan.assets)
+        self._rng = random.Random(f"chaos stage {plan.seed}")
+        self._skew_ns = dict.fromkeys(plan.venues, 0)
+        self._fed: dict[str, dict[str, tuple[float, float, float, float]]] = {}
+        self.wires: dict[str, Wire] = {}
+        self.exchanges: dict[str, Exchange] = {}
+        for venue in plan.venues:
+            self._build_venue(venue)
+        self._markets = self._build_markets()
+        self.life: Life | None = None
+        self._feeders: Mapping[str, Door] = {}
+        self.lives = 0
+        self._nested: list[int] = []
+        self._nested_point = "before"
+
+    def _build_venue(self, venue: str) -> None:
+        def clock_ns() -> int:
+            return self.time.now_ns() + self._skew_ns[venue]
+
+        exchange = Exchange(
+            self.plan.venues[venue].profile, self.plan.contracts[venue], clock_ns, self.accountant
+        )
+        exchange.open_account(ACCOUNT, {"USDT": self.plan.balance})
+        assets = {contract.symbol: contract.asset for contract in exchange.contracts()}
+
+        def heard(news: ExchangeNews) -> None:
+            if isinstance(news, OrderUpdate) and news.execution is not None:
+                self.witness.executed(news.execution, venue, assets[news.order.ticket.symbol])
+
+        exchange.listen(heard)
+        self.exchanges[venue] = exchange
+        self.wires[venue] = Wire(self.plan, venue, self.time, self.counters)
+        self._fed[venue] = {}
+
+    def _build_markets(self) -> Markets:
+        instruments: dict[tuple[str, str], Instrument] = {
+            (venue, contract.asset): instrument_of(venue, contract)
+            for venue, contracts in self.plan.contracts.items()
+            for contract in contracts
+        }
+        return Markets(
+            instruments=instruments,
+            capabilities={name: venue.capabilities for name, venue in self.plan.venues.items()},
+            accounts={name: Account(ACCOUNT) for name in self.plan.venues},
+            rates=CurrencyRates(assumed=Decimal(1)),
+        )
+
+    # --- lives -----------------------------------------------------------------------------------
+
+    def _doors(self, core: Core) -> dict[str, Door]:
+        return {
+            venue: Door(
+                wire=self.wires[venue],
+                witness=self.witness,
+                fed=self._fed[venue],
+                before_send=self.journal.before_send,
+                exchange=exchange,
+                account_name=ACCOUNT,
+                capabilities=self.plan.venues[venue].capabilities,
+                bus=core.bus,
+                clock=self.time,
+                timers=self.time,
+                lookup=core.folds.orders.request,
+                latency_ns=self.plan.venues[venue].latency_ns,
+            )
+            for venue, exchange in self.exchanges.items()
+        }
+
+    def _begin_life(self) -> None:
+        self.lives += 1
+        self.journal.revive()
+        life = Life(
+            chaos_settings(self.plan.fallback),
+            self._markets,
+            self.journal,
+            self.time,
+            self._doors,
+            self.counters,
+            self.plan.seed,
+        )
+        self.life, self._feeders = life, life.doors
+        if self._nested:
+            self.journal.arm(self._nested.pop(0), self._nested_point)
+        life.start()
+        if self.time.now_ns() >= self.plan.heal_ns:
+            life.core.stop_opening()
+
+    def _end_life(self) -> None:
+        """The node died; another one starts after a while."""
+        life = self.life
+        if life is not None:
+            life.die()
+            if self.counters.kill_points:
+                self._recovers_the_same(life)
+        self.life = None
+        self.witness.died()
+        if self.lives >= LIVES:
+            self.witness.violate(f"the node died {self.lives} times")
+            return
+        self.time.call_later(self._rng.randrange(200, 5_000) * MS, self._begin_life)
+
+    def _recovers_the_same(self, life: Life) -> None:
+        """V1, V2: two recoveries of one journal agree; so did the one before with its own."""
+        first, second = Folds().state(), Folds().state()
+        first.replay(self.journal.records())
+        second.load(first.dump())
+        if first.digest() != second.digest():
+            self.witness.violate("V1 a snapshot does not give the state that it was taken of")
+
+    def _guard(self, act: Callable[[], None]) -> None:
+        """Do something that may kill the node."""
+        try:
+            act()
+        except NodeCrash:
+            self._end_life()
+        except BusHalted as halted:
+            cause = None if self.life is None else self.life.core.bus.halted
+            self.witness.violate(f"E3 the core halted: {halted} ({cause!r})")
+            self._end_life()
+
+    def _advance(self, until_ns: int) -> None:
+        while self.time.now_ns() < until_ns:
+            self._guard(lambda: self.time.run_until(until_ns))
+
+    # --- the run ---------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Chaos, heal, converge."""
+        plan = self.plan
+        for fault in plan.faults:
+            self._schedule(fault)
+        self._quotes()
+        self._guard(self._begin_life)
+        closing = False
+        healed = False
+        end_ns = plan.heal_ns + CONVERGE_NS
+        while self.time.now_ns() < end_ns:
+            self._advance(self.time.now_ns() + TICK_NS)
+            self._guard(self._quotes)
+            now_ns = self.time.now_ns()
+            if not healed and now_ns >= plan.heal_ns:
+                healed = True
+                self._heal()
+            if self.life is not None:
+                self.witness.inspect(self.life.core, self.life.started_ns)
+            if not healed or self.life is None:
+                continue
+            if not closing and now_ns >= plan.heal_ns + CLOSE_AFTER_NS:
+                closing = True
+            if closing:
+                core = self.life.core
+                self._guard(lambda core=core: core.close_all("chaos_end"))  # type: ignore[misc]
+                if self.life is not None and not self.witness.settled(self.life.core):
+                    break
+        self._finish()
+
+    def _heal(self) -> None:
+        self.market.calm = True
+        self.journal.disarm()
+        self._nested.clear()
+        if self.life is not None:
+            self._guard(self.life.core.stop_opening)
+
+    def _finish(self) -> None:
+        """The last answers arrive; then everything must agree."""
+        self._advance(self.time.now_ns() + SECOND)
+        self.witness.close()
+        if self.life is None:
+            self.witness.violate("the node did not come back")
+            return
+        core = self.life.core
+        for text in self.witness.settled(core):
+            self.witness.violate(f"not settled {CONVERGE_NS // SECOND} s after healing: {text}")
+        self._check_recovery(core)
+        self._check_ledger(core)
+
+    def _check_recovery(self, core: Core) -> None:
+        folded = Folds().state()
+        folded.replay(self.journal.records())
+        if folded.digest() != core.state.digest():
+            self.witness.violate("V1 the journal does not fold to the state of the node")
+
+    def _check_ledger(self, core: Core) -> None:
+        """M1, M2: wallets of the exchanges, the accountant and the node's books agree."""
+        for venue, exchange in self.exchanges.items():
+            told = sum((view.equity for view in exchange.balances(ACCOUNT)), Decimal(0))
+            true = self.accountant.equity(venue, ACCOUNT, "USDT")
+            if abs(told - true) > Decimal("0.0001"):
+                self.witness.violate(f"M1 equity of {venue} is {told}, the accountant has {true}")
+        flat = not any(self.witness.true.values())
+        ours = core.folds.positions.profit({}).net if flat else None
+        net = self.accountant.summary()["net"]
+        if ours is not None and abs(ours - net) > Decimal("0.0001"):
+            self.witness.violate(f"M2 our profit is {ours}, the accountant has {net}")
+
+    # --- quotes ----------------------------------------------------------------------------------
+
+    def _quotes(self) -> None:
+        for tick in self.market.step(self.time.now_ns()):
+            self._feed(tick)
+
+    def _feed(self, tick: Tick) -> None:
+        wire = self.wires[tick.venue]
+        size = tick.size
+        thin = wire.active("10")
+        if thin is not None and thin.asset == tick.asset:
+            self.counters.hit("10")
+            # What rests is less than what was told.
+            size *= 0.03 + 0.2 * (1.0 - thin.intensity)
+        feeder = self._feeders.get(tick.venue)
+        if feeder is not None:
+            feeder.feed_quote(tick.asset, tick.bid, size, tick.ask, size)
+        life = self.life
+        if life is None or wire.active({"1", "14"}):
+            return
+        silent = wire.active("3")
+        if silent is not None and silent.variant % 2 == 0:
+            self.counters.hit("3")
+            return
+        self._tell(life, tick, wire)
+
+    def _tell(self, life: Life, tick: Tick, wire: Wire) -> None:
+        now_ns = self.time.monotonic_ns()
+        venue_ns = now_ns + self._skew_ns[tick.venue]
+        slot = life.slots[tick.venue, tick.asset]
+        bid, ask, size = tick.bid, tick.ask, tick.size
+        broken = wire.active("33")
+        crossed = wire.active("34")
+        if broken is not None and broken.asset == tick.asset and self._rng.random() < 0.7:
+            self.counters.hit("33")
+            self.witness.bad_quote(tick.venue, tick.asset)
+            factor = (float("nan"), -1.0, 0.0, 10.0, 0.1, float("inf"))[broken.variant]
+            slot.update(bid * factor, size, ask * factor, size, venue_ns, now_ns)
+        elif crossed is not None and crossed.asset == tick.asset:
+            self.counters.hit("34")
+            self.witness.bad_quote(tick.venue, tick.asset)
+            slot.update(ask * 1.002, size, bid, size, venue_ns, now_ns)
+        else:
+            self.witness.good_quote(tick.venue, tick.asset)
+            slot.update(bid, size, ask, size, venue_ns, now_ns)
+
+    # --- what happens at a moment ----------------------------------------------------------------
+
+    def _schedule(self, fault: Fault) -> None:
+        acts: dict[str, tuple[Callable[[Fault], None], Callable[[Fault], None] | None]] = {
+            "1": (self._channels, self._channels),
+            "2": (self._channels, self._channels),
+            "14": (self._channels, self._channels),
+            "19": (self._step_clock, self._restore_clock),
+            "21": (self._arm, None),
+            "35": (self._halt, self._resume),
+            "36": (self._flip_funding, None),
+            "37": (self._take_leg, None),
+            "40": (self._take_leg, self._take_leg),
+            "41": (self._repeat_fills, self._repeat_fills),
+            "jump": (self._jump, None),
+            "kill": (self._engage, self._clear),
+        }
+        start, stop = acts.get(fault.row, (None, None))
+        if start is not None:
+            self.time.call_later(fault.start_ns - START_NS, lambda: start(fault))
+        if stop is not None:
+            self.time.call_later(fault.stop_ns - START_NS, lambda: stop(fault))
+
+    def _channels(self, fault: Fault) -> None:
+        self.counters.hit(fault.row)
+        if self.life is not None:
+            for channel in CHANNELS:
+                self.life.doors[fault.venue].tell_channel(channel)
+
+    def _step_clock(self, fault: Fault) -> None:
+        self.counters.hit("19")
+        self._skew_ns[fault.venue] = (-5, -2, -1, 1, 3, 5)[fault.variant] * SECOND
+
+    def _restore_clock(self, fault: Fault) -> None:
+        self._skew_ns[fault.venue] = 0
+
+    def _arm(self, fault: Fault) -> None:
+        self._nested = list(fault.numbers[1:])
+        self._nested_point = _POINTS[(fault.variant + 1) % 6]
+        self.journal.arm(fault.numbers[0], _POINTS[fault.variant])
+
+    def _symbol(self, fault: Fault) -> str:
+        contracts = self.plan.contracts[fault.venue]
+        return next(c.symbol for c in contracts if c.asset == fault.asset)
+
+    def _halt(self, fault: Fault) -> None:
+        self.counters.hit("35")
+        self.exchanges[fault.venue].set_halted(self._symbol(fault), halted=True)
+
+    def _resume(self, fault: Fault) -> None:
+        self.exchanges[fault.venue].set_halted(self._symbol(fault), halted=False)
+
+    def _flip_funding(self, fault: Fault) -> None:
+        """Settle at a steep rate, one way and then the other."""
+        self.counters.hit("36")
+        exchange, symbol = self.exchanges[fault.venue], self._symbol(fault)
+        known = exchange.mark(symbol)
+        sign = 1 if fault.variant % 2 else -1
+        rate = Decimal("0.0005") * sign
+        exchange.set_mark(
+            symbol, known.mark_price, known.index_price, rate, self.time.now_ns() + SECOND
+        )
+        exchange.settle_funding(symbol)
+        if self.life is not None:
+            self.life.core.quotes.publish(
+                FundingRateUpdated(
+                    ts_ns=self.time.now_ns(),
+                    venue=fault.venue,
+                    asset=fault.asset,
+                    rate=float(-rate),
+                    interval_s=28_800,
+                    next_ns=0,
+                )
+            )
+
+    def _take_leg(self, fault: Fault) -> None:
+        """Somebody else closes a part of what the account holds: the venue, or its owner."""
+        held = self.witness.true.get((fault.venue, fault.asset), Decimal(0))
+        step = self.witness.steps[fault.venue, fault.asset]
+        exchange = self.exchanges[fault.venue]
+        share = Decimal(str(fault.intensity))
+        quantity = (abs(held) * share // step) * step
+        if quantity <= 0:
+            return
+        ticket = Ticket(
+            symbol=self._symbol(fault),
+            side=Side.SELL if held > 0 else Side.BUY,
+            order_type=OrderType.MARKET,
+            quantity=quantity,
+            time_in_force=TimeInForce.IOC,
+        )
+        try:
+            exchange.submit(ACCOUNT, ticket)
+        except ExchangeRefusal:
+            return
+        self.counters.hit(fault.row)
+
+    def _repeat_fills(self, fault: Fault) -> None:
+        if self.life is not None and self.life.doors[fault.venue].tell_old_fills(self._rng):
+            self.counters.hit("41")
+
+    def _jump(self, fault: Fault) -> None:
+        self.counters.hit("jump")
+        self.market.jump(fault.asset, LARGEST_JUMP * (1 if fault.variant % 2 else -1))
+
+    def _engage(self, fault: Fault) -> None:
+        if self.life is None:
+            return
+        self.counters.hit("kill")
+        self.life.core.kill_switch.engage(1 + fault.variant % 4, actor="chaos", reason="test")
+        self.witness.killed = True
+
+    def _clear(self, fault: Fault) -> None:
+        if self.life is None:
+            self.time.call_later(SECOND, lambda: self._clear(fault))
+            return
+        self.witness.killed = False
+        self.life.core.kill_switch.clear(actor="chaos", reason="test over")

@@ -266,6 +266,7 @@ class Stand:
             accounts={name: Account("main") for name in venues},
             rates=CurrencyRates(assumed=d(1)),
         )
+        self.tolerance = max(contract.quantity_step for contract in listed.values())
         self.prices = {name: 100.0 + index for index, name in enumerate(venues)}
         self.depth = dict.fromkeys(venues, (5.0, 5.0))
         self.quoting = set(venues)
@@ -413,7 +414,7 @@ class Stand:
     def by_hand(self, venue: str, side: Side, quantity: str) -> None:
         """Somebody else trades in our account."""
         self.guard(self.quote)
-        self.venues[venue]._lay(SYMBOL)  # noqa: SLF001 - the book as an order of ours would find it
+        self.venues[venue]._lay(SYMBOL)
         self.exchanges[venue].submit(
             "main",
             Ticket(
@@ -459,7 +460,7 @@ class Stand:
             at_work = any(folds.orders.of_owner(pair.plan.pair_id))
             waits = self.core.trader.next_look_ns(pair.plan.pair_id) is not None
             rests = pair.state is PairState.HEDGED and not pair.close_reason
-            assert at_work or waits or (rests and abs(pair.imbalance) < d("0.01")), (
+            assert at_work or waits or (rests and abs(pair.imbalance) < self.tolerance), (
                 f"{pair.plan.pair_id} is {pair.state} {pair.imbalance} and nothing is arranged"
             )
         assert folds.orders.overfills == 0
@@ -480,10 +481,10 @@ class Stand:
                     assert known.filled == view.filled <= known.request.quantity
         for pair in self.pairs:
             assert pair.state is PairState.HEDGED
-            assert abs(pair.imbalance) < d("0.01")
+            assert abs(pair.imbalance) < self.tolerance
         if not self.pairs:
             assert self.core.capital.reserved_total() == 0
-            assert all(abs(self.held(name)) < d("0.01") for name in self.names)
+            assert all(abs(self.held(name)) < self.tolerance for name in self.names)
             assert not [key for key in folds.leases.snapshot() if key]  # type: ignore[attr-defined]
 
 

@@ -38,8 +38,8 @@ class Attendants:
         self._say = say
         settings = configuration.settings
         self._directory = settings.state_path
-        sources = sources_of(node, __version__)
-        self.health = health_of(node, sources)
+        sources = sources_of(node.core, __version__)
+        self.health = health_of(node.core, sources)
         self.state = ConsoleState(sources, lambda: self.health.health)
         self._kill_file = KillFile(self._directory, node.core.kill_switch)
         self._recorder = RecorderTask(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from perpbot.app.core import Core
 from perpbot.app.node import Node
 from perpbot.console.state import ConsoleState
 from perpbot.console.terminal import LiveView
@@ -11,14 +12,13 @@ from perpbot.operations.health import HealthMonitor
 from perpbot.operations.sources import Sources
 
 
-def sources_of(node: Node, version: str) -> Sources:
-    """Return what may be looked at in an open node."""
-    core = node.core
+def sources_of(core: Core, version: str) -> Sources:
+    """Return what may be looked at in a core."""
     return Sources(
-        mode=node.settings.mode.value,
+        mode=core.settings.mode.value,
         version=version,
         started_ns=core.clock.now_ns(),
-        venues=tuple(node.venues),
+        venues=tuple(core.markets.capabilities),
         instruments=core.markets.instruments,
         clock=core.clock,
         bus=core.bus,
@@ -38,12 +38,12 @@ def sources_of(node: Node, version: str) -> Sources:
     )
 
 
-def health_of(node: Node, sources: Sources) -> HealthMonitor:
-    """Return the judge of an open node."""
+def health_of(core: Core, sources: Sources) -> HealthMonitor:
+    """Return the judge of a core."""
     return HealthMonitor(
         sources,
-        node.settings.health,
-        snapshot_max_age_s=node.settings.capital.snapshot_max_age_s,
+        core.settings.health,
+        snapshot_max_age_s=core.settings.capital.snapshot_max_age_s,
     )
 
 
@@ -67,10 +67,10 @@ class TerminalWatcher:
         self._view.show(elapsed_s)
 
     def _begin(self, node: Node) -> LiveView:
-        sources = sources_of(node, "")
+        sources = sources_of(node.core, "")
         if self.health is None:
             self._judges = True
-            self.health = health_of(node, sources)
+            self.health = health_of(node.core, sources)
         health = self.health
         return LiveView(ConsoleState(sources, lambda: health.health))
 

@@ -75,14 +75,14 @@ def _head(overview: Mapping[str, Any], health: Mapping[str, Any], elapsed_s: flo
     score = health["score"]
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f" perpbot {overview['mode']} ", style="bold reverse")
+    if overview["kill_level"]:
+        text.append(f" KILL {overview['kill_level']} ", style="bold red")
     text.append(f" {elapsed_s:.0f} s  {overview['quotes']} quotes  ")
     text.append(f"{overview['opportunities']} opportunities  ")
     text.append(f"net {float(overview['realised_usd']):.2f} USD  ", style="bold")
     text.append(
         "health " + ("unknown" if score is None else f"{score:.0f}"), style=_colour(health)
     )
-    if overview["kill_level"]:
-        text.append(f"  KILL {overview['kill_level']}", style="bold red")
     return text
 
 

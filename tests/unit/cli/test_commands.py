@@ -1,0 +1,316 @@
+"""Commands, run in process."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import perpbot
+from perpbot.cli.main import app
+from perpbot.operations.killfile import FILE_NAME
+from perpbot.operations.runfile import RunFile, RunInfo
+from perpbot.operations.statusfile import write_status
+from tests.unit.operations.small_world import traded_world, write_journal
+
+COMMANDS = (
+    "config explain",
+    "config schema",
+    "config show",
+    "config validate",
+    "demo",
+    "doctor",
+    "explain",
+    "health",
+    "init",
+    "journal show",
+    "journal verify",
+    "kill",
+    "replay",
+    "run",
+    "simulate",
+    "status",
+    "trades export",
+    "version",
+)
+
+
+@pytest.fixture(autouse=True)
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Commands look at the working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def traded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory in which a node once traded."""
+    directory = tmp_path_factory.mktemp("traded")
+    write_journal(traded_world(), directory / "state" / "paper" / "journal")
+    return directory
+
+
+def perpbot_command(*arguments: str) -> Result:
+    """Run a command."""
+    return CliRunner().invoke(app, list(arguments))
+
+
+def data(result: Result) -> Any:
+    """Return what a command printed as JSON; standard output held nothing else."""
+    return json.loads(result.stdout)
+
+
+def hold_run_file() -> RunFile:
+    """Pretend that a node runs in this process."""
+    directory = Path("state/paper")
+    return RunFile(directory, RunInfo(os.getpid(), "paper", "1", 1))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_an_example(name: str) -> None:
+    """Of every command, with --json and -c."""
+    result = perpbot_command(*name.split(), "--help")
+
+    assert result.exit_code == 0
+    assert f"Example: perpbot {name}" in " ".join(result.stdout.split())
+    assert "--json" in result.stdout
+
+
+def test_version_is_the_packages() -> None:
+    """For people and programs."""
+    assert perpbot.__version__ in perpbot_command("version").stdout
+    assert data(perpbot_command("version", "--json")) == {"version": perpbot.__version__}
+
+
+def test_init_writes_once(working_directory: Path) -> None:
+    """A configuration that loads, a private .env; a second time only with --yes."""
+    first = perpbot_command("init")
+
+    assert first.exit_code == 0
+    assert stat.S_IMODE((working_directory / ".env").stat().st_mode) == 0o600
+    (working_directory / "config.yaml").write_text("mode: demo\n")
+    second = perpbot_command("init")
+    assert second.exit_code == 1
+    assert "nothing was written" in second.stderr
+    assert (working_directory / "config.yaml").read_text() == "mode: demo\n"
+    assert data(perpbot_command("init", "--yes", "--json"))["written"] == ["config.yaml", ".env"]
+    assert perpbot_command("config", "validate").exit_code == 0
+
+
+def test_config_validate_says_every_problem(working_directory: Path) -> None:
+    """With file and line, and exit code 4."""
+    (working_directory / "config.yaml").write_text("mode: paper\nrisk:\n  max_slipage_bps: 5\n")
+
+    result = perpbot_command("config", "validate", "--json")
+
+    assert result.exit_code == 4
+    assert not data(result)["valid"]
+    assert "config.yaml:3" in data(result)["problems"][0]
+
+
+def test_config_show_and_explain_name_the_source(working_directory: Path) -> None:
+    """File and line of a value, and what it replaced."""
+    (working_directory / "a.yaml").write_text("risk:\n  max_slippage_bps: 7\n")
+    (working_directory / "b.yaml").write_text("risk:\n  max_slippage_bps: 8\n")
+    files = ("-c", "a.yaml", "-c", "b.yaml")
+
+    shown = data(perpbot_command("config", "show", "--changed", "--json", *files))
+    told = data(perpbot_command("config", "explain", "risk.max_slippage_bps", "--json", *files))
+
+    assert shown == [{"key": "risk.max_slippage_bps", "value": "8", "source": "b.yaml:2"}]
+    assert (told["value"], told["source"]) == ("8", "b.yaml:2")
+    assert told["overridden"][0] == {"value": "7", "source": "a.yaml:2"}
+    text = perpbot_command("config", "explain", "risk.max_slippage_bps", *files).stdout
+    assert "from     b.yaml:2" in text
+    assert "journal" in perpbot_command("config", "show", *files).stdout
+
+
+def test_config_explain_suggests(working_directory: Path) -> None:
+    """For a key that does not exist."""
+    result = perpbot_command("config", "explain", "risk.max_slipage_bps")
+
+    assert result.exit_code == 4
+    assert "max_slippage_bps" in result.stderr
+
+
+def test_config_schema_is_a_schema() -> None:
+    """For editors."""
+    assert "properties" in data(perpbot_command("config", "schema"))
+
+
+@pytest.mark.parametrize("command", ["status", "health", "kill"])
+def test_without_a_node_the_exit_code_is_3(command: str) -> None:
+    """And the message says where it looked."""
+    result = perpbot_command(command)
+
+    assert result.exit_code == 3
+    assert "no node runs in mode paper" in result.stderr
+
+
+def test_status_and_health_read_what_the_node_wrote() -> None:
+    """Healthy is 0, critical and silent are 1."""
+    held = hold_run_file()
+    assert "no figures yet" in perpbot_command("status").stdout
+    assert perpbot_command("health").exit_code == 1
+    overview = {
+        "quotes": 5, "opportunities": 1, "pairs_open": 0, "pairs_closed": 2, "open_orders": 0,
+        "realised_usd": "1.5", "equity_usd": None, "kill_level": 2, "kill_reason": "why",
+        "venues": {"okx": "ready"},
+    }  # fmt: skip
+    now_ns = time.time_ns()
+    good = {"score": 99.0, "grade": "ok"}
+    write_status(Path("state/paper"), {"ts_ns": now_ns, "overview": overview, "health": good})
+
+    text = perpbot_command("status").stdout
+    assert "99 of 100" in text
+    assert "level 2: why" in text
+    assert data(perpbot_command("status", "--json"))["status"]["overview"] == overview
+    assert data(perpbot_command("health", "--json"))["healthy"]
+    bad = {"score": 10.0, "grade": "critical"}
+    write_status(Path("state/paper"), {"ts_ns": now_ns, "overview": overview, "health": bad})
+    assert perpbot_command("health").exit_code == 1
+    write_status(Path("state/paper"), {"ts_ns": 1, "overview": overview, "health": good})
+    assert "ago" in perpbot_command("health").stdout
+    held.close()
+
+
+def test_kill_waits_until_the_node_has_taken_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that does not take the order is exit code 5, and the order stays."""
+    held = hold_run_file()
+    monkeypatch.setattr("perpbot.cli.node.TAKEN_LIMIT_S", 0.01)
+
+    result = perpbot_command("kill", "--level", "2", "--reason", "try")
+
+    assert result.exit_code == 5
+    assert json.loads(Path("state/paper", FILE_NAME).read_text())["level"] == 2
+    held.close()
+
+
+def test_kill_takes_levels_1_to_5() -> None:
+    """Anything else is a usage error."""
+    assert perpbot_command("kill", "--level", "6").exit_code == 2
+
+
+def test_journal_is_shown_and_verified(traded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Filters by kind, pair and number; JSON is one object a line."""
+    monkeypatch.chdir(traded)
+    rows = [
+        json.loads(line)
+        for line in perpbot_command("journal", "show", "--json").stdout.splitlines()
+    ]
+    plans = perpbot_command("journal", "show", "--kind", "pair_planned", "--json").stdout
+    pair = json.loads(plans.splitlines()[0])["data"]["plan"]["pair_id"]
+    of_pair = perpbot_command("journal", "show", "--pair", pair, "--last", "2").stdout
+
+    assert [row["sequence"] for row in rows] == list(range(1, len(rows) + 1))
+    assert len(of_pair.splitlines()) == 2
+    assert perpbot_command("journal", "show", "--since", "1s").stdout == ""
+    assert perpbot_command("journal", "show", "--since", "soon").exit_code == 4
+    assert data(perpbot_command("journal", "verify", "--json"))["intact"]
+    assert "intact" in perpbot_command("journal", "verify").stdout
+
+
+def test_a_damaged_journal_is_found(tmp_path: Path, traded: Path) -> None:
+    """With the last good record."""
+    directory = tmp_path / "state" / "paper" / "journal"
+    directory.mkdir(parents=True)
+    source = next((traded / "state/paper/journal").glob("journal-*.log"))
+    damaged = bytearray(source.read_bytes())
+    damaged[len(damaged) // 2] ^= 0xFF
+    (directory / source.name).write_bytes(damaged)
+
+    result = perpbot_command("journal", "verify")
+
+    assert result.exit_code == 1
+    assert "damaged after record" in result.stdout
+
+
+def test_explain_tells_the_trade(traded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its numbers; an unknown id is exit code 2."""
+    monkeypatch.chdir(traded)
+    plan = json.loads(
+        perpbot_command(
+            "journal", "show", "--kind", "PAIR_PLANNED", "--json", "--last", "1"
+        ).stdout
+    )["data"]["plan"]
+
+    text = perpbot_command("explain", plan["pair_id"]).stdout
+
+    assert "edge" in text
+    assert "trade completed" in text
+    assert data(perpbot_command("explain", plan["pair_id"], "--json"))["subject"] == "pair"
+    assert perpbot_command("explain", "77-77").exit_code == 2
+
+
+def test_trades_are_exported(
+    traded: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As CSV to standard output or a file, or as JSON."""
+    monkeypatch.chdir(traded)
+    text = perpbot_command("trades", "export").stdout
+    out = tmp_path / "fills.csv"
+    perpbot_command("trades", "export", "--table", "fills", "--out", str(out))
+
+    assert text.startswith("pair_id,")
+    assert len(text.splitlines()) == 1 + len(data(perpbot_command("trades", "export", "--json")))
+    assert out.read_text().startswith("sequence,")
+    assert perpbot_command("trades", "export", "--table", "wishes").exit_code == 1
+    assert perpbot_command("trades", "export", "--format", "xls").exit_code == 2
+
+
+def test_without_a_journal_the_message_says_where(working_directory: Path) -> None:
+    """And what could be meant."""
+    result = perpbot_command("journal", "show")
+
+    assert result.exit_code == 4
+    assert "no node has run in mode paper" in result.stderr
+    assert perpbot_command("journal", "show", "--mode", "real").exit_code == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "config", "said"),
+    [
+        (["--paper", "--live"], "", "exclude each other"),
+        (["--live"], "mode: paper\n", "mode: live"),
+        ([], "mode: live\n", "--live"),
+        (["--live"], "mode: live\n", "PERPBOT_LIVE_CONFIRM"),
+        ([], "mode: demo\n", "paper, testnet or live"),
+    ],
+    ids=["two modes", "not in the file", "not on the line", "not confirmed", "demo"],
+)
+def test_run_refuses_a_mode_that_is_not_meant(
+    working_directory: Path, arguments: list[str], config: str, said: str
+) -> None:
+    """Live needs all three keys; the message says which is missing."""
+    (working_directory / "config.yaml").write_text(config)
+
+    result = perpbot_command("run", *arguments)
+
+    assert result.exit_code == 4
+    assert said in result.stderr
+    assert not (working_directory / "state").exists()
+
+
+def test_doctor_says_which_venue_cannot_be_reached(working_directory: Path) -> None:
+    """Exit code 7, and every check is told; a configuration that fails is 4."""
+    venues = "".join(
+        f"  {name}: {{rest_url: 'http://127.0.0.1:9', ws_url: 'ws://127.0.0.1:9'}}\n"
+        for name in ("binance", "okx", "hyperliquid")
+    )
+    (working_directory / "config.yaml").write_text(f"mode: paper\nvenues:\n{venues}")
+
+    result = perpbot_command("doctor", "--json")
+
+    assert result.exit_code == 7
+    checks = data(result)["checks"]
+    unreachable = [check["text"] for check in checks if check["name"] == "venue"]
+    assert len(unreachable) == 3
+    assert all("cannot be reached" in text for text in unreachable)
+    (working_directory / "config.yaml").write_text("mode: nowhere\n")
+    assert perpbot_command("doctor").exit_code == 4

@@ -1,0 +1,143 @@
+"""Run file, kill file and status file."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from perpbot.domain.errors import StateConflict
+from perpbot.domain.events import KillSwitchCleared, KillSwitchEngaged
+from perpbot.operations.killfile import (
+    DEFAULT_LEVEL,
+    FILE_NAME,
+    KillFile,
+    KillOrder,
+    parse_order,
+    write_order,
+)
+from perpbot.operations.looplag import watch_loop_lag
+from perpbot.operations.runfile import RunFile, RunInfo, running
+from perpbot.operations.statusfile import read_status, remove_status, write_status
+from tests.unit.operations.small_world import small_world
+
+INFO = RunInfo(pid=7, mode="paper", version="1", started_ns=5, console_url="http://x")
+
+
+def test_a_held_run_file_says_who_runs(tmp_path: Path) -> None:
+    """While it is held, others read it."""
+    held = RunFile(tmp_path, INFO)
+
+    assert running(tmp_path) == INFO
+    held.close()
+    assert running(tmp_path) is None
+
+
+def test_a_file_that_a_crash_left_is_no_running_node(tmp_path: Path) -> None:
+    """The lock counts, not the file."""
+    (tmp_path / "run.json").write_text('{"pid": 1}')
+
+    assert running(tmp_path) is None
+
+
+def test_a_second_node_is_refused_by_name(tmp_path: Path) -> None:
+    """Two nodes never share a state directory."""
+    held = RunFile(tmp_path, INFO)
+
+    with pytest.raises(StateConflict, match="process 7"):
+        RunFile(tmp_path, INFO)
+    held.close()
+
+
+def test_no_directory_is_no_running_node(tmp_path: Path) -> None:
+    """A place where nothing ever ran."""
+    assert running(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "level"),
+    [
+        ("", DEFAULT_LEVEL),
+        ("\n", DEFAULT_LEVEL),
+        ("nonsense", DEFAULT_LEVEL),
+        ('{"level": 9}', DEFAULT_LEVEL),
+        ('{"level": "5"}', DEFAULT_LEVEL),
+        ('{"level": 5, "reason": "r", "actor": "a"}', 5),
+    ],
+    ids=["touched", "blank", "unreadable", "no such level", "wrong type", "as written"],
+)
+def test_what_cannot_be_read_still_kills(text: str, level: int) -> None:
+    """The kill file fails closed."""
+    order = parse_order(text)
+
+    assert order.level == level
+    assert not order.clear
+
+
+def test_the_kill_file_is_obeyed_once_and_removed(tmp_path: Path) -> None:
+    """Journalled with its reason and actor, then gone."""
+    core = small_world().core
+    heard: list[KillSwitchEngaged] = []
+    core.bus.subscribe(KillSwitchEngaged, heard.append, core=False)
+    write_order(tmp_path, KillOrder(level=2, reason="why", actor="me"))
+    watch = KillFile(tmp_path, core.kill_switch)
+
+    taken = watch.check()
+
+    assert taken is not None
+    assert not (tmp_path / FILE_NAME).exists()
+    assert [(event.level, event.reason, event.actor) for event in heard] == [(2, "why", "me")]
+    assert watch.check() is None
+    assert core.folds.latches.kill_level == 2
+
+
+def test_the_kill_file_can_clear_the_latch(tmp_path: Path) -> None:
+    """A person's act, with their name."""
+    core = small_world().core
+    heard: list[KillSwitchCleared] = []
+    core.bus.subscribe(KillSwitchCleared, heard.append, core=False)
+    core.kill_switch.engage(1, actor="me", reason="try")
+    write_order(tmp_path, KillOrder(clear=True, actor="me", reason="over"))
+
+    KillFile(tmp_path, core.kill_switch).check()
+
+    assert core.folds.latches.kill_level == 0
+    assert heard[0].actor == "me"
+
+
+async def test_the_kill_file_task_looks_at_once(tmp_path: Path) -> None:
+    """An order that waits at the start is obeyed first."""
+    core = small_world().core
+    (tmp_path / FILE_NAME).touch()
+    task = asyncio.create_task(KillFile(tmp_path, core.kill_switch).run())
+    while (tmp_path / FILE_NAME).exists():  # noqa: ASYNC110 - the file is the signal
+        await asyncio.sleep(0)
+    task.cancel()
+
+    assert core.folds.latches.kill_level == DEFAULT_LEVEL
+
+
+def test_a_status_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """And it is gone when it is taken away."""
+    assert read_status(tmp_path) is None
+    write_status(tmp_path, {"ts_ns": 1})
+    assert read_status(tmp_path) == {"ts_ns": 1}
+    remove_status(tmp_path)
+    assert read_status(tmp_path) is None
+
+
+async def test_loop_lag_is_never_negative() -> None:
+    """A timer cannot run before it is due."""
+    seen = asyncio.Event()
+    lags: list[float] = []
+
+    def note(lag_ms: float) -> None:
+        lags.append(lag_ms)
+        seen.set()
+
+    task = asyncio.create_task(watch_loop_lag(note))
+    await seen.wait()
+    task.cancel()
+
+    assert lags[0] >= 0.0

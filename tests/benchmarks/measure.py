@@ -51,9 +51,7 @@ def at_least(name: str, ours: float, contender: float, limit: float, unit: str) 
     return Row(name, _short(ours), _short(contender), _short(ratio), limit, ratio >= limit, unit)
 
 
-def interleave(
-    contenders: Mapping[str, Callable[[], float]], effort: Effort
-) -> dict[str, float]:
+def interleave(contenders: Mapping[str, Callable[[], float]], effort: Effort) -> dict[str, float]:
     """Run every contender once a round; return the median of what each returned."""
     found: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(effort.rounds):

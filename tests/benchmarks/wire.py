@@ -45,7 +45,7 @@ def read_head(connection: socket.socket) -> bytes:
 
 
 def unmasked(data: bytearray) -> tuple[bytes, int] | None:
-    """Return the first frame of a client and its length on the wire; None while it is not whole."""
+    """Return the first frame of a client and its length on the wire; None while not whole."""
     if len(data) < 6:
         return None
     size, start = data[1] & 0x7F, 2

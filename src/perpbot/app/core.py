@@ -201,7 +201,7 @@ class Core:
         self.moves = Moves(
             settings.risk.fast_market_window_ms,
             settings.risk.fast_market_move_bps,
-            lambda asset, moved_bps: self.risk.freeze_fast_market(asset, moved_bps),
+            self._freeze,
         )
         bus.subscribe(QuoteUpdated, self.moves.note)
 
@@ -304,6 +304,7 @@ class Core:
             self._timers,
             folds.pairs,
             folds.orders,
+            folds.positions,
             self.risk,
             self.maker,
             self.around,
@@ -331,9 +332,7 @@ class Core:
             confirmations=settings.execution.reconcile_confirmations,
             quiet_s=settings.execution.reconcile_quiet_s,
         )
-        self.kill_switch = KillSwitch(
-            bus, clock, folds.orders, folds.pairs, folds.latches, leave
-        )
+        self.kill_switch = KillSwitch(bus, clock, folds.orders, folds.pairs, folds.latches, leave)
 
     def _build_strategy(self) -> None:
         settings, markets = self.settings, self.markets
@@ -418,6 +417,9 @@ class Core:
         now_ns = self.clock.monotonic_ns()
         self.quotes.sweep(now_ns)
         self.basis.sample(now_ns)
+
+    def _freeze(self, asset: str, moved_bps: float) -> None:
+        self.risk.freeze_fast_market(asset, moved_bps)
 
     def _condition(self, asset: str) -> MarketCondition:
         frozen_until_ns = self.folds.latches.cooling_until_ns(f"fast:{asset}")

@@ -40,13 +40,14 @@ class Moves:
         self._bucket_ns = window_ms * MS // _BUCKETS
         self._fast_bps = fast_bps
         self._on_fast = on_fast
-        self._markets: dict[tuple[str, str], _Market] = {}
+        self._markets: dict[str, dict[str, _Market]] = {}
 
     def note(self, quote: QuoteUpdated) -> None:
         """Take a quote."""
-        market = self._markets.get((quote.venue, quote.asset))
-        if market is None:
-            market = self._markets[quote.venue, quote.asset] = _Market()
+        try:
+            market = self._markets[quote.asset][quote.venue]
+        except KeyError:
+            market = self._markets.setdefault(quote.asset, {})[quote.venue] = _Market()
         mid = (quote.bid + quote.ask) * 0.5
         if quote.recv_ns >= market.end_ns:
             self._turn(market, quote.recv_ns, mid)
@@ -61,10 +62,8 @@ class Moves:
 
     def moved_bps(self, asset: str) -> float:
         """Return the largest move of an asset at any venue, at its last quote."""
-        return max(
-            (market.moved_bps for (_, name), market in self._markets.items() if name == asset),
-            default=0.0,
-        )
+        markets = self._markets.get(asset, {}).values()
+        return max((market.moved_bps for market in markets), default=0.0)
 
     def _turn(self, market: _Market, now_ns: int, mid: float) -> None:
         """Begin a new part; forget the parts that the window no longer reaches."""

@@ -44,29 +44,44 @@ class ScanStatistics(msgspec.Struct, frozen=True):
     reasons: dict[str, int]
 
 
-class _Row:
-    """One market as the scanner sees it: prices of its asset by venue, and its directions.
+class _Prices:
+    """Best prices of one asset by venue, and their extremes.
 
-    `bids` and `asks` are shared by all rows of an asset, in order of venues.
+    The extremes are those since the last refresh, so never tighter than what is there now.
     """
 
+    __slots__ = ("asks", "bids", "highest_bid", "lowest_ask")
+
+    def __init__(self, venues: int) -> None:
+        self.bids = [0.0] * venues
+        self.asks = [math.inf] * venues
+        self.highest_bid = 0.0
+        self.lowest_ask = math.inf
+
+    def refresh(self) -> None:
+        """Forget extremes that have passed."""
+        self.highest_bid = max(self.bids)
+        self.lowest_ask = min(self.asks)
+
+
+class _Row:
+    """One market as the scanner sees it: the prices of its asset, and its directions."""
+
     __slots__ = (
-        "asks",
-        "bids",
         "blocked",
         "directions",
         "episodes",
         "index",
         "least_long",
         "least_short",
+        "prices",
         "quotes",
         "quotes_before",
     )
 
-    def __init__(self, index: int, bids: list[float], asks: list[float]) -> None:
+    def __init__(self, index: int, prices: _Prices) -> None:
         self.index = index
-        self.bids = bids
-        self.asks = asks
+        self.prices = prices
         self.least_long = math.inf
         """Least ratio of the directions in which it is long."""
         self.least_short = math.inf
@@ -131,9 +146,8 @@ class Scanner:
         fees: FeeModel,
         operators: Mapping[str, str],
     ) -> None:
-        bids = [0.0] * len(listed)
-        asks = [math.inf] * len(listed)
-        rows = [_Row(index, bids, asks) for index in range(len(listed))]
+        prices = _Prices(len(listed))
+        rows = [_Row(index, prices) for index in range(len(listed))]
         for index, instrument in enumerate(listed):
             self._rows.setdefault(instrument.venue, {})[asset] = rows[index]
             self._engine.slot(instrument)
@@ -162,10 +176,18 @@ class Scanner:
         except KeyError:
             return
         row.quotes += 1
-        bids, asks, index = row.bids, row.asks, row.index
-        bids[index] = bid = quote.bid
-        asks[index] = ask = quote.ask
-        if row.episodes or min(asks) * row.least_short <= bid or ask * row.least_long <= max(bids):
+        prices, index = row.prices, row.index
+        prices.bids[index] = bid = quote.bid
+        prices.asks[index] = ask = quote.ask
+        if bid > prices.highest_bid:
+            prices.highest_bid = bid
+        if ask < prices.lowest_ask:
+            prices.lowest_ask = ask
+        if (
+            prices.lowest_ask * row.least_short <= bid
+            or ask * row.least_long <= prices.highest_bid
+            or row.episodes
+        ):
             self._examine(row, quote)
 
     # --- what may pass ---
@@ -173,7 +195,7 @@ class Scanner:
     def _examine(self, row: _Row, quote: QuoteUpdated) -> None:
         """Evaluate the directions that may pass, or whose episode may end; publish best first."""
         now_ns = self._clock.monotonic_ns()
-        bids, asks = row.bids, row.asks
+        bids, asks = row.prices.bids, row.prices.asks
         found: list[tuple[Direction, Opportunity]] = []
         for direction in row.directions:
             i, j = direction.indices
@@ -251,6 +273,7 @@ class Scanner:
                 self._settle(row)
                 row.blocked.clear()
                 row.least_long = row.least_short = math.inf
+                row.prices.refresh()
         for direction in self._directions:
             direction.refresh(self._usd_rate, stopped=self._stopped)
             long_row, short_row = self._rows_of(direction)

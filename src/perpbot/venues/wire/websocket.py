@@ -85,10 +85,27 @@ class _Socket(picows.WSListener):
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         # By identity: comparing enums costs as much as reading the frame.
-        if frame.msg_type is _TEXT and frame.fin:
-            self._deliver(frame.get_payload_as_memoryview())
+        if frame.fin and frame.msg_type is _TEXT:
+            payload = frame.get_payload_as_memoryview()
         else:
-            self._on_other_frame(transport, frame)
+            whole = self._message_of(transport, frame)
+            if whole is None:
+                return
+            payload = whole
+        recv_ns = self._now_ns()
+        size = len(payload)
+        if self.reason or (size == self._pong_size and payload == self._pong):
+            return
+        self.frames += 1
+        self.bytes += size
+        self.data_ns = recv_ns
+        try:
+            self._on_text(payload, recv_ns)
+        except PerpbotError as error:
+            self.end("refused", f"frame refused: {error}")
+        except Exception as error:  # noqa: BLE001 - a fault of ours; run() raises it
+            self.fault = error
+            self.end("fault", f"reader failed: {type(error).__name__}: {error}")
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
         if not self.reason:
@@ -140,23 +157,10 @@ class _Socket(picows.WSListener):
         if self.had_data:
             statistics.last_data_ns = self.data_ns
 
-    def _deliver(self, payload: memoryview) -> None:
-        recv_ns = self._now_ns()
-        size = len(payload)
-        if self.reason or (size == self._pong_size and payload == self._pong):
-            return
-        self.frames += 1
-        self.bytes += size
-        self.data_ns = recv_ns
-        try:
-            self._on_text(payload, recv_ns)
-        except PerpbotError as error:
-            self.end("refused", f"frame refused: {error}")
-        except Exception as error:  # noqa: BLE001 - a fault of ours; run() raises it
-            self.fault = error
-            self.end("fault", f"reader failed: {type(error).__name__}: {error}")
-
-    def _on_other_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+    def _message_of(
+        self, transport: picows.WSTransport, frame: picows.WSFrame
+    ) -> memoryview | None:
+        """Return the message that an unusual frame is, or completes."""
         kind = frame.msg_type
         if kind == _CLOSE:
             payload = frame.get_payload_as_bytes()
@@ -165,11 +169,12 @@ class _Socket(picows.WSListener):
             transport.send_close(picows.WSCloseCode.OK)
             self.end("closed by venue", f"closed by the venue: {code} {message}".rstrip())
         elif kind == _CONTINUATION or (kind in (_TEXT, _BINARY) and not frame.fin):
-            self._join(frame)
+            return self._join(frame)
         elif kind in (_TEXT, _BINARY):
-            self._deliver(frame.get_payload_as_memoryview())
+            return frame.get_payload_as_memoryview()
+        return None
 
-    def _join(self, frame: picows.WSFrame) -> None:
+    def _join(self, frame: picows.WSFrame) -> memoryview | None:
         if self._parts is None:
             self._parts = bytearray()
         parts = self._parts
@@ -178,7 +183,8 @@ class _Socket(picows.WSListener):
             self.end("oversize", f"message is larger than {self._max_bytes} bytes")
         elif frame.fin:
             self._parts = None
-            self._deliver(memoryview(parts))
+            return memoryview(parts)
+        return None
 
 
 class WebSocketChannel:

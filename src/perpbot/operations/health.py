@@ -58,6 +58,7 @@ class HealthMonitor:
         self._sources = sources
         self._settings = settings
         self._snapshot_max_age_s = snapshot_max_age_s
+        self._since_ns = sources.clock.monotonic_ns()
         self._outcomes: deque[tuple[int, str, bool]] = deque()
         self._evaluated: deque[tuple[int, int]] = deque()
         self._alerted: set[str] = set()
@@ -124,7 +125,8 @@ class HealthMonitor:
         """Share of venues with which our positions agree."""
         if not self._sources.venues:
             return None
-        return _share(not self._sources.readiness.refusal(v) for v in self._sources.venues)
+        agreed = (not self._sources.readiness.refusal(venue) for venue in self._sources.venues)
+        return self._once_settled(_share(agreed))
 
     def _execution(self, now_ns: int) -> float | None:
         """Share of orders that succeeded in the window; unknown below the minimum sample."""
@@ -145,7 +147,14 @@ class HealthMonitor:
             return None
         since_ns = sources.clock.monotonic_ns() - window_ns
         quotes = (sources.quotes.latest(venue, asset) for venue, asset in sources.instruments)
-        return _share(quote is not None and quote.recv_ns >= since_ns for quote in quotes)
+        arrived = (quote is not None and quote.recv_ns >= since_ns for quote in quotes)
+        return self._once_settled(_share(arrived))
+
+    def _once_settled(self, share: float) -> float | None:
+        """A node that is still connecting, in its first window, cannot be judged by that."""
+        window_ns = int(self._settings.window_s * SECOND)
+        settling = self._sources.clock.monotonic_ns() - self._since_ns < window_ns
+        return None if settling and share < 100.0 else share
 
     def _scanner(self, now_ns: int) -> float | None:
         """All or nothing: whether anything was evaluated within the window."""

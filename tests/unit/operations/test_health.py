@@ -28,9 +28,23 @@ def test_a_new_node_claims_nothing_that_it_cannot_know() -> None:
     """Before any quote, balance or order, those components are absent."""
     judge = HealthMonitor(sources(small_world()), HealthSettings(), snapshot_max_age_s=60.0)
 
-    components = judge.judge().components
+    health = judge.judge()
 
-    assert not {"capital", "execution", "latency", "scanner"} & components.keys()
+    assert health.components == {"exposure": 100.0} or not health.components
+    assert "quote" not in health.components
+
+
+def test_a_node_that_never_connects_is_critical_after_the_window() -> None:
+    """Without a quote or an agreed comparison there is no health, once it had its time."""
+    world = small_world()
+    judge = HealthMonitor(sources(world), HealthSettings(), snapshot_max_age_s=60.0)
+    assert judge.judge().components.get("quote") is None
+    world.time.run_until(world.time.now_ns() + 11 * 10**9)
+
+    health = judge.judge()
+
+    assert health.components["quote"] == 0.0
+    assert health.grade is not Grade.OK
 
 
 def test_a_quiet_market_is_healthy(world: World) -> None:

@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 from perpbot.domain.errors import ConfigError
 
 TOKEN_BYTES = 32
-OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
-"""Answered without a token: a probe has none, and they tell nothing but up or not."""
+OPEN_PATHS = frozenset({"/health/live", "/health/ready", "/metrics"})
+"""Answered without a token: probes and Prometheus scrape them. Host and Origin still count, and
+beyond loopback nothing listens without a token in its settings."""
 
 
 def keep_token(path: Path) -> str:

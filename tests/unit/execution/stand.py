@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -92,7 +92,7 @@ def settings_of(flags: tuple[tuple[str, Any], ...] = ()) -> Settings:
 
 
 class Faults:
-    """Fates by message, venue and purpose; the first rule that fits decides, as often as it may."""
+    """Fates by message, venue and purpose; the first rule that fits decides, while it may."""
 
     def __init__(self, lookup: Callable[[str], OrderRequest | None]) -> None:
         self.lookup = lookup
@@ -353,12 +353,11 @@ class Stand:
             self._slots[name].update(*numbers, now_ns, now_ns)
 
     def run(self, ms: float, *, every_ms: float = 100.0) -> None:
-        """Let time pass, with quotes; `check` holds after each piece. Ends where a process ends."""
+        """Let time pass, with quotes; `check` holds after each piece. Ends with the process."""
         until_ns = self.time.now_ns() + int(ms * MS)
         while self.time.now_ns() < until_ns and self.timers.alive:
             next_ns = min(self.time.now_ns() + int(every_ms * MS), until_ns)
-            alive = self.guard(self.quote) and self.guard(lambda: self.time.run_until(next_ns))
-            if alive:
+            if self.guard(self.quote) and self.guard(partial(self.time.run_until, next_ns)):
                 self.check()
 
     def settle(self, seconds: float = 60.0) -> None:
@@ -401,15 +400,13 @@ class Stand:
             short_quote_ns=now_ns,
         )
         event = OpportunityFound(ts_ns=now_ns, opportunity=opportunity)
-        self.guard(lambda: self.core.bus.publish(event))
+        self.guard(partial(self.core.bus.publish, event))
 
     def close(self, reason: str = "test") -> None:
         """Ask every pair to leave."""
         for pair in self.pairs:
-            event = ClosePair(
-                ts_ns=self.time.now_ns(), pair_id=pair.plan.pair_id, reason=reason
-            )
-            self.guard(lambda event=event: self.core.bus.publish(event))  # type: ignore[misc]
+            event = ClosePair(ts_ns=self.time.now_ns(), pair_id=pair.plan.pair_id, reason=reason)
+            self.guard(partial(self.core.bus.publish, event))
 
     def by_hand(self, venue: str, side: Side, quantity: str) -> None:
         """Somebody else trades in our account."""
@@ -446,9 +443,7 @@ class Stand:
 
     def held(self, venue: str) -> Decimal:
         """Return what the exchange says we hold."""
-        return sum(
-            (view.quantity for view in self.exchanges[venue].positions("main")), Decimal(0)
-        )
+        return sum((view.quantity for view in self.exchanges[venue].positions("main")), Decimal(0))
 
     # --- what must hold ---
 

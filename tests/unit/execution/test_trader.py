@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from perpbot.domain.errors import RiskDenied
 from perpbot.domain.events import (
     AlertFired,
     CancelOrders,
     HedgeRequired,
+    OrderCancelled,
+    OrderFilled,
     PairPlanned,
     PositionAdjusted,
     RiskRejected,
@@ -465,12 +468,8 @@ def test_execution_told_after_the_end_is_taken_back() -> None:
     stand.open()
     # The venue says that the order ended with nothing, while its execution is on the way.
     (order,) = [o for o in stand.core.folds.orders.unsettled() if o.request.venue == LONG]
-    from perpbot.domain.events import OrderCancelled
-
     stand.core.bus.publish(
-        OrderCancelled(
-            ts_ns=stand.time.now_ns(), client_id=order.request.client_id, venue=LONG
-        )
+        OrderCancelled(ts_ns=stand.time.now_ns(), client_id=order.request.client_id, venue=LONG)
     )
     stand.run(1_000)
     assert not stand.pairs
@@ -496,8 +495,6 @@ def test_late_execution_is_booked_to_whoever_holds_the_leg() -> None:
 
 
 def _late_fill(stand: Stand, client_id: str) -> Any:
-    from perpbot.domain.events import OrderFilled
-
     return OrderFilled(
         ts_ns=stand.time.now_ns(),
         client_id=client_id,
@@ -527,8 +524,6 @@ def test_refusals_of_numbers_are_journalled() -> None:
 
 
 def _denied(*_args: object) -> Any:
-    from perpbot.domain.errors import RiskDenied
-
     raise RiskDenied("hedge", "test", "1", "0")
 
 

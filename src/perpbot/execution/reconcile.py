@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
-from perpbot.domain.capabilities import Capabilities
+from perpbot.domain.capabilities import Capabilities, Lookup
 from perpbot.domain.events import (
     AccountReported,
     AlertFired,
@@ -23,7 +23,8 @@ from perpbot.domain.events import (
     VenueReconciled,
     VenueSnapshot,
 )
-from perpbot.domain.sides import PositionSide
+from perpbot.domain.orders import OrderReport
+from perpbot.domain.sides import OrderState, PositionSide
 from perpbot.execution.watch import MISSING_FILLS
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import SECOND, Clock, TimerHandle, Timers
@@ -34,13 +35,18 @@ from perpbot.portfolio.comparison import (
 )
 from perpbot.portfolio.intake import ReportIntake
 from perpbot.portfolio.leases import Leg
-from perpbot.portfolio.orders import OrderTable
+from perpbot.portfolio.orders import Order, OrderTable
 from perpbot.portfolio.positions import PositionBook
 
 FIRST_LOOKBACK_NS = 3_600 * SECOND
 OVERLAP_NS = 60 * SECOND
 UNANSWERED_RETRY_NS = SECOND
 ANSWER_LIMIT_NS = 15 * SECOND
+SETTLED_AFTER_NS = 2 * SECOND
+"""After its intent (and expiry), and between two answers that miss it: then an order has ended."""
+_RESTING = frozenset(
+    {OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED, OrderState.PENDING_CANCEL}
+)
 
 
 class ReconcileDriver:
@@ -67,13 +73,18 @@ class ReconcileDriver:
         self._orders = orders
         self._book = book
         self._intake = intake
-        self._interval_ns = {c.venue: int(c.reconcile_interval_s * SECOND) for c in capabilities}
+        known = tuple(capabilities)
+        self._interval_ns = {c.venue: int(c.reconcile_interval_s * SECOND) for c in known}
+        self._forgets = frozenset(c.venue for c in known if c.lookup is not Lookup.FULL)
+        """Venues that do not find an order by its id once it has ended."""
         self._tolerance = tolerance
         self._confirmations = confirmations
         self._quiet_ns = int(quiet_s * SECOND)
         self._since_ns: dict[str, int] = {}
         self._asked: dict[str, TimerHandle] = {}
         self._seen: dict[tuple[Leg, Decimal], int] = {}
+        self._missed_ns: dict[str, int] = {}
+        """By client id: when an answer first missed an order that should rest."""
         self._stopped = False
         bus.subscribe(VenueSnapshot, self._on_snapshot)
         bus.subscribe(VenueConnectionChanged, self._on_connection)
@@ -153,6 +164,8 @@ class ReconcileDriver:
             # What was missed is folded after this; the positions are compared with that next time.
             self._ask_later(venue, "missed_fills", 0)
             return
+        if venue in self._forgets:
+            self._judge_missing(snapshot)
         differences = self._differences(snapshot)
         texts = [difference.text for difference in differences]
         self._conclude(venue, agreed=not differences, texts=tuple(texts))
@@ -160,6 +173,27 @@ class ReconcileDriver:
         self._ask_later(
             venue, "confirm" if soon else "timer", SECOND if soon else self._interval_ns[venue]
         )
+
+    def _judge_missing(self, snapshot: VenueSnapshot) -> None:
+        """Judge orders that complete answers neither list as open nor as newly filled.
+
+        Where an ended order is not found by its id, asking for it would never end. What was known
+        to rest and is missed twice has ended with the fills that are booked; what was unknown goes
+        to the intake, which judges whether its absence is proof already.
+        """
+        listed = {report.client_id for report in snapshot.orders or ()}
+        asked_ns = self._clock.now_ns() - (self._clock.monotonic_ns() - snapshot.asked_ns)
+        for order in tuple(self._orders.unsettled()):
+            request = order.request
+            if request.venue != snapshot.venue or order.state.is_end:
+                continue
+            if request.client_id in listed:
+                self._missed_ns.pop(request.client_id, None)
+            elif asked_ns > max(order.created_ns, request.expires_ns) + SETTLED_AFTER_NS:
+                first_ns = self._missed_ns.setdefault(request.client_id, asked_ns)
+                if order.state not in _RESTING or asked_ns - first_ns >= SETTLED_AFTER_NS:
+                    self._missed_ns.pop(request.client_id, None)
+                    self._intake.take_order(_missing(order, snapshot.ts_ns))
 
     def _differences(self, snapshot: VenueSnapshot) -> list[PositionDifference]:
         """Return differences that stand; adjust those that have been seen often enough."""
@@ -222,3 +256,15 @@ class ReconcileDriver:
         )
 
 
+def _missing(order: Order, ts_ns: int) -> OrderReport:
+    request = order.request
+    return OrderReport(
+        venue=request.venue,
+        account=request.account,
+        client_id=request.client_id,
+        venue_order_id=order.venue_order_id,
+        symbol=request.symbol,
+        state=OrderState.CANCELLED if order.state in _RESTING else OrderState.PROVEN_ABSENT,
+        reason="neither among the open orders nor among the new fills",
+        venue_ns=ts_ns,
+    )

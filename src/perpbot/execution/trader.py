@@ -39,13 +39,17 @@ from perpbot.execution.settings import ExecutionSettings
 from perpbot.execution.surroundings import Surroundings
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import MS, SECOND, Clock, TimerHandle, Timers
+from perpbot.portfolio.leases import leg as leg_of
 from perpbot.portfolio.orders import Order, OrderTable
+from perpbot.portfolio.positions import PositionBook
 from perpbot.risk.manager import RiskManager
 
 _CANCELLABLE = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED})
 _UNANSWERED = frozenset({OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN})
 SHORTEST_REST_NS = 10 * MS
 """Between two tries without progress, whatever the jitter draws."""
+CANCEL_AGAIN_NS = SECOND
+"""Between two cancels of one order, however quickly the first one is refused."""
 _SHRINKING = frozenset({PairState.UNWINDING, PairState.CLOSING})
 
 
@@ -59,6 +63,7 @@ class PairTrader:
         timers: Timers,
         pairs: PairBook,
         orders: OrderTable,
+        positions: PositionBook,
         risk: RiskManager,
         maker: OrderMaker,
         around: Surroundings,
@@ -71,6 +76,7 @@ class PairTrader:
         self._timers = timers
         self._pairs = pairs
         self._orders = orders
+        self._positions = positions
         self._risk = risk
         self._maker = maker
         self._around = around
@@ -84,6 +90,7 @@ class PairTrader:
         self._tries: dict[str, int] = {}
         self._progress: dict[str, tuple[Decimal, Decimal]] = {}
         self._resting_until_ns: dict[str, int] = {}
+        self._cancelled_ns: dict[str, int] = {}
         bus.subscribe(OrderFact, self._order_changed)
         bus.subscribe(ClosePair, lambda event: self._touch(event.pair_id))
         bus.subscribe(PositionAdjusted, self._adjusted)
@@ -174,9 +181,14 @@ class PairTrader:
             return
         # A cancel that failed leaves its order resting: it is asked for again.
         late = tuple(
-            order.request.client_id for order in working if order.state in _CANCELLABLE
+            order.request.client_id
+            for order in working
+            if order.state in _CANCELLABLE
+            and now_ns - self._cancelled_ns.get(order.request.client_id, 0) >= CANCEL_AGAIN_NS
         )
         if late:
+            # A refused cancel mostly means that the order has ended: its news is on the way.
+            self._cancelled_ns.update(dict.fromkeys(late, now_ns))
             self._bus.publish(
                 CancelOrders(
                     ts_ns=now_ns,
@@ -320,7 +332,7 @@ class PairTrader:
                 correlation_id=pair.plan.pair_id,
                 name="rest_below_minimum",
                 severity="high",
-                text=f"{pair.plan.asset}: less than the venue trades is left over ({held})",
+                text=f"{pair.plan.asset}: left over, below what the venue trades or opposite to it ({held})",
             )
         )
 
@@ -328,17 +340,26 @@ class PairTrader:
         """Return (leg, signed order quantity) that must go and that its venue trades.
 
         UNWINDING keeps what both legs hold, CLOSING nothing. A leg may also have come to lie on
-        the wrong side (a person or the venue traded): it goes back to zero.
+        the wrong side (a person or the venue traded): it goes back to zero. Where dust or a stray
+        execution has closed a part of a leg already, that part stays: to trade it would open.
         """
         kept = pair.matched if pair.state is PairState.UNWINDING else ZERO
         wanted = []
         for leg in (0, 1):
             excess = pair.leg(leg).quantity - (-kept if leg else kept)
             instrument = self._around.instrument(pair.venue(leg), pair.plan.asset)
-            quantity = instrument.round_quantity(abs(excess))
+            held = self._held_by_account(pair, leg) * (1 if excess > 0 else -1)
+            quantity = instrument.round_quantity(max(min(abs(excess), held), ZERO))
             if quantity > 0 and quantity >= instrument.min_quantity:
                 wanted.append((leg, -quantity if excess > 0 else quantity))
         return wanted
+
+    def _held_by_account(self, pair: Pair, leg: int) -> Decimal:
+        """Return the signed position that the account of a leg holds by our books."""
+        venue = pair.venue(leg)
+        side = self._around.position_side(venue, leg)
+        place = leg_of(venue, pair.account(leg), pair.plan.asset, side)
+        return self._positions.get(place).quantity
 
     # --- acting ---
 
@@ -564,6 +585,8 @@ class PairTrader:
     def _forget(self, pair_id: str) -> None:
         self._start_anew(pair_id)
         self._progress.pop(pair_id, None)
+        if not len(self._pairs):
+            self._cancelled_ns.clear()
         appointment = self._agenda.pop(pair_id, None)
         if appointment is not None:
             appointment[1].cancel()

@@ -120,7 +120,7 @@ class ReportIntake:
         self._orders = orders
         self._booked = booked
         self._rates = rates
-        self._funding_owner = funding_owner
+        self._leg_owner = funding_owner
         self._foreign: set[tuple[str, str]] = set()
         self._venue_rate = venue_rate
         self._resolve_ns = int(resolve_s * SECOND)
@@ -344,6 +344,13 @@ class ReportIntake:
                 fee_unpriced=fee_unpriced,
             )
         )
+        if order is None and not self._leg_owner(report.venue, report.account, report.asset):
+            self._alarm(
+                "stray_fill",
+                f"{report.venue} told an execution of {plain(report.quantity)} {report.asset} "
+                f"({report.side}) that no order and no pair of ours explains; it is in the books, "
+                "nobody hedges it: close it by hand",
+            )
         return True
 
     def _check_fill(self, order: Order, cumulative: Decimal) -> None:
@@ -433,7 +440,7 @@ class ReportIntake:
                 asset=report.asset,
                 payment_id=report.payment_id,
                 amount_usd=amount_usd,
-                owner=self._funding_owner(report.venue, report.account, report.asset),
+                owner=self._leg_owner(report.venue, report.account, report.asset),
                 venue_ns=report.venue_ns,
             )
         )

@@ -40,7 +40,14 @@ class Readiness:
         self._why[event.venue] = "; ".join(event.differences) or "the venue did not answer"
 
     def _connection(self, event: VenueConnectionChanged) -> None:
+        before = self._channels.get((event.venue, event.channel))
         self._channels[(event.venue, event.channel)] = event.state
-        if event.channel == "private" and event.state is not ConnectionState.LIVE:
+        if event.channel == "private" and event.state is not before:
+            # A comparison that succeeded while the stream was away says nothing of what it missed.
             self._agreed[event.venue] = False
-            self._why[event.venue] = f"private channel is {event.state}: {event.reason}"
+            live = event.state is ConnectionState.LIVE
+            self._why[event.venue] = (
+                "not compared since the private channel came back"
+                if live
+                else f"private channel is {event.state}: {event.reason}"
+            )

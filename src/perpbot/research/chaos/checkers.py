@@ -52,6 +52,8 @@ class Witness:
         self._compared: set[str] = set()
         self._good_ns: dict[tuple[str, str], int] = {}
         self._open_ns: dict[str, int] = {}
+        self._stray = ("", ZERO)
+        """The newest execution that the journal holds and that is no order of ours."""
         self.worst_unhedged_ns = 0
         self.trace: list[str] = []
 
@@ -77,9 +79,9 @@ class Witness:
 
     def channel(self, venue: str, channel: str, *, live: bool) -> None:
         """The node was told where a channel is."""
-        self._live[venue, channel] = live
-        if channel == "private":
+        if channel == "private" and self._live.get((venue, channel)) is not live:
             self._compared.discard(venue)
+        self._live[venue, channel] = live
 
     def compared(self, venue: str) -> None:
         """A full snapshot of a venue reached the node."""
@@ -89,6 +91,7 @@ class Witness:
     def died(self) -> None:
         """The node died: the next one has to compare anew."""
         self._compared.clear()
+        self._live.clear()
         self._asked_ns.clear()
 
     # --- the wire ---
@@ -214,6 +217,9 @@ class Witness:
         elif kind == "TRADE_COMPLETED":
             dust = abs(event.dust_long) + abs(event.dust_short)
             self.declared_dust[event.asset] = self.declared_dust.get(event.asset, ZERO) + dust
+        elif kind == "ALERT_FIRED" and event.name == "stray_fill":
+            asset, quantity = self._stray
+            self.declared_dust[asset] = self.declared_dust.get(asset, ZERO) + quantity
         elif kind == "PAIR_PLANNED":
             self.planned_usd += event.plan.notional_usd
         elif kind == "COMPONENT_ERROR":
@@ -227,6 +233,8 @@ class Witness:
         key = (event.venue, event.asset)
         signed = event.quantity * event.side.sign
         self.booked[key] = self.booked.get(key, ZERO) + signed
+        if not event.client_id:
+            self._stray = (event.asset, event.quantity)
         if event.owner:
             self._pair_net[event.owner] = self._pair_net.get(event.owner, ZERO) + signed
 

@@ -64,7 +64,7 @@ class Attendants:
         return self._start_console()
 
     async def stop(self) -> None:
-        """End the console, bring the tables up to date as far as a moment allows."""
+        """End the console; the tables catch up at the next start or export."""
         if self._console is not None and self._serving is not None:
             await self._console.stop(self._serving)
         remove_status(self._directory)

@@ -19,6 +19,7 @@ from perpbot.kernel.journal import MemoryJournal
 from perpbot.portfolio.currency import CurrencyRates
 
 ACCOUNT = "main"
+ONE = Decimal(1)
 PRICE = 60_000.0
 TICK = 0.1
 
@@ -92,7 +93,7 @@ def build_core(
             instruments=listed,
             capabilities={venue: capabilities(venue) for venue in venues},
             accounts={venue: Account(ACCOUNT) for venue in venues},
-            rates=CurrencyRates(assumed=Decimal(1)),
+            rates=CurrencyRates(assumed=ONE),
         ),
         Folds(),
         clock=clock,

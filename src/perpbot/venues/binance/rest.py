@@ -151,7 +151,7 @@ class RestClient:
         if self._signer is None:
             raise ReadOnly(VENUE)
         await self._acquire(lane, costs)
-        query = self._signed(parameters, self._window_ms(expires_ns)) if signed else parameters
+        query = self.signed_query(parameters, expires_ns) if signed else parameters
         try:
             reply = await self._send(method, path, query, sent=sent)
         except Unavailable as error:
@@ -165,6 +165,15 @@ class RestClient:
             return msgspec.json.decode(reply.body, type=kind)
         except UNREADABLE as error:
             raise OutcomeUnknown(VENUE, f"the answer could not be read: {error}") from error
+
+    def signed_query(self, parameters: str, expires_ns: int = 0) -> str:
+        """Return what a write sends after the `?`: window, time and signature added.
+
+        Raises `ReadOnly` without credentials, `Rejected` for what has expired (UTC).
+        """
+        if self._signer is None:
+            raise ReadOnly(VENUE)
+        return self._signed(parameters, self._window_ms(expires_ns))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -121,18 +121,21 @@ class BinanceTrading:
 
     async def submit(self, order: OrderRequest, sent: Callable[[], None]) -> OrderReport:
         """Send one order over REST; `expires_ns` becomes its receive window."""
-        bundle = self._universe.units(order.symbol).bundle
         row = await self._rest.write(
             "POST",
             "/fapi/v1/order",
             OrderRow,
-            order_query(order, bundle, hedge_mode=self.hedge_mode),
+            self._query(order),
             costs=ORDER_COSTS,
             lane=_LANES[order.purpose],
             expires_ns=order.expires_ns,
             sent=sent,
         )
         return self._report(row)
+
+    def rehearse(self, order: OrderRequest) -> bytes:
+        """Return what `submit` would sign and send; see `perpbot.execution.warmer`."""
+        return self._rest.signed_query(self._query(order), order.expires_ns).encode()
 
     async def cancel(self, order: OrderRequest, venue_order_id: str) -> OrderReport:
         """Cancel by client id; `Rejected` with code -2011 when no such order is open."""
@@ -167,6 +170,10 @@ class BinanceTrading:
             costs=LEVERAGE_COSTS,
             lane=Lane.READ,
         )
+
+    def _query(self, order: OrderRequest) -> str:
+        bundle = self._universe.units(order.symbol).bundle
+        return order_query(order, bundle, hedge_mode=self.hedge_mode)
 
     def _report(self, row: OrderRow) -> OrderReport:
         try:

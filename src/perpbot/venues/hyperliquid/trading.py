@@ -124,6 +124,14 @@ class HyperliquidTrading:
         )
         return self._acknowledged(order, instrument, single_status(body))
 
+    def rehearse(self, order: OrderRequest) -> bytes:
+        """Return what `submit` would sign and send; see `perpbot.execution.warmer`.
+
+        Signed with nonce 0, which the venue refuses for ever.
+        """
+        item = _item(order, self._instrument(order))
+        return self._signed(PlaceOrders((item,)), 0, order.expires_ns)
+
     async def submit_stop(
         self,
         instrument: Instrument,
@@ -313,16 +321,7 @@ class HyperliquidTrading:
         await self._budget.acquire(lane, _COST)
         if expires_ns and self._clock.now_ns() >= expires_ns:
             raise Rejected(VENUE, "not sent: it expired while it waited", code="expired")
-        nonce = nonce or self.nonces.next_ms()
-        # Rounded down: the venue's deadline is never later than the journalled one.
-        expires_ms = expires_ns // MS if expires_ns else None
-        request = request_bytes(
-            action,
-            nonce,
-            self._signer.sign(action, nonce, expires_ms=expires_ms),
-            vault_address=self._vault_address,
-            expires_ms=expires_ms,
-        )
+        request = self._signed(action, nonce or self.nonces.next_ms(), expires_ns)
         try:
             if self._socket is not None and self._socket.is_up:
                 try:
@@ -335,6 +334,19 @@ class HyperliquidTrading:
             if error.code == "429":
                 self._budget.penalise(error.retry_after_s or 10.0)
             raise
+
+    def _signed(self, action: Action, nonce: int, expires_ns: int) -> bytes:
+        if self._signer is None:
+            raise ReadOnly(VENUE)
+        # Rounded down: the venue's deadline is never later than the journalled one.
+        expires_ms = expires_ns // MS if expires_ns else None
+        return request_bytes(
+            action,
+            nonce,
+            self._signer.sign(action, nonce, expires_ms=expires_ms),
+            vault_address=self._vault_address,
+            expires_ms=expires_ms,
+        )
 
     async def _send_by_rest(self, request: bytes, sent: Callable[[], None]) -> bytes:
         try:

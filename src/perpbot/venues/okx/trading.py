@@ -82,6 +82,12 @@ class OkxTrading:
         result = await self._either(session, order.symbol, by_websocket, by_rest)
         return self._report(order, result)
 
+    def rehearse(self, order: OrderRequest) -> bytes:
+        """Return the frame that `submit` would send; see `perpbot.execution.warmer`."""
+        instrument = self._catalogue.require(order.symbol)
+        orders.check(order, instrument)
+        return orders.place_frame("0", order, instrument, self.mode)
+
     async def cancel(self, order: OrderRequest, venue_order_id: str) -> OrderReport:
         """Cancel by client id. The report says that the order was open; the stream tells its end.
 

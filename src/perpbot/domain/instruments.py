@@ -134,6 +134,6 @@ def parse_asset(text: str) -> str:
             if base.endswith(quote) and len(base) > len(quote):
                 base = base[: -len(quote)]
                 break
-        if base.isascii() and base.isalnum():
+        if text.isascii() and base.isalnum():
             return asset_key(base)
     raise InvalidValue(f"symbol was {text!r}, a perpetual such as BTC-PERP was expected")

@@ -76,6 +76,15 @@ def test_virtual_time_never_goes_back() -> None:
         time.run_until(9)
 
 
+def test_time_may_move_where_nothing_is_due() -> None:
+    """Forward only."""
+    time = VirtualTime(10)
+    time.advance(20)
+    time.advance(15)
+
+    assert time.now_ns() == 20
+
+
 def test_the_real_clocks_move() -> None:
     """Wall time is of this century, in nanoseconds."""
     clock = RealClock()

@@ -60,7 +60,7 @@ def test_folds_come_before_every_other_handler() -> None:
     counter, seen = Counter(), list[int]()
     bus = EventBus(VirtualTime(), MemoryJournal())
     DurableState([counter]).attach(bus)
-    bus.subscribe(AlertFired, lambda event: seen.append(counter.count))
+    bus.subscribe(AlertFired, lambda _event: seen.append(counter.count))
 
     bus.publish(AlertFired(name="n", severity="low", text="t"))
 

@@ -96,7 +96,10 @@ def test_ids_of_two_runs_never_meet() -> None:
             )
             identity = decode_order_id(text)
             assert identity is not None
-            assert (identity.account, identity.strategy) == (stable_bits("main"), stable_bits("arb"))
+            assert (identity.account, identity.strategy) == (
+                stable_bits("main"),
+                stable_bits("arb"),
+            )
             assert (identity.epoch, identity.attempt) == (epoch, attempt)
             made |= {text, maker.pair_id()}
 

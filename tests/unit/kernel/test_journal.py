@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from perpbot.domain.errors import InvalidValue, JournalCorrupt, JournalFull, StateConflict
@@ -33,9 +34,9 @@ def alert(number: int, size: int = 0) -> AlertFired:
     return AlertFired(ts_ns=number, name=f"n{number}", severity="low", text="x" * size)
 
 
-def fill(directory: Path, count: int, **more: int) -> list[Path]:
+def fill(directory: Path, count: int, *, segment_bytes: int = 1 << 20) -> list[Path]:
     """Write `count` records and return the segments."""
-    journal = Journal(directory, reserve_bytes=0, **more)
+    journal = Journal(directory, reserve_bytes=0, segment_bytes=segment_bytes)
     for number in range(1, count + 1):
         assert journal.append(alert(number)) == number
     journal.close()
@@ -98,7 +99,7 @@ def test_a_torn_tail_is_cut_off_at_every_offset(tmp_path: Path) -> None:
 
 
 def _payload(number: int) -> bytes:
-    return module.msgspec.msgpack.encode(alert(number))
+    return msgspec.msgpack.encode(alert(number))
 
 
 def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ def test_a_missing_segment_is_noticed(tmp_path: Path, lost: int) -> None:
     segments = fill(tmp_path, 20, segment_bytes=200)
     segments[lost].unlink()
 
-    with pytest.raises(JournalCorrupt, match="expected|starts at"):
+    with pytest.raises(JournalCorrupt, match=r"expected|starts at"):
         events(tmp_path)
 
 
@@ -174,9 +175,7 @@ def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     assert _in_process(tmp_path, "Journal(path)").returncode == 1
     journal.close()
 
-    killed = _in_process(
-        tmp_path, "j = Journal(path); j.append(event); os.kill(os.getpid(), 9)"
-    )
+    killed = _in_process(tmp_path, "j = Journal(path); j.append(event); os.kill(os.getpid(), 9)")
 
     assert killed.returncode == -9
     assert Journal(tmp_path).last_sequence == 1
@@ -194,7 +193,10 @@ def _in_process(directory: Path, code: str) -> subprocess.CompletedProcess[str]:
         {code}
     """
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(source)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", textwrap.dedent(source)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -239,7 +241,7 @@ def test_a_failed_write_is_a_full_journal(
     """The number is not used; once there is room writing goes on."""
     journal = Journal(tmp_path, reserve_bytes=0)
     journal.append(alert(1))
-    monkeypatch.setattr(module.os, "write", Disk(code, times=1).write)
+    monkeypatch.setattr(os, "write", Disk(code, times=1).write)
 
     with pytest.raises(JournalFull, match=os.strerror(code)):
         journal.append(alert(2))
@@ -252,7 +254,7 @@ def test_a_short_write_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Half a record never stays in the middle."""
     journal = Journal(tmp_path, reserve_bytes=0)
     journal.append(alert(1))
-    monkeypatch.setattr(module.os, "write", Disk(0, times=1, part=10).write)
+    monkeypatch.setattr(os, "write", Disk(0, times=1, part=10).write)
 
     with pytest.raises(JournalFull, match="wrote 10 of"):
         journal.append(alert(2))
@@ -272,8 +274,8 @@ def test_a_short_write_that_cannot_be_taken_back_ends_the_journal(
         raise OSError(errno.EIO, "broken")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.os, "write", Disk(0, times=1, part=10).write)
-        patch.setattr(module.os, "ftruncate", fail)
+        patch.setattr(os, "write", Disk(0, times=1, part=10).write)
+        patch.setattr(os, "ftruncate", fail)
         with pytest.raises(JournalFull, match="broken"):
             journal.append(alert(2))
     with pytest.raises(JournalFull, match="could not be taken back"):
@@ -289,15 +291,15 @@ def test_the_reserve_takes_what_still_has_to_be_written(
     """A full disk: the reserve is freed, the record is written, opens are told to stop."""
     journal = Journal(tmp_path, reserve_bytes=100_000)
     assert (tmp_path / "reserve").stat().st_size == 100_000
-    assert not journal.low_space
-    monkeypatch.setattr(module.os, "write", Disk(errno.ENOSPC, times=1).write)
+    monkeypatch.setattr(os, "write", Disk(errno.ENOSPC, times=1).write)
 
     assert journal.append(alert(1)) == 1
 
     assert journal.low_space
     assert not (tmp_path / "reserve").exists()
     assert journal.regain_reserve()
-    assert not journal.low_space
+    low = journal.low_space
+    assert not low
 
 
 def test_a_disk_that_stays_full_is_told_after_the_reserve(
@@ -305,7 +307,7 @@ def test_a_disk_that_stays_full_is_told_after_the_reserve(
 ) -> None:
     """Twice without room: the second time for good."""
     journal = Journal(tmp_path, reserve_bytes=100_000)
-    monkeypatch.setattr(module.os, "write", Disk(errno.ENOSPC).write)
+    monkeypatch.setattr(os, "write", Disk(errno.ENOSPC).write)
 
     for _ in range(2):
         with pytest.raises(JournalFull, match="No space left"):
@@ -322,7 +324,7 @@ def test_without_room_for_the_reserve_space_is_low(
     def full(descriptor: int, offset: int, length: int) -> None:
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(module.os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "posix_fallocate", full)
     journal = Journal(tmp_path)
 
     assert journal.low_space
@@ -341,7 +343,7 @@ def test_a_rotation_without_room_can_be_tried_again(
         raise OSError(errno.ENOSPC, "full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.os, "fsync", fail)
+        patch.setattr(os, "fsync", fail)
         with pytest.raises(JournalFull):
             journal.append(alert(2))
 
@@ -361,7 +363,7 @@ def test_a_synced_record_is_on_the_disk_or_not_there(
         if fails:
             raise OSError(errno.EIO, "broken")
 
-    monkeypatch.setattr(module.os, "fdatasync", sync)
+    monkeypatch.setattr(os, "fdatasync", sync)
     journal = Journal(tmp_path, sync=True, reserve_bytes=0)
     if fails:
         with pytest.raises(JournalFull, match="broken"):
@@ -396,6 +398,35 @@ def test_a_directory_that_cannot_be_opened_leaves_no_lock(tmp_path: Path) -> Non
     assert Journal(tmp_path).last_sequence == 2
 
 
+def test_bytes_that_look_like_a_number_are_no_record(tmp_path: Path) -> None:
+    """A torn record whose text holds the number of a later one is still torn."""
+    journal = Journal(tmp_path, reserve_bytes=0)
+    text = "\x02" + "\x00" * 7 + "x" * 40
+    journal.append(AlertFired(name="n", severity="low", text=text))
+    journal.close()
+    [segment] = tmp_path.glob("journal-*.log")
+    segment.write_bytes(segment.read_bytes()[:-4])
+
+    assert Journal(tmp_path).last_sequence == 0
+
+
+def test_a_tail_that_cannot_be_cut_leaves_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next try can open it."""
+    fill(tmp_path, 2)
+
+    def fail(descriptor: int, length: int) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "ftruncate", fail)
+        with pytest.raises(OSError, match="broken"):
+            Journal(tmp_path)
+
+    assert Journal(tmp_path).last_sequence == 2
+
+
 # --- snapshots -----------------------------------------------------------------------------------
 
 
@@ -417,7 +448,7 @@ def test_the_newest_snapshot_is_read_and_old_ones_go(tmp_path: Path) -> None:
         lambda data: data[:-1],
         lambda data: data[:-1] + b"X",
         lambda data: b"X" + data[1:],
-        lambda data: b"",
+        lambda _data: b"",
     ],
     ids=["head", "short", "content", "checksum", "empty"],
 )
@@ -462,7 +493,7 @@ def test_a_snapshot_without_room_leaves_the_older_one(
         raise OSError(errno.ENOSPC, "full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.os, "fsync", fail)
+        patch.setattr(os, "fsync", fail)
         with pytest.raises(JournalFull, match="full"):
             journal.write_snapshot(b"state 2")
 
@@ -548,7 +579,7 @@ def test_a_million_quotes_leave_the_journal_alone(tmp_path: Path) -> None:
     """Only durable events are written."""
     journal = Journal(tmp_path)
     bus = EventBus(VirtualTime(), journal)
-    bus.subscribe(Heartbeat, lambda event: None)
+    bus.subscribe(Heartbeat, lambda _event: None)
     beat = Heartbeat(component="x")
     for _ in range(1_000_000):
         bus.publish(beat)

@@ -59,6 +59,7 @@ class Office:
         *,
         settings: CapitalSettings | None = None,
         rates: CurrencyRates | None = None,
+        owner: str = "owner",
         venue_rate: Callable[[str], Decimal | None] = lambda _venue: Decimal(1),
         **capital: Any,
     ) -> None:
@@ -91,7 +92,7 @@ class Office:
             self.orders,
             self.booked,
             self.rates,
-            lambda venue, account, asset: "owner",
+            lambda _venue, _account, _asset: owner,
             venue_rate=venue_rate,
         )
         self.capital = CapitalOrchestrator(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from itertools import permutations
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ from tests.unit.portfolio.office import Office, d, fill_report, order_report, re
 S = OrderState
 
 
-def office(**changes: object) -> Office:
+def office(**changes: Any) -> Office:
     """Return an office with order `a` intended."""
     desk = Office()
     desk.submit(request(**changes))
@@ -48,10 +49,10 @@ def say(desk: Office, *reports: OrderReport) -> None:
         desk.bus.publish(OrderReported(report=report))
 
 
-def tell_fill(desk: Office, *trade_ids: str, **changes: object) -> None:
+def tell_fill(desk: Office, *trade_ids: str, **changes: Any) -> None:
     """The venue tells executions."""
     for trade_id in trade_ids:
-        desk.bus.publish(FillReported(report=fill_report(trade_id, **changes)))  # type: ignore[arg-type]
+        desk.bus.publish(FillReported(report=fill_report(trade_id, **changes)))
 
 
 def state(desk: Office) -> OrderState:
@@ -160,18 +161,35 @@ def test_silence_makes_an_order_unknown_and_an_answer_resolves_it() -> None:
     assert len(desk.seen(OrderUnknown)) == 1
 
 
-@pytest.mark.parametrize(("ended", "kind"), [(S.CANCELLED, OrderCancelled), (S.EXPIRED, OrderExpired)])
-def test_an_end_is_told_with_what_was_filled(ended: OrderState, kind: type) -> None:
+@pytest.mark.parametrize(
+    ("ended", "kind"), [(S.CANCELLED, OrderCancelled), (S.EXPIRED, OrderExpired)]
+)
+def test_an_end_is_told_with_what_was_filled(
+    ended: OrderState, kind: type[OrderCancelled | OrderExpired]
+) -> None:
     """The largest figure that any report spoke of."""
     desk = office()
     say(desk, order_report(S.PARTIALLY_FILLED, filled=d(3)), order_report(ended, filled=d(2)))
 
-    [told] = [event for event in desk.seen(kind)]
-    assert told.filled == d(3)  # type: ignore[attr-defined]
+    [told] = list(desk.seen(kind))
+    assert told.filled == d(3)
     order = desk.orders.get("a")
     assert order is not None
     assert not order.settled
     assert desk.intake.filled_by_venue(order) == d(3)
+
+
+def test_facts_of_one_moment_are_counted_down_one_by_one() -> None:
+    """A report waits for the last of them."""
+    desk = office()
+    desk.inside(
+        lambda: desk.intake.take_fill(fill_report("t1"), reconciled=True),
+        lambda: desk.intake.take_fill(fill_report("t2"), reconciled=True),
+        lambda: desk.intake.take_order(order_report(S.CANCELLED, filled=d(2))),
+    )
+
+    assert state(desk) is S.CANCELLED
+    assert desk.intake._unfolded == {}
 
 
 def test_a_filled_report_without_a_figure_means_all_of_it() -> None:
@@ -211,11 +229,12 @@ ABSENT = order_report(S.PROVEN_ABSENT, venue_order_id="", reason="no such order"
 
 
 @pytest.mark.parametrize(
-    ("after_s", "proven"), [(4.0, False), (6.0, False), (6.001, True)], ids=["before", "at", "after"]
+    ("after_s", "proven"),
+    [(4.0, False), (6.0, False), (6.001, True)],
+    ids=["before", "at", "after"],
 )
 def test_absence_is_proof_only_after_expiry_and_margin(after_s: float, proven: bool) -> None:
     """Before that the request could still arrive."""
-    desk = office()
     desk = Office()
     desk.submit(request(expires_ns=desk.time.now_ns() + 5 * SECOND))
     say(desk, order_report(S.UNKNOWN))
@@ -294,6 +313,15 @@ def test_an_execution_of_an_unknown_order_is_booked_without_an_owner() -> None:
     assert desk.positions.quantity("okx", "main", "BTC-PERP") == d(1)
 
 
+def test_an_execution_on_a_leg_that_nobody_owns_is_told_a_person() -> None:
+    """It is booked all the same."""
+    desk = Office(owner="")
+    tell_fill(desk, "t1", client_id="", venue_order_id="x")
+
+    assert [alert.name for alert in desk.seen(AlertFired)] == ["stray_fill"]
+    assert len(desk.seen(OrderFilled)) == 1
+
+
 def test_a_fill_with_only_the_venue_id_finds_its_order() -> None:
     """Of the same instrument and account: ids of other instruments may be the same number."""
     desk = office()
@@ -336,7 +364,7 @@ def test_fees_are_valued_in_their_own_currency_and_positions_in_the_settle_curre
     """A fee in BNB does not turn the price into BNB."""
     desk = Office(
         rates=CurrencyRates({"USDT": d("0.999"), "BNB": d(600)}),
-        venue_rate=lambda venue: d("0.999"),
+        venue_rate=lambda _venue: d("0.999"),
     )
     desk.submit(request())
     tell_fill(desk, "t1", fee=d("0.001"), fee_currency="BNB")
@@ -367,7 +395,7 @@ def test_a_free_fill_needs_no_rate() -> None:
 
 def test_a_settle_currency_without_a_rate_halts_opens() -> None:
     """The quantity is booked all the same."""
-    desk = Office(venue_rate=lambda venue: None)
+    desk = Office(venue_rate=lambda _venue: None)
     desk.submit(request())
     tell_fill(desk, "t1")
 
@@ -375,7 +403,10 @@ def test_a_settle_currency_without_a_rate_halts_opens() -> None:
     assert desk.positions.quantity("okx", "main", "BTC-PERP") == d(1)
 
 
-def funding(payment_id: str = "f1", asset: str = "BTC-PERP", currency: str = "USDT") -> FundingReport:
+def funding(
+    payment_id: str = "f1", asset: str = "BTC-PERP", currency: str = "USDT"
+) -> FundingReport:
+    """Return a payment of half a dollar."""
     return FundingReport(
         venue="okx",
         account="main",

@@ -18,7 +18,13 @@ from perpbot.app.core import Core, Folds, Markets
 from perpbot.configuration import Settings, load_configuration
 from perpbot.domain.capabilities import Capabilities, Lookup
 from perpbot.domain.errors import PerpbotError
-from perpbot.domain.events import ClosePair, Event, OpportunityFound
+from perpbot.domain.events import (
+    ClosePair,
+    Event,
+    OpportunityFound,
+    PairStateChanged,
+    SubmitOrders,
+)
 from perpbot.domain.orders import OrderRequest
 from perpbot.domain.quotes import EdgeBreakdown, Opportunity
 from perpbot.domain.sides import OrderType, PairState, Purpose, Side, TimeInForce
@@ -267,6 +273,8 @@ class Stand:
             rates=CurrencyRates(assumed=d(1)),
         )
         self.tolerance = max(contract.quantity_step for contract in listed.values())
+        self.least = max(contract.min_quantity for contract in listed.values())
+        """What lies below it cannot be closed by itself."""
         self.prices = {name: 100.0 + index for index, name in enumerate(venues)}
         self.depth = dict.fromkeys(venues, (5.0, 5.0))
         self.quoting = set(venues)
@@ -429,15 +437,14 @@ class Stand:
 
     def states(self) -> list[str]:
         """Return the states that pairs went through, in this process."""
-        return [str(event.after) for event in self.events if event.kind == "PAIR_STATE_CHANGED"]
+        return [str(event.after) for event in self.told(PairStateChanged)]
 
     def orders(self, purpose: Purpose) -> list[OrderRequest]:
         """Return the orders that this process sent for a purpose."""
         return [
             order
-            for event in self.events
-            if event.kind == "SUBMIT_ORDERS"
-            for order in event.orders  # type: ignore[attr-defined]
+            for event in self.told(SubmitOrders)
+            for order in event.orders
             if order.purpose is purpose
         ]
 
@@ -479,7 +486,7 @@ class Stand:
             assert abs(pair.imbalance) < self.tolerance
         if not self.pairs:
             assert self.core.capital.reserved_total() == 0
-            assert all(abs(self.held(name)) < self.tolerance for name in self.names)
+            assert all(abs(self.held(name)) < self.least for name in self.names)
             assert not [key for key in folds.leases.snapshot() if key]  # type: ignore[attr-defined]
 
 

@@ -7,8 +7,8 @@ from functools import lru_cache
 import pytest
 
 from perpbot.domain.sides import Purpose
-from perpbot.simulation.fates import Message
-from tests.unit.execution.stand import LATENCY_NS, LONG, SHORT, Fate, Stand
+from perpbot.simulation.fates import Fate, Message
+from tests.unit.execution.stand import LATENCY_NS, LONG, SHORT, Stand
 
 
 def live(stand: Stand) -> None:

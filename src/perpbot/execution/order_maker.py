@@ -54,7 +54,8 @@ class OrderMaker:
             raw = limit if limit is not None else slipped(reference, side, style.slip_bps)
             price = instrument.round_price(raw, side)
         quantity = instrument.round_quantity(quantity)
-        instrument.check_order(price, quantity, reduce_only=shrinks)
+        enforced = shrinks and capabilities.reduce_only
+        instrument.check_order(price, quantity, reduce_only=enforced)
         return OrderRequest(
             client_id=self._ids.order_id(
                 account=account,
@@ -74,7 +75,7 @@ class OrderMaker:
             price=price,
             reference_price=reference,
             purpose=purpose,
-            reduce_only=shrinks and capabilities.reduce_only,
+            reduce_only=enforced,
             position_side=self._around.position_side(venue, leg),
             owner=plan.pair_id,
             leg=leg,

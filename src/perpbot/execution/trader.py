@@ -350,9 +350,24 @@ class PairTrader:
             instrument = self._around.instrument(pair.venue(leg), pair.plan.asset)
             held = self._held_by_account(pair, leg) * (1 if excess > 0 else -1)
             quantity = instrument.round_quantity(max(min(abs(excess), held), ZERO))
-            if quantity > 0 and quantity >= instrument.min_quantity:
-                wanted.append((leg, -quantity if excess > 0 else quantity))
+            signed = -quantity if excess > 0 else quantity
+            if quantity >= self._least_reduction(pair, leg, signed):
+                wanted.append((leg, signed))
         return wanted
+
+    def _least_reduction(self, pair: Pair, leg: int, signed: Decimal) -> Decimal:
+        """Return the smallest quantity that the venue of a leg lets us take back.
+
+        Only orders that the venue knows as reductions are exempt from its minimum notional.
+        """
+        venue, asset = pair.venue(leg), pair.plan.asset
+        instrument = self._around.instrument(venue, asset)
+        least = max(instrument.min_quantity, instrument.quantity_step)
+        if self._around.capabilities[venue].reduce_only or not instrument.min_notional:
+            return least
+        side = Side.BUY if signed > 0 else Side.SELL
+        price = self._maker.touch(venue, asset, side, pair.leg(leg).last_price)
+        return max(least, instrument.min_notional / price) if price > 0 else least
 
     def _held_by_account(self, pair: Pair, leg: int) -> Decimal:
         """Return the signed position that the account of a leg holds by our books."""

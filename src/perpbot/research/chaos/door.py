@@ -11,6 +11,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from perpbot.domain.events import (
     ConnectionState,
     Event,
@@ -19,7 +21,7 @@ from perpbot.domain.events import (
     VenueConnectionChanged,
     VenueSnapshot,
 )
-from perpbot.domain.orders import OrderRequest
+from perpbot.domain.orders import OrderRequest, PositionReport
 from perpbot.domain.sides import Purpose
 from perpbot.kernel.clock import MS, SECOND, Clock
 from perpbot.research.chaos.checkers import Witness
@@ -46,8 +48,8 @@ class Wire:
         self._faults = tuple(fault for fault in plan.faults if fault.venue == venue)
         self.purposes: dict[str, Purpose] = {}
 
-    def active(self, rows: str | set[str]) -> Fault | None:
-        """Return an open window of one of `rows`."""
+    def active(self, *rows: str) -> Fault | None:
+        """Return an open window of one of `rows`, or None."""
         now_ns = self._clock.now_ns()
         for fault in self._faults:
             if fault.row in rows and fault.active(now_ns):
@@ -57,7 +59,7 @@ class Wire:
     def channel(self, channel: str) -> ConnectionState:
         """Return what the connection knows of a channel."""
         cut = {row for row, channels in _CUTS.items() if channel in channels}
-        return ConnectionState.DOWN if self.active(cut) else ConnectionState.LIVE
+        return ConnectionState.DOWN if self.active(*cut) else ConnectionState.LIVE
 
     def request(self, message: Message, subject: str) -> Fate:
         """A request on its way to the exchange."""
@@ -118,6 +120,14 @@ class Wire:
                 delay_ns += self._rng.randrange(0, 900) * MS
         return Fate(delay_ns=delay_ns, copies=copies)
 
+    def reads_stale(self) -> bool:
+        """Whether a venue answers for positions from a replica that lags (row 41)."""
+        fault = self.active("41")
+        stale = fault is not None and self._rng.random() < fault.intensity
+        if stale:
+            self._counters.hit("41")
+        return stale
+
     def _open(self) -> list[Fault]:
         now_ns = self._clock.now_ns()
         return [fault for fault in self._faults if fault.active(now_ns)]
@@ -150,6 +160,8 @@ class Door(SimulatedVenue):
         self._fed = fed
         self._before_send = before_send
         self._old_fills: list[FillReported] = []
+        self._held: tuple[PositionReport, ...] | None = None
+        """Positions of the answer before: what a lagging replica tells."""
 
     def start(self, channels: Any = CHANNELS) -> None:
         """Say which channels are up."""
@@ -191,6 +203,14 @@ class Door(SimulatedVenue):
     def _on_news(self, news: ExchangeNews) -> None:
         if self.open:
             super()._on_news(news)
+
+    def _answer(self, fate: Fate, event: Event) -> None:
+        if isinstance(event, VenueSnapshot):
+            held = event.positions
+            if self._held is not None and self._wire.reads_stale():
+                event = msgspec.structs.replace(event, positions=self._held)
+            self._held = held
+        super()._answer(fate, event)
 
     def _back(self, delay_ns: int, event: Event) -> None:
         self._timers.call_later(delay_ns, lambda: self._deliver(event))

@@ -118,7 +118,6 @@ class Life:
         self.started_ns = time.now_ns()
         folds = Folds()
         folds.state().replay(journal.records())
-        self.recovered = folds.state().digest()
         self.core = Core(
             settings,
             markets,

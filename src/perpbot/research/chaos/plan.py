@@ -46,7 +46,7 @@ ROWS: dict[str, str] = {
     "36": "funding flips sign and is settled",
     "37": "the venue itself closes a leg",
     "40": "the operator closes a leg by hand",
-    "41": "old fills told again",
+    "41": "old fills told again, positions read from a replica that lags",
     "jump": "the market jumps",
     "kill": "kill switch engaged, later cleared by a person",
 }

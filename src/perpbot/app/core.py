@@ -52,6 +52,7 @@ from perpbot.portfolio.settings import CapitalSettings
 from perpbot.portfolio.snapshot import CapitalSnapshotProvider
 from perpbot.risk.latches import RiskLatches
 from perpbot.risk.manager import RiskManager
+from perpbot.risk.settings import RiskSettings
 from perpbot.risk.world import RiskWorld
 from perpbot.strategies.arbitrage.costs import FeeModel
 from perpbot.strategies.arbitrage.exits import ExitManager
@@ -200,7 +201,10 @@ class Core:
         self.basis = BasisTracker(self.quotes, settings.market)
         self.moves = Moves(
             settings.risk.fast_market_window_ms,
-            settings.risk.fast_market_move_bps,
+            min(
+                (limits.fast_market_move_bps for limits in self._risk_overrides().values()),
+                default=settings.risk.fast_market_move_bps,
+            ),
             self._freeze,
         )
         bus.subscribe(QuoteUpdated, self.moves.note)
@@ -268,8 +272,15 @@ class Core:
                 pool=lambda _strategy: "arbitrage",
                 overloaded=lambda: self._overloaded,
                 low_space=lambda: bool(getattr(self._journal, "low_space", False)),
+                overrides=self._risk_overrides(),
             ),
         )
+
+    def _risk_overrides(self) -> dict[tuple[str, str], RiskSettings]:
+        return {
+            (venue, asset): effective(self.settings, symbol=asset, venue=venue).risk
+            for venue, asset in self.markets.instruments
+        }
 
     def _build_execution(self, rng: random.Random, leave: Callable[[], None]) -> None:
         folds, bus, clock, settings = self.folds, self.bus, self.clock, self.settings

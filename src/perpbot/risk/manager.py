@@ -30,6 +30,7 @@ from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import SECOND
 from perpbot.risk.latches import ALL, FAILURE_EXITS, FAST
 from perpbot.risk.rules import OPEN_RULES, OpenRequest, daily_loss_limit
+from perpbot.risk.settings import RiskSettings
 from perpbot.risk.world import RiskWorld
 
 HEDGE_PRICE_FACTOR = Decimal(2)
@@ -164,9 +165,7 @@ class RiskManager:
     def _latch(self, rule: str, value: str, limit: str) -> None:
         if rule not in self._world.latches.halts:
             self._bus.publish(
-                HaltLatched(
-                    ts_ns=self._world.clock.now_ns(), rule=rule, value=value, limit=limit
-                )
+                HaltLatched(ts_ns=self._world.clock.now_ns(), rule=rule, value=value, limit=limit)
             )
 
     def _order_failed(self, event: OrderFailed) -> None:
@@ -183,7 +182,14 @@ class RiskManager:
         counted = not owner or owner != self._failed_owner
         self._failed_owner = owner
         failures = self._world.latches.failures + 1 if counted else 0
-        self._cool(asset, self._world.settings.symbol_cooldown_s, reason, failures)
+        cooldown_s = max(limits.symbol_cooldown_s for limits in self._limits_of(asset))
+        self._cool(asset, cooldown_s, reason, failures)
+
+    def _limits_of(self, asset: str) -> list[RiskSettings]:
+        """The limits of an asset on each of its venues; the strictest of them counts."""
+        world = self._world
+        venues = [venue for venue, name in world.instruments if name == asset]
+        return [world.limits(venue, asset) for venue in venues] or [world.settings]
 
     def _count_failures(self, event: CooldownStarted) -> None:
         if event.scope == ALL:
@@ -215,12 +221,13 @@ class RiskManager:
 
     def freeze_fast_market(self, asset: str, moved_bps: float) -> None:
         """Freeze opens of an asset after a fast move; called by whoever watches prices."""
-        settings = self._world.settings
-        if moved_bps < settings.fast_market_move_bps:
+        limits = self._limits_of(asset)
+        if moved_bps < min(each.fast_market_move_bps for each in limits):
             return
         scope = f"{FAST}{asset}"
         if self._world.latches.cooling_until_ns(scope) <= self._world.clock.now_ns():
-            self._cool(scope, settings.fast_market_freeze_s, f"moved {moved_bps:.1f} bps")
+            freeze_s = max(each.fast_market_freeze_s for each in limits)
+            self._cool(scope, freeze_s, f"moved {moved_bps:.1f} bps")
 
     # --- people ---
 

@@ -19,6 +19,7 @@ from perpbot.domain.pairs import PairPlan
 from perpbot.domain.sides import Purpose
 from perpbot.kernel.clock import SECOND
 from perpbot.risk.latches import ALL, FAST
+from perpbot.risk.settings import RiskSettings
 from perpbot.risk.world import RiskWorld
 
 
@@ -55,6 +56,14 @@ def _below(value: Decimal | None, limit: Decimal, unit: str = "") -> Measure:
 def _none(reasons: list[str], limit: str) -> Measure:
     """Pass when there is no reason against it."""
     return Measure(not reasons, "; ".join(reasons) or "none", limit)
+
+
+def _strictest(
+    world: RiskWorld, request: OpenRequest, pick: Callable[[RiskSettings], Decimal]
+) -> Decimal:
+    """Return the smaller of a limit on both venues of a pair: every limit here is an upper one."""
+    asset = request.plan.asset
+    return min(pick(world.limits(venue, asset)) for venue in request.venues)
 
 
 # --- 1 capital ---
@@ -106,7 +115,8 @@ def trade_risk(world: RiskWorld, request: OpenRequest) -> Measure:
     share = None
     if equity is not None and equity > 0:
         share = request.plan.notional_usd / equity
-    return _below(share, world.settings.max_trade_ratio, " of equity")
+    limit = _strictest(world, request, lambda limits: limits.max_trade_ratio)
+    return _below(share, limit, " of equity")
 
 
 def equity_fresh(world: RiskWorld, _request: OpenRequest) -> Measure:
@@ -157,7 +167,8 @@ def symbol_exposure(world: RiskWorld, request: OpenRequest) -> Measure:
     share = None
     if equity is not None and equity > 0:
         share = world.aggregator.exposure().net_share(request.plan.asset, equity)
-    return _below(share, world.settings.max_symbol_exposure_ratio, " of equity")
+    limit = _strictest(world, request, lambda limits: limits.max_symbol_exposure_ratio)
+    return _below(share, limit, " of equity")
 
 
 # --- 3 position ---
@@ -177,7 +188,7 @@ def position_size(world: RiskWorld, request: OpenRequest) -> Measure:
                 held += order.open_quantity
         price = (plan.short_price if index else plan.long_price) * _settle_rate(world, venue, plan)
         largest = max(largest, (held + plan.quantity) * price)
-    limit = world.settings.max_position_notional_usd
+    limit = _strictest(world, request, lambda limits: limits.max_position_notional_usd)
     return Measure(largest <= limit, f"{plain(largest)} USD", f"<= {plain(limit)} USD")
 
 
@@ -267,7 +278,7 @@ def no_own_opposite(world: RiskWorld, request: OpenRequest) -> Measure:
 
 def slippage(world: RiskWorld, request: OpenRequest) -> Measure:
     """Worst accepted price against the touch that the decision was made on."""
-    limit = Decimal(str(world.settings.max_slippage_bps))
+    limit = _strictest(world, request, lambda limits: Decimal(str(limits.max_slippage_bps)))
     worst = ZERO
     for order in request.orders:
         if order.price is None:
@@ -290,7 +301,7 @@ def price_sanity(world: RiskWorld, request: OpenRequest) -> Measure:
 
 def price_band(world: RiskWorld, request: OpenRequest) -> Measure:
     """Every price is near the mark of its venue."""
-    band = Decimal(str(world.settings.price_band_bps))
+    band = _strictest(world, request, lambda limits: Decimal(str(limits.price_band_bps)))
     furthest = ZERO
     for price, mark in _prices(world, request):
         furthest = max(furthest, abs(price - mark) / mark * BPS)
@@ -350,4 +361,3 @@ OPEN_RULES: tuple[tuple[str, str, Rule], ...] = (
     ("execution", "back_pressure", back_pressure),
     ("execution", "journal_space", journal_space),
 )
-

@@ -60,3 +60,9 @@ class RiskWorld(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the bus is above its high-water mark."""
     low_space: Callable[[], bool] = lambda: False
     """Whether the journal has given up its reserve of disk space."""
+    overrides: Mapping[tuple[str, str], RiskSettings] = {}
+    """What differs from `settings` by (venue, asset)."""
+
+    def limits(self, venue: str, asset: str) -> RiskSettings:
+        """Return the limits that hold for an asset on a venue."""
+        return self.overrides.get((venue, asset), self.settings)

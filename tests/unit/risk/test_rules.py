@@ -25,7 +25,7 @@ from perpbot.kernel.clock import SECOND
 from perpbot.risk.rules import OPEN_RULES, OpenRequest, instruments_tradable
 from perpbot.risk.settings import RiskSettings
 from tests.unit.portfolio.office import d, request, reserved
-from tests.unit.risk.world import ASSET, Desk, capabilities, changed, orders, plan
+from tests.unit.risk.world import ASSET, VENUES, Desk, capabilities, changed, orders, plan
 
 
 def ask(desk: Desk, quantity: str = "1", **of: Any) -> str:
@@ -62,6 +62,26 @@ def test_the_layers_are_asked_in_order() -> None:
     assert ask(desk) == "account.kill_switch"
     desk.office.advance(100)
     assert ask(desk) == "capital.pool_funds"
+
+
+@pytest.mark.parametrize(
+    ("limits", "refused"),
+    [
+        ({"max_trade_ratio": d("0.001")}, "account.trade_risk"),
+        ({"max_position_notional_usd": d(50)}, "position.position_size"),
+        ({"price_band_bps": 0.01}, ""),
+    ],
+    ids=["trade", "position", "met"],
+)
+def test_the_stricter_venue_decides(limits: dict[str, Any], refused: str) -> None:
+    """What one venue of a pair limits holds for the pair; other assets are not concerned."""
+    desk = Desk()
+    desk.overrides[(VENUES[1], "ETH-PERP")] = RiskSettings(**limits)
+    assert ask(desk) == ""
+
+    desk.overrides[(VENUES[1], ASSET)] = RiskSettings(**limits)
+
+    assert ask(desk) == refused
 
 
 # rule -> (limits, size at the limit, passes at the limit)

@@ -79,6 +79,7 @@ class Desk:
         self.rate: Decimal | None = d(1)
         self.overloaded = False
         self.low_space = False
+        self.overrides: dict[tuple[str, str], RiskSettings] = {}
         self.pool = "arbitrage"
         readiness = Readiness(self.bus)
         self.world = RiskWorld(
@@ -101,6 +102,7 @@ class Desk:
             pool=lambda _strategy: self.pool,
             overloaded=lambda: self.overloaded,
             low_space=lambda: self.low_space,
+            overrides=self.overrides,
         )
         self.risk = RiskManager(self.bus, self.world)
         for venue in VENUES:

@@ -323,6 +323,25 @@ def config_explain(
     guarded(lambda: run_config_explain(key, as_json=json, files=config))
 
 
+@app.command(epilog="Example: perpbot chaos --seeds 200 --row 6")
+def chaos(
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds to run.")] = 100,
+    first: Annotated[int, typer.Option("--from", min=0, help="First seed.")] = 1,
+    tier: Annotated[str, typer.Option(help="A: the core against exchanges in process.")] = "A",
+    row: Annotated[
+        str | None, typer.Option(help="Row of the fault matrix that every seed contains.")
+    ] = None,
+    mutant: Annotated[
+        str | None, typer.Option(help="Safeguard to take away, or all: each must be caught.")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Break everything by seed, in virtual time; every invariant must hold."""
+    from perpbot.cli.chaos import run_chaos
+
+    guarded(lambda: run_chaos(seeds, first, tier, row, mutant, as_json=json))
+
+
 def main() -> None:
     """Entry point of the `perpbot` command."""
     app()

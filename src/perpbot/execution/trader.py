@@ -332,7 +332,10 @@ class PairTrader:
                 correlation_id=pair.plan.pair_id,
                 name="rest_below_minimum",
                 severity="high",
-                text=f"{pair.plan.asset}: left over, below what the venue trades or opposite to it ({held})",
+                text=(
+                    f"{pair.plan.asset}: left over is what the venue does not trade, or what "
+                    f"something opposite has closed already ({held})"
+                ),
             )
         )
 

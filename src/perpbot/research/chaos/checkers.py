@@ -21,6 +21,15 @@ QUOTE_AGE_NS = int(QUOTE_INTERVAL_S * SECOND) + 300 * MS
 LATE_NS = 8 * SECOND
 """An order of unknown outcome has to be asked for at least this often."""
 _WORST_KEPT = 12
+_RESOLVES = frozenset(
+    {
+        "ORDER_PLACED",
+        "ORDER_CANCELLED",
+        "ORDER_EXPIRED",
+        "ORDER_FAILED",
+        "ORDER_PROVEN_ABSENT",
+    }
+)
 
 
 class Witness:
@@ -52,6 +61,8 @@ class Witness:
         self._compared: set[str] = set()
         self._good_ns: dict[tuple[str, str], int] = {}
         self._open_ns: dict[str, int] = {}
+        self._unknown: dict[str, tuple[str, int, str]] = {}
+        self._absent: set[str] = set()
         self._stray = ("", ZERO)
         """The newest execution that the journal holds and that is no order of ours."""
         self.worst_unhedged_ns = 0
@@ -110,7 +121,11 @@ class Witness:
                 self.violate(f"O7 {order.purpose} order with a number of {number}")
         if order.purpose == "open":
             self._opening(order)
-        elif order.purpose == "hedge":
+            return
+        for owner, leg, client in self._unknown.values():
+            if (owner, leg) == (order.owner, order.leg) and client != client_id:
+                self.violate(f"O2 {order.purpose} order sent while another of its leg is unknown")
+        if order.purpose == "hedge":
             self._hedging(order)
         else:
             self._reducing(order)
@@ -173,6 +188,8 @@ class Witness:
         if order is None:
             self.violate(f"O1 an order filled on {key[0]} that never left the node")
             return
+        if client_id in self._absent:
+            self.violate(f"O2 an order executed on {key[0]} after its absence was proven")
         total = self._filled[client_id] = self._filled.get(client_id, ZERO) + quantity
         if total > order.quantity:
             self.violate(
@@ -208,7 +225,16 @@ class Witness:
         if kind == "SUBMIT_ORDERS":
             self._journalled.update(order.client_id for order in event.orders)
         elif kind == "ORDER_FILLED":
+            self._unknown.pop(event.client_id, None)
             self._booked(event)
+        elif kind == "ORDER_UNKNOWN":
+            order = self._requests.get(event.client_id)
+            if order is not None:
+                self._unknown[event.client_id] = (order.owner, order.leg, event.client_id)
+        elif kind in _RESOLVES:
+            self._unknown.pop(event.client_id, None)
+            if kind == "ORDER_PROVEN_ABSENT":
+                self._absent.add(event.client_id)
         elif kind == "POSITION_ADJUSTED":
             key = (event.venue, event.asset)
             self.booked[key] = self.booked.get(key, ZERO) + event.delta
@@ -288,18 +314,23 @@ class Witness:
 
     def settled(self, core: Any) -> list[str]:
         """Return what keeps the world from being settled, or an empty list."""
-        open_ = []
-        for order in core.folds.orders.unsettled():
-            open_.append(f"{order.state} {order.request.purpose} order on {order.request.venue}")
-        for pair in core.folds.pairs:
-            open_.append(f"pair {pair.state} holds {pair.long.quantity} / {pair.short.quantity}")
+        open_ = [
+            f"{order.state} {order.request.purpose} order on {order.request.venue}"
+            for order in core.folds.orders.unsettled()
+        ]
+        open_ += [
+            f"pair {pair.state} holds {pair.long.quantity} / {pair.short.quantity}"
+            for pair in core.folds.pairs
+        ]
         for place in sorted(self.true.keys() | self.booked.keys()):
             mine, theirs = self.booked.get(place, ZERO), self.true.get(place, ZERO)
             if mine != theirs:
                 open_.append(f"P2 {'/'.join(place)}: books {mine}, exchange {theirs}")
-        for asset in self._plan.assets:
-            if abs(self.net(asset)) > self.tolerance(asset):
-                open_.append(f"P4 {asset} is unhedged by {self.net(asset)}")
+        open_ += [
+            f"P4 {asset} is unhedged by {self.net(asset)}"
+            for asset in self._plan.assets
+            if abs(self.net(asset)) > self.tolerance(asset)
+        ]
         if not open_ and core.capital.reserved_total() != 0:
             open_.append(f"C3 {core.capital.reserved_total()} USD reserved though all is flat")
         return open_

@@ -23,7 +23,7 @@ from perpbot.domain.events import (
 )
 from perpbot.domain.orders import OrderRequest, PositionReport
 from perpbot.domain.sides import Purpose
-from perpbot.kernel.clock import MS, SECOND, Clock
+from perpbot.kernel.clock import MS, Clock
 from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.plan import Fault, Plan
@@ -76,9 +76,10 @@ class Wire:
                 shrinks = self.purposes.get(subject) in {Purpose.HEDGE, Purpose.REDUCE}
                 if row == "8" or (row == "11" and shrinks):
                     return self._hit(row, Fate(reject=_REFUSALS[fault.variant % 3]))
-            if row == "6" and fault.variant < 2:
+            if row == "6" and fault.variant == 0:
                 return self._hit(row, Fate(drop=True))
-            if (row == "6" and fault.variant == 2) or (row == "12" and message is Message.CANCEL):
+            slow = row == "6" and fault.variant in {1, 2} and message is Message.SUBMIT
+            if slow or (row == "12" and message is Message.CANCEL):
                 self._hit(row, ARRIVES)
                 delay_ns += self._rng.randrange(100, 6_000) * MS
         return Fate(delay_ns=delay_ns) if delay_ns else ARRIVES
@@ -223,5 +224,3 @@ class Door(SimulatedVenue):
         elif isinstance(event, VenueSnapshot) and event.complete:
             self._witness.compared(self.name)
         self._bus.publish(event)
-
-

@@ -53,7 +53,7 @@ ROWS: dict[str, str] = {
 """Every row that tier A expresses."""
 
 BLOCKING = frozenset({"2", "3", "6", "7", "8", "9", "11", "12", "13", "14", "21", "35", "19"})
-"""Rows that may keep a hedge from being sent or known: unhedged time is bounded by their windows."""
+"""Rows that may keep a hedge from being sent or known; their windows bound unhedged time."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -116,7 +116,7 @@ def draw(seed: int, row: str | None = None) -> Plan:
     faults = [
         fault
         for name in chosen
-        for _ in range(1 if name in {"kill"} else rng.randrange(1, 4))
+        for _ in range(1 if name == "kill" else rng.randrange(1, 4))
         for fault in (_fault(rng, name, names, assets, chaos_ns),)
     ]
     return Plan(

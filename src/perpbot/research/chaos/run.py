@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import msgspec
 
+from perpbot.domain.capabilities import Lookup
 from perpbot.kernel.clock import SECOND
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.market import LARGEST_JUMP
@@ -16,8 +17,10 @@ from perpbot.research.chaos.plan import BLOCKING, Plan, draw
 from perpbot.research.chaos.stage import Stage
 
 HEALTHY_UNHEDGED_NS = 7 * SECOND
-RESOLVE_NS = 45 * SECOND
-"""What it may take to learn the fate of a request at the weakest exchange, once it answers."""
+RESOLVE_NS = 12 * SECOND
+"""What it may take to learn the fate of a request where requests expire and orders are found."""
+RESOLVE_WEAK_NS = 45 * SECOND
+"""The same where either is missing: twice unknown, long after the intent."""
 CLIP_LOSS = Decimal("0.0204")
 """Of a pair's notional: slip cap of 100 bps on both ways, four taker fees."""
 DRIFT = Decimal("0.006")
@@ -86,12 +89,20 @@ def loss_bound(plan: Plan, planned_usd: Decimal) -> Decimal:
 
 
 def unhedged_bound(plan: Plan) -> int:
-    """Return how long a net may stay open: 7 s, or the blocking windows and their resolution."""
+    """Return how long a net may stay open: 7 s, or the blocking windows and their resolution.
+
+    Each fault may leave one request unresolved, and they may follow each other.
+    """
     blocking = [fault for fault in plan.faults if fault.row in BLOCKING]
     if not blocking:
         return HEALTHY_UNHEDGED_NS
     windows = sum(fault.stop_ns - fault.start_ns for fault in blocking)
-    return windows + RESOLVE_NS + HEALTHY_UNHEDGED_NS
+    strong = all(
+        venue.capabilities.request_expiry and venue.capabilities.lookup is Lookup.FULL
+        for venue in plan.venues.values()
+    )
+    resolve_ns = RESOLVE_NS if strong else RESOLVE_WEAK_NS
+    return windows + len(blocking) * resolve_ns + HEALTHY_UNHEDGED_NS
 
 
 def trace_hash(stage: Stage) -> str:

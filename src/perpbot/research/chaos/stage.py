@@ -217,7 +217,6 @@ class Stage:
             self._schedule(fault)
         self._quotes()
         self._guard(self._begin_life)
-        closing = False
         healed = False
         end_ns = plan.heal_ns + CONVERGE_NS
         while self.time.now_ns() < end_ns and not self._over:
@@ -229,16 +228,15 @@ class Stage:
                 self._heal()
             if self.life is not None:
                 self.witness.inspect(self.life.core, self.life.started_ns)
-            if not healed or self.life is None:
-                continue
-            if not closing and now_ns >= plan.heal_ns + CLOSE_AFTER_NS:
-                closing = True
-            if closing:
-                core = self.life.core
-                self._guard(lambda core=core: core.close_all("chaos_end"))  # type: ignore[misc]
+            if now_ns >= plan.heal_ns + CLOSE_AFTER_NS:
+                self._guard(self._close_all)
                 if self.life is not None and not self.witness.settled(self.life.core):
                     break
         self._finish()
+
+    def _close_all(self) -> None:
+        if self.life is not None:
+            self.life.core.close_all("chaos_end")
 
     def _heal(self) -> None:
         self.market.calm = True

@@ -158,7 +158,8 @@ class ReconcileDriver:
             self._conclude(venue, agreed=False, texts=(f"no full answer: {snapshot.error}",))
             self._ask_later(venue, "retry", UNANSWERED_RETRY_NS)
             return
-        if snapshot.reason != MISSING_FILLS:  # asked for by an order: it may look back less far
+        # What an order asked for may look back less far; payments that failed are missing still.
+        if snapshot.reason != MISSING_FILLS and snapshot.funding is not None:
             self._since_ns[venue] = max(snapshot.ts_ns - OVERLAP_NS, 0)
         if any(taken):
             # What was missed is folded after this; the positions are compared with that next time.

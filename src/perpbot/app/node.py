@@ -19,9 +19,9 @@ from perpbot.app.paper import PaperVenue
 from perpbot.app.rates import RateKeeper
 from perpbot.app.tally import RunTally
 from perpbot.app.venues import list_instruments
-from perpbot.configuration import Settings
+from perpbot.configuration import Settings, effective
 from perpbot.domain.capabilities import Capabilities
-from perpbot.domain.errors import ConfigError
+from perpbot.domain.errors import ConfigError, JournalFull
 from perpbot.domain.events import (
     CancelOrders,
     ConnectionState,
@@ -38,7 +38,7 @@ from perpbot.kernel.journal import Journal
 from perpbot.kernel.supervisor import Supervisor
 from perpbot.portfolio.currency import CurrencyRates
 from perpbot.settings import Mode
-from perpbot.venues.connection import ExchangeConnectionManager
+from perpbot.venues.connection import ConnectionSettings, ExchangeConnectionManager
 from perpbot.venues.port import Venue
 
 SNAPSHOT_CHECK_S = 5
@@ -179,7 +179,16 @@ class Node:
                     venue, core.bus, self._clock, self.supervisor, core.folds.orders, self.latency
                 )
             manager = ExchangeConnectionManager(
-                venue, core.quotes, core.bus.publish, self._clock, self._rng, instruments=listed
+                venue,
+                core.quotes,
+                core.bus.publish,
+                self._clock,
+                self._rng,
+                instruments=listed,
+                settings=ConnectionSettings(
+                    silence_s=self.settings.venue(name).data_silence_s,
+                    check_interval_s=self.settings.venue(name).heartbeat_interval_s,
+                ),
             )
             self.managers[name] = manager
             self.supervisor.keep(f"{name} connections", manager.run)
@@ -191,7 +200,7 @@ class Node:
                 timers,
                 self.supervisor,
                 core.folds.orders,
-                timeout_s=self.settings.execution.dead_man_timeout_s,
+                timeout_s=effective(self.settings, venue=name).execution.dead_man_timeout_s,
                 dedicated=self.settings.venue(name).account_dedicated,
             ).start()
 
@@ -227,9 +236,18 @@ class Node:
             return
         due = self._snapshot_at + self.settings.journal.snapshot_every_records
         if self.journal.last_sequence >= due:
-            self.journal.write_snapshot(self.core.state.dump())
-            self._snapshot_at = self.journal.last_sequence
+            self._write_snapshot()
+        self.journal.regain_reserve()
         self._timers.call_later(SNAPSHOT_CHECK_S * SECOND, self._check_snapshot)
+
+    def _write_snapshot(self) -> None:
+        """Without room for it the journal alone must do; the gates refuse opens meanwhile."""
+        try:
+            self.journal.write_snapshot(self.core.state.dump())
+        except (JournalFull, OSError) as error:
+            self._say(f"no snapshot was written: {error}")
+        else:
+            self._snapshot_at = self.journal.last_sequence
 
     def _halted(self, error: BaseException) -> None:
         self._halt = error
@@ -279,7 +297,7 @@ class Node:
         for venue in self.venues.values():
             await venue.close()
         if self.core.bus.halted is None:
-            self.journal.write_snapshot(self.core.state.dump())
+            self._write_snapshot()
         self.journal.close()
 
     async def _cancel_resting(self) -> None:
@@ -306,10 +324,14 @@ class Node:
 
 def _declared(venue: Venue, settings: Settings) -> Capabilities:
     """Return what a venue declares, with what people set in its place."""
-    interval_s = settings.venue(venue.name).quote_interval_s
-    if interval_s is None:
-        return venue.capabilities
-    return msgspec.structs.replace(venue.capabilities, quote_interval_s=interval_s)
+    chosen = {
+        "quote_interval_s": settings.venue(venue.name).quote_interval_s,
+        "reconcile_interval_s": effective(
+            settings, venue=venue.name
+        ).execution.reconcile_interval_s,
+    }
+    told = {name: value for name, value in chosen.items() if value is not None}
+    return msgspec.structs.replace(venue.capabilities, **told)
 
 
 def _require_pairs(

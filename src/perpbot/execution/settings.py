@@ -90,28 +90,19 @@ class ExecutionSettings(SettingsModel):
         ge=1,
         le=600,
     )
-    reconcile_orders_s: float = setting(
-        5.0, "Time between two comparisons of open orders.", unit="s", ge=1, le=600, override=True
-    )
-    reconcile_positions_s: float = setting(
-        10.0, "Time between two comparisons of positions.", unit="s", ge=1, le=600, override=True
-    )
-    reconcile_balances_s: float = setting(
-        30.0, "Time between two comparisons of balances.", unit="s", ge=1, le=3_600, override=True
+    reconcile_interval_s: float | None = setting(
+        None,
+        "Time between two comparisons with a venue. Nothing: the venue's declared.",
+        unit="s",
+        ge=1,
+        le=600,
+        override=True,
     )
     reconcile_quiet_s: float = setting(
         5.0, "Objects touched within this time are compared next time.", unit="s", ge=0, le=60
     )
     reconcile_confirmations: int = setting(
         2, "Times that a difference must be seen before it is acted on.", unit="times", ge=2, le=10
-    )
-    circuit_breaker_failures: int = setting(
-        3,
-        "Failures in a row on one venue that stop opens there until a check succeeds.",
-        unit="failures",
-        ge=1,
-        le=100,
-        override=True,
     )
     dead_man_timeout_s: float = setting(
         60.0,

@@ -94,9 +94,6 @@ class MarketSettings(SettingsModel):
         "USD per unit of a settle currency, such as {USDT: 1}. Without a rate, paper, testnet and"
         " live refuse the pair; demo and replay take 1.",
     )
-    book_depth_levels: int = setting(
-        10, "Levels kept of each side of a book.", unit="levels", ge=1, le=1_000
-    )
     basis_sample_interval_ms: int = setting(
         100, "Time between two samples of the basis of a pair.", unit="ms", ge=10, le=10_000
     )

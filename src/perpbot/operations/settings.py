@@ -34,13 +34,6 @@ class BusSettings(SettingsModel):
     hard_limit_events: int = setting(
         100_000, "Waiting events at which the node halts.", unit="events", ge=200, le=100_000_000
     )
-    quarantine_failures: int = setting(
-        5,
-        "Failures in a row after which a handler outside the core is set aside.",
-        unit="failures",
-        ge=1,
-        le=1_000,
-    )
 
     @model_validator(mode="after")
     def _marks_are_ordered(self) -> Self:
@@ -105,17 +98,8 @@ class HealthSettings(SettingsModel):
     critical_score: float = setting(
         70.0, "Score below which health is critical.", unit="points", ge=0, le=100
     )
-    quote_age_warning_s: float = setting(
-        5.0, "Age of the newest quote of a venue that is a warning.", unit="s", gt=0, le=600
-    )
     quote_age_critical_s: float = setting(
         10.0, "Age of the newest quote of a venue that is critical.", unit="s", gt=0, le=600
-    )
-    order_failure_warning_pct: float = setting(
-        5.0, "Share of failed orders that is a warning.", unit="%", ge=0, le=100
-    )
-    order_failure_critical_pct: float = setting(
-        10.0, "Share of failed orders that is critical.", unit="%", ge=0, le=100
     )
     loop_lag_warning_ms: float = setting(
         50.0, "Lag of the event loop that is a warning.", unit="ms", gt=0, le=60_000
@@ -123,11 +107,7 @@ class HealthSettings(SettingsModel):
 
     @model_validator(mode="after")
     def _grades_are_ordered(self) -> Self:
-        for lower, higher in (
-            ("critical_score", "warning_score"),
-            ("quote_age_warning_s", "quote_age_critical_s"),
-            ("order_failure_warning_pct", "order_failure_critical_pct"),
-        ):
+        for lower, higher in (("critical_score", "warning_score"),):
             low, high = getattr(self, lower), getattr(self, higher)
             if low > high:
                 raise contradiction(

@@ -82,20 +82,6 @@ class VenueSettings(SettingsModel):
     ws_url: WsUrl | None = setting(
         None, "Address of the websockets instead of the venue's. Refused in live."
     )
-    rate_budget_ratio: float = setting(
-        0.8,
-        "Share of the venue's rate limits that this node may use for itself.",
-        unit="ratio",
-        ge=0.05,
-        le=1,
-    )
-    reduction_reserve_ratio: float = setting(
-        0.2,
-        "Share of that budget that only cancels, hedges and reductions may use.",
-        unit="ratio",
-        ge=0.05,
-        le=0.9,
-    )
     quote_interval_s: float | None = setting(
         None,
         "Longest silence of a healthy quote channel. Nothing: the venue's declared.",
@@ -103,17 +89,11 @@ class VenueSettings(SettingsModel):
         gt=0,
         le=600,
     )
-    connect_timeout_s: float = setting(
-        10.0, "Time that a connection may take to open.", unit="s", ge=0.1, le=120
-    )
     request_timeout_s: float = setting(
         5.0, "Time that an answer may take before its outcome is unknown.", unit="s", ge=0.1, le=60
     )
-    reconnect_max_s: float = setting(
-        60.0, "Longest delay of a reconnect; the delay has full jitter.", unit="s", ge=0.1, le=600
-    )
     heartbeat_interval_s: float = setting(
-        5.0, "Time between two checks of a connection.", unit="s", ge=0.1, le=60
+        0.5, "Time between two checks of a connection.", unit="s", ge=0.1, le=60
     )
     data_silence_s: float = setting(
         30.0, "Silence of a connection after which it is opened anew.", unit="s", ge=1, le=600

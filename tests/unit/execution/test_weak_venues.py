@@ -34,9 +34,7 @@ def test_unknown_order_is_proven_absent_by_complete_answers() -> None:
     """Seed 10: where no ended order is found by its id, open orders and fills are the proof."""
     stand = Stand(capabilities=FORGETFUL)
     _hedged(stand)
-    stand.faults.add(
-        "request", Message.SUBMIT, venue=SHORT, purpose=Purpose.REDUCE, times=1
-    )
+    stand.faults.add("request", Message.SUBMIT, venue=SHORT, purpose=Purpose.REDUCE, times=1)
     stand.close()
     stand.settle(90)
     stand.check_settled()
@@ -48,9 +46,7 @@ def test_unknown_order_is_not_absent_too_early() -> None:
     """Without expiry the proof needs two answers long after the intent."""
     stand = Stand(capabilities={**FORGETFUL, "request_expiry": False})
     _hedged(stand)
-    stand.faults.add(
-        "request", Message.SUBMIT, venue=SHORT, purpose=Purpose.REDUCE, times=1
-    )
+    stand.faults.add("request", Message.SUBMIT, venue=SHORT, purpose=Purpose.REDUCE, times=1)
     sent_ns = stand.time.now_ns()
     stand.close()
     stand.settle(120)

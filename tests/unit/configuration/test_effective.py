@@ -50,7 +50,7 @@ def other_value(settings: Settings, room: str, name: str) -> Any:
         return not value
     if isinstance(value, Decimal):
         return value * Decimal("1.1")
-    return type(value)(value + 1)
+    return 7.0 if value is None else type(value)(value + 1)
 
 
 def load(**values: Any) -> Settings:

@@ -22,11 +22,17 @@ from perpbot.domain.events import (
 )
 from perpbot.domain.instruments import Instrument
 from perpbot.domain.money import ZERO
+from perpbot.domain.pairs import PairPlan
 from perpbot.execution.engine import ExecutionEngine, PairTerms
 from perpbot.execution.killswitch import KillSwitch
 from perpbot.execution.order_maker import OrderMaker
 from perpbot.execution.pair import PairBook
-from perpbot.execution.policies import FallbackPolicy, MarketCondition, RetryPolicy
+from perpbot.execution.policies import (
+    FallbackPolicy,
+    MarketCondition,
+    Patience,
+    RetryPolicy,
+)
 from perpbot.execution.reconcile import ReconcileDriver
 from perpbot.execution.surroundings import Account, Surroundings
 from perpbot.execution.trader import PairTrader
@@ -164,6 +170,7 @@ class Core:
         self.clock = clock
         self._timers = timers
         self._overloaded = False
+        self._patiences: dict[tuple[str, str, str], Patience] = {}
         self._journal = journal
         self._capital_settings: dict[str, CapitalSettings] = {}
         self.bus = EventBus(
@@ -321,7 +328,7 @@ class Core:
             self.around,
             fallback,
             RetryPolicy(settings.execution, rng),
-            settings.execution,
+            self._patience,
         )
         self.watch = OrderWatch(
             bus,
@@ -431,6 +438,16 @@ class Core:
 
     def _freeze(self, asset: str, moved_bps: float) -> None:
         self.risk.freeze_fast_market(asset, moved_bps)
+
+    def _patience(self, plan: PairPlan) -> Patience:
+        key = (plan.asset, plan.long_venue, plan.short_venue)
+        known = self._patiences.get(key)
+        if known is None:
+            known = self._patiences[key] = Patience.strictest(
+                effective(self.settings, symbol=plan.asset, venue=venue).execution
+                for venue in (plan.long_venue, plan.short_venue)
+            )
+        return known
 
     def _condition(self, asset: str) -> MarketCondition:
         frozen_until_ns = self.folds.latches.cooling_until_ns(f"fast:{asset}")

@@ -33,6 +33,7 @@ from perpbot.domain.sides import Purpose
 from perpbot.execution.deadman import DeadManSwitch
 from perpbot.execution.gateway import LatencySamples, VenueGateway
 from perpbot.execution.surroundings import Account
+from perpbot.execution.warmer import Warmer
 from perpbot.kernel.clock import SECOND, Clock, LoopTimers
 from perpbot.kernel.journal import Journal
 from perpbot.kernel.supervisor import Supervisor
@@ -130,6 +131,8 @@ class Node:
         self.tally = RunTally(self.core.bus)
         self.supervisor = Supervisor(self.core.bus.publish, self._clock, self._rng)
         self._connect(instruments, timers)
+        if self.settings.mode is not Mode.PAPER:
+            self._keep_warm(timers)
         self._keep_rates(instruments)
         self.core.start(mode=self.settings.mode, version=self._version)
         self._snapshot_at = self.journal.last_sequence
@@ -216,6 +219,11 @@ class Node:
             self._clock,
         )
         self.supervisor.keep("currency rates", keeper.run)
+
+    def _keep_warm(self, timers: LoopTimers) -> None:
+        core = self.core
+        tradings = {name: venue.trading for name, venue in self.venues.items()}
+        Warmer(core.bus, self._clock, timers, core.engine, core.around, tradings).start()
 
     def _simulate_fills(
         self, venue: Venue, instruments: Sequence[Instrument], timers: LoopTimers

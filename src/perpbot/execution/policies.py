@@ -8,6 +8,7 @@ are resolved by asking (`perpbot.execution.watch`).
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from decimal import Decimal
 
 import msgspec
@@ -16,7 +17,7 @@ from perpbot.domain.capabilities import Capabilities
 from perpbot.domain.money import ONE
 from perpbot.domain.sides import OrderType, TimeInForce
 from perpbot.execution.settings import ExecutionSettings, FallbackProfile
-from perpbot.kernel.clock import MS
+from perpbot.kernel.clock import MS, SECOND
 
 FIRST_SLIP_BPS = Decimal(5)
 MARKET_AFTER = 6
@@ -37,6 +38,27 @@ class MarketCondition(msgspec.Struct, frozen=True):
 
     high_volatility: bool = False
     low_liquidity: bool = False
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """How long a pair waits."""
+
+    hedge_after_ns: int
+    """From the first fill of a leg until the other one is cancelled and the rest hedged."""
+    wait_limit_ns: int
+    """Absolute limit of opening, and of waiting for a venue that is silent."""
+    maker_timeout_ns: int
+    """How long a maker order may rest before the fallback."""
+
+    @classmethod
+    def strictest(cls, settings: Iterable[ExecutionSettings]) -> Patience:
+        """Return the shortest of each time (a pair spans two venues)."""
+        each = list(settings)
+        return cls(
+            hedge_after_ns=min(one.hedge_after_ms for one in each) * MS,
+            wait_limit_ns=int(min(one.wait_fill_limit_s for one in each) * SECOND),
+            maker_timeout_ns=min(one.maker_timeout_ms for one in each) * MS,
+        )
 
 
 class FallbackPolicy:
@@ -92,5 +114,3 @@ class RetryPolicy:
     def exhausted(self, attempt: int) -> bool:
         """Whether a hedge has had all its tries; reductions never are."""
         return attempt >= self._attempts
-
-

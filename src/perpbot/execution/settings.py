@@ -27,7 +27,6 @@ class ExecutionSettings(SettingsModel):
     fallback: FallbackProfile = setting(
         FallbackProfile.LIMIT_ONLY,
         "What may follow a limit order that does not fill.",
-        override=True,
     )
     hedge_after_ms: int = setting(
         1_500,
@@ -45,7 +44,6 @@ class ExecutionSettings(SettingsModel):
         unit="bps",
         gt=0,
         le=1_000,
-        override=True,
     )
     wait_fill_limit_s: float = setting(
         30.0, "Absolute limit for a pair to open.", unit="s", ge=1, le=600, override=True
@@ -56,7 +54,6 @@ class ExecutionSettings(SettingsModel):
         unit="ms",
         ge=200,
         le=60_000,
-        override=True,
     )
     maker_timeout_ms: int = setting(
         3_000,

@@ -8,7 +8,7 @@ are never blocked by stale quotes, pauses or cooldowns; a gate that refuses one 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from perpbot.domain.errors import InvalidValue, RiskDenied
@@ -31,11 +31,11 @@ from perpbot.domain.events import (
 )
 from perpbot.domain.money import ZERO, plain
 from perpbot.domain.orders import OrderRequest
+from perpbot.domain.pairs import PairPlan
 from perpbot.domain.sides import OrderState, PairState, Purpose, Side
 from perpbot.execution.order_maker import OrderMaker, slipped
 from perpbot.execution.pair import Pair, PairBook
-from perpbot.execution.policies import FallbackPolicy, RetryPolicy
-from perpbot.execution.settings import ExecutionSettings
+from perpbot.execution.policies import FallbackPolicy, Patience, RetryPolicy
 from perpbot.execution.surroundings import Surroundings
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import MS, SECOND, Clock, TimerHandle, Timers
@@ -69,8 +69,9 @@ class PairTrader:
         around: Surroundings,
         fallback: FallbackPolicy,
         retry: RetryPolicy,
-        settings: ExecutionSettings,
+        patience: Callable[[PairPlan], Patience],
     ) -> None:
+        """`patience(plan)` tells how long a pair waits."""
         self._bus = bus
         self._clock = clock
         self._timers = timers
@@ -82,9 +83,7 @@ class PairTrader:
         self._around = around
         self._fallback = fallback
         self._retry = retry
-        self._hedge_after_ns = settings.hedge_after_ms * MS
-        self._wait_limit_ns = int(settings.wait_fill_limit_s * SECOND)
-        self._maker_timeout_ns = settings.maker_timeout_ms * MS
+        self._patience = patience
         self._agenda: dict[str, tuple[int, TimerHandle]] = {}
         """By pair: when it is looked at next (monotonic), and the timer."""
         self._tries: dict[str, int] = {}
@@ -166,10 +165,11 @@ class PairTrader:
         if pair.state is PairState.OPENING:
             self._cover_increment(pair, working)
             since_ns = pair.unhedged_since_ns or pair.planned_ns
-            patience_ns = self._hedge_after_ns if pair.imbalance else self._opening_patience_ns()
+            patience = self._patience(pair.plan)
+            patience_ns = patience.hedge_after_ns if pair.imbalance else self._opening_ns(patience)
         else:
             since_ns = min(order.created_ns for order in working)
-            patience_ns = self._hedge_after_ns
+            patience_ns = self._patience(pair.plan).hedge_after_ns
         left_ns = since_ns + patience_ns - now_ns
         if left_ns > 0:
             self._wake_at(pair.plan.pair_id, left_ns)
@@ -198,7 +198,7 @@ class PairTrader:
                 )
             )
         # Unanswered orders are the order watch's: it asks until they are resolved.
-        self._wake_at(pair.plan.pair_id, self._hedge_after_ns)
+        self._wake_at(pair.plan.pair_id, self._patience(pair.plan).hedge_after_ns)
 
     def _is_left_alone(self, pair: Pair, working: Sequence[Order]) -> bool:
         """Whether one leg is held and the venue of the other has been silent for too long.
@@ -209,14 +209,14 @@ class PairTrader:
             return False
         silent_ns = self._clock.now_ns() - pair.unhedged_since_ns
         heavier = _heavier(pair)
-        return silent_ns >= self._wait_limit_ns and all(
+        return silent_ns >= self._patience(pair.plan).wait_limit_ns and all(
             order.state in _UNANSWERED and order.request.leg != heavier for order in working
         )
 
-    def _opening_patience_ns(self) -> int:
+    def _opening_ns(self, patience: Patience) -> int:
         if self._fallback.maker_first:
-            return min(self._maker_timeout_ns, self._wait_limit_ns)
-        return min(self._hedge_after_ns, self._wait_limit_ns)
+            return min(patience.maker_timeout_ns, patience.wait_limit_ns)
+        return min(patience.hedge_after_ns, patience.wait_limit_ns)
 
     def _cover_increment(self, pair: Pair, working: Sequence[Order]) -> None:
         """Hedge what one leg filled and no working order of the other leg covers."""
@@ -323,9 +323,7 @@ class PairTrader:
         self._finish(pair, pair.close_reason or "closed")
 
     def _tell_of_rest(self, pair: Pair) -> None:
-        held = ", ".join(
-            f"{plain(pair.leg(leg).quantity)} on {pair.venue(leg)}" for leg in (0, 1)
-        )
+        held = ", ".join(f"{plain(pair.leg(leg).quantity)} on {pair.venue(leg)}" for leg in (0, 1))
         self._bus.publish(
             AlertFired(
                 ts_ns=self._clock.now_ns(),

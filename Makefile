@@ -15,7 +15,7 @@ UV_COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --gener
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup dev demo test check bench judges audit lock clean
+.PHONY: help setup dev demo test check chaos bench judges audit lock clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -63,6 +63,11 @@ check: $(VENV)/.dev ## style, types, import rules, security lint
 	@$(BIN)/lint-imports --no-logo
 	@echo "check: bandit"
 	@$(BIN)/bandit -q -c pyproject.toml -r src
+
+CHAOS_SEEDS ?= 1000
+
+chaos: $(VENV)/.core ## break everything by seed; CHAOS_SEEDS=1000
+	@$(BIN)/perpbot chaos --seeds $(CHAOS_SEEDS)
 
 bench: $(VENV)/.core ## measure the hot paths against plain library calls
 	@$(BIN)/python -m tests.benchmarks

@@ -10,8 +10,11 @@ from perpbot.domain.errors import InvalidValue
 from perpbot.research.chaos.campaign import Campaign
 from perpbot.research.chaos.mutants import MUTANTS
 from perpbot.research.chaos.plan import ROWS
+from perpbot.research.chaos.run import shrink
 
 PROGRESS_S = 5.0
+SHRUNK = 5
+"""How many failing seeds are shrunk to the faults that they need."""
 
 
 def run_chaos(
@@ -50,6 +53,8 @@ def _run(mutant: str | None, seeds: int, first: int, row: str | None) -> Campaig
         if broken and mutant is None:
             say(f"seed {seed}: {broken[0]}")
             say(f"  replay: {campaign.replay_line(seed)}")
+            if len(campaign.failed) <= SHRUNK:
+                say(f"  needs: {'; '.join(map(str, shrink(seed, row).faults)) or 'no fault'}")
         if mutant is not None and broken:
             say(f"mutant {mutant}: caught at seed {seed}: {broken[0]}")
             break

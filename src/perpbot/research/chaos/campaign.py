@@ -39,6 +39,11 @@ class Campaign:
         return result.violations
 
     @property
+    def failed(self) -> list[object]:
+        """The seeds that broke something."""
+        return list(dict.fromkeys(found["seed"] for found in self.violations))
+
+    @property
     def passed(self) -> bool:
         """Whether nothing broke; with a mutant, whether it was caught."""
         if self.mutant is not None:

@@ -7,6 +7,7 @@ Time here is the true time of the world, not the clock of any venue.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -24,6 +25,7 @@ _WORST_KEPT = 12
 _RESOLVES = frozenset(
     {
         "ORDER_PLACED",
+        "ORDER_FILLED",
         "ORDER_CANCELLED",
         "ORDER_EXPIRED",
         "ORDER_FAILED",
@@ -61,6 +63,16 @@ class Witness:
         self._compared: set[str] = set()
         self._good_ns: dict[tuple[str, str], int] = {}
         self._open_ns: dict[str, int] = {}
+        self._handlers: dict[str, Callable[[Any], None]] = {
+            "SUBMIT_ORDERS": self._intended,
+            "ORDER_FILLED": self._booked,
+            "ORDER_UNKNOWN": self._unanswered,
+            "POSITION_ADJUSTED": self._adjusted,
+            "TRADE_COMPLETED": self._completed,
+            "ALERT_FIRED": self._alarmed,
+            "PAIR_PLANNED": self._planned,
+            "COMPONENT_ERROR": self._failed,
+        }
         self._unknown: dict[str, tuple[str, int, str]] = {}
         self._absent: set[str] = set()
         self._stray = ("", ZERO)
@@ -222,34 +234,45 @@ class Witness:
     def journalled(self, event: Any) -> None:
         """A record was written."""
         kind = event.kind
-        if kind == "SUBMIT_ORDERS":
-            self._journalled.update(order.client_id for order in event.orders)
-        elif kind == "ORDER_FILLED":
-            self._unknown.pop(event.client_id, None)
-            self._booked(event)
-        elif kind == "ORDER_UNKNOWN":
-            order = self._requests.get(event.client_id)
-            if order is not None:
-                self._unknown[event.client_id] = (order.owner, order.leg, event.client_id)
-        elif kind in _RESOLVES:
-            self._unknown.pop(event.client_id, None)
-            if kind == "ORDER_PROVEN_ABSENT":
-                self._absent.add(event.client_id)
-        elif kind == "POSITION_ADJUSTED":
-            key = (event.venue, event.asset)
-            self.booked[key] = self.booked.get(key, ZERO) + event.delta
-            if key not in self._moved_by_others:
-                self.violate(f"P2 books of {event.venue} adjusted by {event.delta} without cause")
-        elif kind == "TRADE_COMPLETED":
-            dust = abs(event.dust_long) + abs(event.dust_short)
-            self.declared_dust[event.asset] = self.declared_dust.get(event.asset, ZERO) + dust
-        elif kind == "ALERT_FIRED" and event.name == "stray_fill":
+        if kind in _RESOLVES:
+            self._resolved(event)
+        handler = self._handlers.get(kind)
+        if handler is not None:
+            handler(event)
+
+    def _intended(self, event: Any) -> None:
+        self._journalled.update(order.client_id for order in event.orders)
+
+    def _unanswered(self, event: Any) -> None:
+        order = self._requests.get(event.client_id)
+        if order is not None:
+            self._unknown[event.client_id] = (order.owner, order.leg, event.client_id)
+
+    def _resolved(self, event: Any) -> None:
+        self._unknown.pop(event.client_id, None)
+        if event.kind == "ORDER_PROVEN_ABSENT":
+            self._absent.add(event.client_id)
+
+    def _adjusted(self, event: Any) -> None:
+        key = (event.venue, event.asset)
+        self.booked[key] = self.booked.get(key, ZERO) + event.delta
+        if key not in self._moved_by_others:
+            self.violate(f"P2 books of {event.venue} adjusted by {event.delta} without cause")
+
+    def _completed(self, event: Any) -> None:
+        dust = abs(event.dust_long) + abs(event.dust_short)
+        self.declared_dust[event.asset] = self.declared_dust.get(event.asset, ZERO) + dust
+
+    def _alarmed(self, event: Any) -> None:
+        if event.name == "stray_fill":
             asset, quantity = self._stray
             self.declared_dust[asset] = self.declared_dust.get(asset, ZERO) + quantity
-        elif kind == "PAIR_PLANNED":
-            self.planned_usd += event.plan.notional_usd
-        elif kind == "COMPONENT_ERROR":
-            self.violate(f"E3 {event.component}: {event.error}")
+
+    def _planned(self, event: Any) -> None:
+        self.planned_usd += event.plan.notional_usd
+
+    def _failed(self, event: Any) -> None:
+        self.violate(f"E3 {event.component}: {event.error}")
 
     def _booked(self, event: Any) -> None:
         trade = (event.venue, event.asset, str(event.side), event.trade_id)

@@ -64,7 +64,7 @@ class ChaosMarket:
         rng = self._rng
         for asset in self._price:
             self._price[asset] *= 1.0 + rng.gauss(0.0, 0.6) * _BPS
-        if not self.calm and rng.random() < 0.09:
+        if not self.calm and rng.random() < 0.05:
             key = rng.choice(self._keys)
             bps = rng.uniform(15.0, 40.0) * rng.choice((-1.0, 1.0))
             stay_ns = int(rng.uniform(0.5, 2.0) * SECOND)

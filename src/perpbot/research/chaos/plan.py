@@ -72,6 +72,10 @@ class Fault(msgspec.Struct, frozen=True):
         """Whether the window is open."""
         return self.start_ns <= now_ns < self.stop_ns
 
+    def __str__(self) -> str:
+        begins_s, ends_s = ((ns - START_NS) / SECOND for ns in (self.start_ns, self.stop_ns))
+        return f"row {self.row} {self.venue} {self.asset} {begins_s:.1f} to {ends_s:.1f} s"
+
 
 class VenuePlan(msgspec.Struct, frozen=True):
     """One exchange and how far it is."""

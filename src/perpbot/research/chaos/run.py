@@ -114,3 +114,14 @@ def trace_hash(stage: Stage) -> str:
     for line in stage.witness.trace:
         digest.update(line.encode())
     return digest.hexdigest()
+
+
+def shrink(seed: int, row: str | None = None) -> Plan:
+    """Return the plan of a failing seed with every fault taken out that it does not need."""
+    plan = draw(seed, row)
+    for fault in plan.faults:
+        rest = tuple(other for other in plan.faults if other is not fault)
+        smaller = msgspec.structs.replace(plan, faults=rest)
+        if run_seed(seed, plan=smaller).violations:
+            plan = smaller
+    return plan

@@ -32,7 +32,7 @@ from perpbot.simulation.model import ExchangeNews, ExchangeRefusal, OrderUpdate,
 from perpbot.simulation.translation import instrument_of
 
 ACCOUNT = "main"
-TICK_NS = 250 * MS
+TICK_NS = 300 * MS
 CLOSE_AFTER_NS = 4 * SECOND
 """After healing: how long pairs may go on before all are asked to close."""
 CONVERGE_NS = 60 * SECOND

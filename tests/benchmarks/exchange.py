@@ -3,8 +3,8 @@
 It speaks REST, the public and the private websocket as far as the adapter asks, on one port. Each
 connection that subscribes to quotes gets the same schedule: a quote each interval, and each so
 many quotes one that is worth an order. An order is acknowledged, and cancelled by the venue at
-once. When the schedule of a connection ends, it prints the times from a quote's send to the arrival
-of its order as one JSON list (ns).
+once. When the schedule of a connection ends, it prints the times from a quote's send to the
+arrival of its order as one JSON list (ns).
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ from perpbot.venues.binance.signing import BinanceCredentials
 from perpbot.venues.hyperliquid import venue as hyperliquid
 from perpbot.venues.hyperliquid.credentials import HyperliquidCredentials
 from perpbot.venues.hyperliquid.limits import MESSAGES, WEIGHT
-from perpbot.venues.hyperliquid.universe import Meta, UniverseEntry
+from perpbot.venues.hyperliquid.universe import Meta, Universe, UniverseEntry
 from perpbot.venues.options import VenueConnection
 from perpbot.venues.wire.limits import Lane, RateBudget, Window
 from tests.benchmarks import stage
@@ -214,7 +214,7 @@ def _bare_binance() -> Callable[[], bytes]:
 
 
 def _universe() -> list[Instrument]:
-    venue = hyperliquid.Universe()
+    venue = Universe()
     return list(venue.replace(Meta((UniverseEntry("BTC", 5, 40),))))
 
 

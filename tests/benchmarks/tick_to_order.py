@@ -1,6 +1,6 @@
 """From a quote on the wire to its order on the wire, both ways over loopback.
 
-Ours is a node's core with the real adapter of OKX: public socket, quote engine, scanner, all gates,
+Ours is a node's core with the real adapter of OKX: public socket, quote engine, scanner, gates,
 reservation, journal on disk, order by the private socket. One quote in so many is worth an order,
 so the way of an order is rarely used, as it is in a market. The other leg goes to a venue that
 answers at once. The contender is the wire floor: it reads no frame, counts them, and answers the
@@ -26,6 +26,7 @@ from perpbot.domain.events import OrderReported, ReconcileVenue, SubmitOrders, V
 from perpbot.domain.orders import BalanceReport, OrderReport
 from perpbot.domain.sides import OrderState
 from perpbot.execution.gateway import LatencySamples, VenueGateway
+from perpbot.execution.warmer import Warmer
 from perpbot.kernel.clock import MS, LoopTimers, RealClock
 from perpbot.kernel.journal import Journal
 from perpbot.kernel.supervisor import Supervisor
@@ -68,7 +69,7 @@ async def _taken_us(stub: Server, orders: int) -> float:
     taken = json.loads(await stub.line())
     if len(taken) < orders * 0.9:
         raise RuntimeError(f"{len(taken)} of {orders} orders arrived")
-    return median(taken) / 1_000
+    return float(median(taken)) / 1_000
 
 
 class _Floor(picows.WSListener):
@@ -119,6 +120,8 @@ async def _ours(stub: Server, orders: int, inside: LatencySamples) -> float:
         )
         supervisor.keep("okx", manager.run)
         core.start(mode="demo", version="benchmark")
+        tradings = {"okx": venue.trading}
+        Warmer(core.bus, clock, timers, core.engine, core.around, tradings).start()
         try:
             return await _taken_us(stub, orders)
         except RuntimeError:

@@ -7,6 +7,7 @@ both orders, or one refusal with its number and its limit. Nothing is published 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 
 import msgspec
@@ -120,8 +121,8 @@ class ExecutionEngine:
         return ""
 
     def _open(self, opportunity: Opportunity) -> None:
-        plan = self._plan(opportunity)
-        orders = self._entry_orders(plan, opportunity)
+        plan = self._plan(opportunity, self._ids.pair_id)
+        orders = self._entry_orders(plan, opportunity, self._maker)
         decision = self._risk.check_open(plan, orders)
         now_ns = self._clock.now_ns()
         reserved = self._capital.grant(
@@ -158,14 +159,25 @@ class ExecutionEngine:
         )
         self._told.pop(_direction(opportunity), None)
 
-    def _plan(self, opportunity: Opportunity) -> PairPlan:
+    def rehearse(self, opportunity: Opportunity, maker: OrderMaker) -> tuple[OrderRequest, ...]:
+        """Decide as if to open, up to the orders, and keep and publish nothing of it.
+
+        `maker` has ids of its own. Raises `InvalidValue` where no size fits.
+        """
+        plan = self._plan(opportunity, lambda: "rehearsal")
+        orders = self._entry_orders(plan, opportunity, maker)
+        with suppress(RiskDenied):
+            self._risk.check_open(plan, orders)
+        return orders
+
+    def _plan(self, opportunity: Opportunity, next_id: Callable[[], str]) -> PairPlan:
         asset = opportunity.asset
         long = self._around.instrument(opportunity.long_venue, asset)
         short = self._around.instrument(opportunity.short_venue, asset)
         ask = decimal_of_float(opportunity.long_ask, "ask")
         bid = decimal_of_float(opportunity.short_bid, "bid")
         quantity = self._quantity(opportunity, long, short, max(ask, bid))
-        pair_id = self._ids.pair_id()
+        pair_id = next_id()
         notional = quantity * decimal_of_float(opportunity.mid, "mid")
         slip = self._terms.slippage_bps
         return PairPlan(
@@ -195,7 +207,8 @@ class ExecutionEngine:
         """Return a size on the common grid of both venues, at least twice the larger minimum."""
         share = self._fallback.entry_share(self._condition(opportunity.asset))
         wanted = min(
-            decimal_of_float(opportunity.size, "size") * share, self._terms.notional_max_usd / price
+            decimal_of_float(opportunity.size, "size") * share,
+            self._terms.notional_max_usd / price,
         )
         step = common_step(long.quantity_step, short.quantity_step)
         quantity = floor_to(wanted, step)
@@ -208,13 +221,13 @@ class ExecutionEngine:
         )
         if quantity < least:
             raise InvalidValue(
-                f"{opportunity.asset}: size {plain(quantity)} (of {opportunity.size:g} at the touch) "
-                f"is below twice the larger minimum of both venues, {plain(least)}"
+                f"{opportunity.asset}: size {plain(quantity)}, {opportunity.size:g} at the touch,"
+                f" is below twice the larger minimum of both venues, {plain(least)}"
             )
         return quantity
 
     def _entry_orders(
-        self, plan: PairPlan, opportunity: Opportunity
+        self, plan: PairPlan, opportunity: Opportunity, maker: OrderMaker
     ) -> tuple[OrderRequest, ...]:
         legs = (
             (0, Side.BUY, plan.long_price, decimal_of_float(opportunity.long_ask)),
@@ -222,9 +235,9 @@ class ExecutionEngine:
         )
         style = self._fallback.entry(self._condition(plan.asset), self._terms.slippage_bps)
         if self._fallback.maker_first:
-            return (self._maker_leg(plan, opportunity),)
+            return (self._maker_leg(plan, opportunity, maker),)
         return tuple(
-            self._maker.order(
+            maker.order(
                 plan,
                 leg=index,
                 side=side,
@@ -238,7 +251,9 @@ class ExecutionEngine:
             for index, side, limit, touch in legs
         )
 
-    def _maker_leg(self, plan: PairPlan, opportunity: Opportunity) -> OrderRequest:
+    def _maker_leg(
+        self, plan: PairPlan, opportunity: Opportunity, maker: OrderMaker
+    ) -> OrderRequest:
         """The leg whose touch is thinner enters post-only; its fills are hedged as they come."""
         long = self._around.market.latest(plan.long_venue, plan.asset)
         short = self._around.market.latest(plan.short_venue, plan.asset)
@@ -246,7 +261,7 @@ class ExecutionEngine:
             raise InvalidValue(f"{plan.asset}: no quote to rest a maker order at")
         index = 0 if long.ask_size <= short.bid_size else 1
         resting = decimal_of_float(short.ask if index else long.bid)
-        return self._maker.order(
+        return maker.order(
             plan,
             leg=index,
             side=Side.SELL if index else Side.BUY,

@@ -9,8 +9,8 @@ happened. Nothing is retried here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -40,7 +40,7 @@ from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import Clock
 from perpbot.kernel.supervisor import Supervisor
 from perpbot.portfolio.orders import OrderTable
-from perpbot.venues.port import Venue
+from perpbot.venues.port import PromptTrading, Venue
 
 T = TypeVar("T")
 _DEFINITE = (Rejected, RateLimited, AuthFailed, NonceClash, InvalidValue)
@@ -80,7 +80,7 @@ class VenueGateway:
     def _submit(self, command: SubmitOrders) -> None:
         for request in command.orders:
             if request.venue == self._venue.name:
-                self._run("submit", self._send(request, command.read_ns))
+                self._begin(request, command.read_ns)
 
     def _cancel(self, command: CancelOrders) -> None:
         for client_id in command.client_ids:
@@ -97,20 +97,41 @@ class VenueGateway:
         if command.venue == self._venue.name:
             self._run("reconcile", self._survey(command))
 
-    def _run(self, verb: str, work: Awaitable[None]) -> None:
-        self._supervisor.run(f"{self._venue.name} {verb}", _await(work))
+    def _run(self, verb: str, work: Coroutine[Any, Any, None]) -> None:
+        self._supervisor.run(f"{self._venue.name} {verb}", work)
 
     # --- talking to the venue ---
 
-    async def _send(self, request: OrderRequest, read_ns: int) -> None:
+    def _begin(self, request: OrderRequest, read_ns: int) -> None:
+        """Write at once where the venue can: nothing else of this moment delays the order."""
+
         def sent() -> None:
             if read_ns:
                 elapsed_ns = self._clock.monotonic_ns() - read_ns
                 self._latency.tick_to_order_us.append(elapsed_ns / 1_000)
             self._report(_bare(request, OrderState.SENT))
 
+        trading = self._venue.trading
         try:
-            report = await self._venue.trading.submit(request, sent)
+            answer = trading.begin(request, sent) if isinstance(trading, PromptTrading) else None
+        except _DEFINITE as refusal:
+            self._report(_bare(request, OrderState.REJECTED, refusal))
+            return
+        except VenueError as silence:
+            self._report(_bare(request, OrderState.UNKNOWN, silence))
+            return
+
+        def ask() -> Awaitable[OrderReport]:
+            return trading.submit(request, sent) if answer is None else answer
+
+        self._run("submit", self._follow(request, ask))
+
+    async def _follow(
+        self, request: OrderRequest, ask: Callable[[], Awaitable[OrderReport]]
+    ) -> None:
+        """Wait for the venue's word on an order."""
+        try:
+            report = await ask()
         except _DEFINITE as refusal:
             self._report(_bare(request, OrderState.REJECTED, refusal))
         except (VenueError, asyncio.CancelledError) as silence:
@@ -193,10 +214,6 @@ class VenueGateway:
                 definite=definite,
             )
         )
-
-
-async def _await(work: Awaitable[None]) -> None:
-    await work
 
 
 def _bare(

@@ -8,7 +8,7 @@ are coroutines whose errors say whether anything happened (`perpbot.domain.error
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
@@ -104,6 +104,27 @@ class Trading(Protocol):
 
     async def set_dead_man(self, instrument: Instrument, timeout_s: float) -> None:
         """Arm or refresh the venue's dead man's switch; 0 disarms."""
+
+
+@runtime_checkable
+class PromptTrading(Protocol):
+    """Trading that can write an order at once, before anything else of that moment runs."""
+
+    def begin(
+        self, order: OrderRequest, sent: Callable[[], None]
+    ) -> Awaitable[OrderReport] | None:
+        """Write one order now and return the acknowledgement to wait for; errors as `submit`.
+
+        None, with nothing sent, where something has to be waited for first: then `submit` it.
+        """
+
+
+@runtime_checkable
+class RehearsedTrading(Protocol):
+    """Trading whose way to an order can be kept warm."""
+
+    def rehearse(self, order: OrderRequest) -> bytes:
+        """Return what would be sent, signed so that no venue ever takes it."""
 
 
 class Account(Protocol):

@@ -468,8 +468,8 @@ async def test_quiet_account_is_asked_again_and_a_dead_line_is_made_anew() -> No
             clock.jump(61)
             await until(lambda: loopback.subscribed()[("userFills", MASTER)] == 2)
             assert venue.account._socket is not None
-            heard = venue.account._socket._channel.statistics()
-            await until(lambda: heard.frames == 12)
+            channel = venue.account._socket._channel
+            await until(lambda: channel.statistics().frames == 12)
             loopback.confirm = False
             clock.jump(61)
             await until(lambda: loopback.subscribed()[("userFills", MASTER)] == 3)

@@ -8,7 +8,7 @@ orders: a MARKET order goes as an IOC limit at its price, or at 5 % beyond its r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Literal
 
@@ -122,6 +122,37 @@ class HyperliquidTrading:
             nonce=order.nonce,
             expires_ns=order.expires_ns,
         )
+        return self._acknowledged(order, instrument, single_status(body))
+
+    def begin(
+        self, order: OrderRequest, sent: Callable[[], None]
+    ) -> Awaitable[OrderReport] | None:
+        """Post one order on the user's websocket now; see `PromptTrading`."""
+        instrument = self._instrument(order)
+        action = PlaceOrders((_item(order, instrument),))
+        self._check_deadline(order.expires_ns)
+        socket = self._socket
+        if (
+            socket is None
+            or not socket.is_up
+            or not self._budget.try_acquire(_LANES[order.purpose], _COST)
+        ):
+            return None
+        request = self._signed(action, order.nonce or self.nonces.next_ms(), order.expires_ns)
+        try:
+            reply = socket.begin(request, sent)
+        except Unavailable:
+            return None
+        return self._answered(order, instrument, socket.answer(reply, timeout_s=self._timeout_s))
+
+    async def _answered(
+        self, order: OrderRequest, instrument: Instrument, answer: Awaitable[bytes]
+    ) -> OrderReport:
+        try:
+            body = await answer
+        except RateLimited as error:
+            self._slow_down(error)
+            raise
         return self._acknowledged(order, instrument, single_status(body))
 
     def rehearse(self, order: OrderRequest) -> bytes:
@@ -319,8 +350,7 @@ class HyperliquidTrading:
         if self._signer is None:
             raise ReadOnly(VENUE)
         await self._budget.acquire(lane, _COST)
-        if expires_ns and self._clock.now_ns() >= expires_ns:
-            raise Rejected(VENUE, "not sent: it expired while it waited", code="expired")
+        self._check_deadline(expires_ns)
         request = self._signed(action, nonce or self.nonces.next_ms(), expires_ns)
         try:
             if self._socket is not None and self._socket.is_up:
@@ -331,9 +361,16 @@ class HyperliquidTrading:
                     return await self._send_by_rest(request, sent)
             return await self._send_by_rest(request, sent)
         except RateLimited as error:
-            if error.code == "429":
-                self._budget.penalise(error.retry_after_s or 10.0)
+            self._slow_down(error)
             raise
+
+    def _check_deadline(self, expires_ns: int) -> None:
+        if expires_ns and self._clock.now_ns() >= expires_ns:
+            raise Rejected(VENUE, "not sent: it expired while it waited", code="expired")
+
+    def _slow_down(self, limited: RateLimited) -> None:
+        if limited.code == "429":
+            self._budget.penalise(limited.retry_after_s or 10.0)
 
     def _signed(self, action: Action, nonce: int, expires_ns: int) -> bytes:
         if self._signer is None:

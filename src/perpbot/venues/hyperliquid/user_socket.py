@@ -113,6 +113,10 @@ class UserSocket:
         Raises `Unavailable` when it was certainly not sent, `OutcomeUnknown` without an answer,
         and what the answer means where it is an error.
         """
+        return await self.answer(self.begin(request, sent), timeout_s=timeout_s)
+
+    def begin(self, request: bytes, sent: Callable[[], None]) -> asyncio.Future[bytes]:
+        """Post a signed action now; `answer` waits for it. `Unavailable`: nothing was sent."""
         if len(self._pending) >= _MAX_INFLIGHT:
             raise Unavailable(VENUE, f"{_MAX_INFLIGHT} posts wait for their answers")
         self._last_id += 1
@@ -124,6 +128,10 @@ class UserSocket:
             reply.cancel()
             raise
         sent()
+        return reply
+
+    async def answer(self, reply: asyncio.Future[bytes], *, timeout_s: float) -> bytes:
+        """Return the answer of a post; errors as `post`."""
         try:
             async with asyncio.timeout(timeout_s):
                 return await reply

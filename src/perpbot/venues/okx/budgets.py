@@ -68,6 +68,12 @@ class Budgets:
         await self._account.acquire(lane, {_ACCOUNT.name: 1})
         await self._of(symbol).acquire(lane, {_PLACE.name: 1})
 
+    def try_place(self, symbol: str, lane: Lane) -> bool:
+        """Take the leave for one new order if it is there now; False: wait by `place`."""
+        return self._of(symbol).try_acquire(lane, {_PLACE.name: 1}) and self._account.try_acquire(
+            lane, {_ACCOUNT.name: 1}
+        )
+
     async def cancel(self, symbol: str, lane: Lane) -> None:
         """Wait for one cancel."""
         await self._of(symbol).acquire(lane, {_CANCEL.name: 1})

@@ -116,6 +116,12 @@ class PrivateSession:
         Raises `Unavailable` when nothing was sent, the error of the venue's code when the frame
         was refused as a whole, `OutcomeUnknown` for everything after it was sent.
         """
+        return await self.answer(self.post(request_id, frame, sent))
+
+    def post(
+        self, request_id: str, frame: bytes, sent: Callable[[], None] | None = None
+    ) -> asyncio.Future[Frame]:
+        """Send one request now; `answer` waits for its reply. `Unavailable`: nothing was sent."""
         connection = self._connection
         if connection is None:
             raise Unavailable(self._venue, "the private websocket is not logged in")
@@ -127,6 +133,10 @@ class PrivateSession:
             raise
         if sent is not None:
             sent()
+        return reply
+
+    async def answer(self, reply: asyncio.Future[Frame]) -> Frame:
+        """Return the reply of a request that was sent; errors as `request`."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await reply

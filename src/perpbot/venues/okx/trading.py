@@ -19,7 +19,7 @@ from perpbot.kernel.clock import MS, Clock
 from perpbot.venues.okx import orders
 from perpbot.venues.okx.budgets import LANES, Budgets
 from perpbot.venues.okx.catalogue import VENUE, Catalogue
-from perpbot.venues.okx.codec import ItemResult
+from perpbot.venues.okx.codec import Frame, ItemResult
 from perpbot.venues.okx.errors import SUB_ACCOUNT_RATE
 from perpbot.venues.okx.orders import PositionMode
 from perpbot.venues.okx.rest import RestClient, result_of
@@ -80,6 +80,34 @@ class OkxTrading:
             return result_of(self._venue, answer.code, answer.msg, answer.data)
 
         result = await self._either(session, order.symbol, by_websocket, by_rest)
+        return self._report(order, result)
+
+    def begin(
+        self, order: OrderRequest, sent: Callable[[], None]
+    ) -> Awaitable[OrderReport] | None:
+        """Write one order to the private websocket now; see `PromptTrading`."""
+        session = self._writable()
+        instrument = self._catalogue.require(order.symbol)
+        orders.check(order, instrument)
+        self._check_deadline(order)
+        if not session.is_ready or not self._budgets.try_place(order.symbol, LANES[order.purpose]):
+            return None
+        number = session.next_id()
+        try:
+            reply = session.post(
+                number, orders.place_frame(number, order, instrument, self.mode), sent
+            )
+        except Unavailable:
+            return None
+        return self._acknowledged(order, session.answer(reply))
+
+    async def _acknowledged(self, order: OrderRequest, answer: Awaitable[Frame]) -> OrderReport:
+        try:
+            reply = await answer
+            result = result_of(self._venue, reply.code, reply.msg, reply.data)
+        except RateLimited as limited:
+            self._slow_down(order.symbol, limited)
+            raise
         return self._report(order, result)
 
     def rehearse(self, order: OrderRequest) -> bytes:
@@ -175,10 +203,13 @@ class OkxTrading:
                     pass  # the socket went before a byte was handed to it
             return await by_rest()
         except RateLimited as limited:
-            self._budgets.penalise_orders(
-                symbol, limited.retry_after_s, account=limited.code == SUB_ACCOUNT_RATE
-            )
+            self._slow_down(symbol, limited)
             raise
+
+    def _slow_down(self, symbol: str, limited: RateLimited) -> None:
+        self._budgets.penalise_orders(
+            symbol, limited.retry_after_s, account=limited.code == SUB_ACCOUNT_RATE
+        )
 
     def _writable(self) -> PrivateSession:
         if self._session is None:

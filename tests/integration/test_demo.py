@@ -1,0 +1,112 @@
+"""`perpbot demo` as a process, and what becomes of a node whose exchanges die."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from perpbot import __version__
+from perpbot.app.node import Node
+from perpbot.app.venues import make_venue
+from perpbot.configuration import load_configuration
+from perpbot.kernel.clock import RealClock
+from perpbot.settings import Flag
+from perpbot.simulation.wire.process import ServersFailed, launch
+from perpbot.venues.options import VenueConnection
+
+PERPBOT = (sys.executable, "-c", "from perpbot.cli import main; main()")
+KEYS = {
+    "mode",
+    "seed",
+    "seconds",
+    "quotes",
+    "opportunities",
+    "pairs_opened",
+    "pairs_closed",
+    "orders",
+    "fills",
+    "pnl",
+    "accountant_net",
+    "worst_unhedged_ms",
+    "open_orders",
+    "positions",
+    "dust",
+    "reserved",
+    "violations",
+    "latency_us",
+}
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+
+
+def test_demo_ends_flat(tmp_path: Path) -> None:
+    """Eight seconds: exit code 0, every key of the contract, flat, and the accountant agrees."""
+    done = subprocess.run(
+        [*PERPBOT, "demo", "--seconds", "8", "--json"],
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=55,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    summary = json.loads(done.stdout)
+    assert summary.keys() >= KEYS
+    assert (summary["mode"], summary["positions"], summary["violations"]) == ("demo", [], [])
+    assert (summary["open_orders"], summary["reserved"]) == (0, "0")
+    assert summary["pairs_opened"] == summary["pairs_closed"]
+    assert summary["quotes"] > 100
+    net = Decimal(summary["pnl"]["net"])
+    assert abs(net - Decimal(summary["accountant_net"])) < Decimal("0.01")
+    assert set(summary["latency_us"]["tick_to_order"]) == {"p50", "p99", "max"}
+
+
+async def test_node_outlives_its_exchanges(tmp_path: Path) -> None:
+    """The exchanges die: the node goes on, says what it cannot reach, and ends in order."""
+    flags = (Flag("mode", "test", "demo"), Flag("market.symbols", "test", ["BTC-PERP"]))
+    settings = load_configuration(environ={}, flags=flags).settings
+    servers = await launch(["binance", "okx"], seed=1)
+    rng, clock = random.Random(1), RealClock()
+    said: list[str] = []
+    node = Node(
+        settings,
+        [
+            make_venue(
+                server.venue,
+                VenueConnection(rest_url=server.rest_url, ws_url=server.ws_url),
+                server.credentials,
+                clock,
+                rng,
+            )
+            for server in servers.servers
+        ],
+        clock=clock,
+        rng=rng,
+        state_directory=tmp_path,
+        version=__version__,
+        say=said.append,
+    )
+    venues = ("binance", "okx")
+    try:
+        await node.open()
+        async with asyncio.timeout(15):
+            while any(node.core.readiness.refusal(venue) for venue in venues):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        servers._process.kill()
+        await asyncio.sleep(3)
+        assert node.core.bus.halted is None
+        refusals = {venue: node.core.readiness.refusal(venue) for venue in venues}
+        assert all(refusals.values()), refusals
+        assert await node.wind_down(2.0)
+        with pytest.raises(ServersFailed, match="accountant does not answer"):
+            await servers.accountant()
+    finally:
+        await asyncio.wait_for(node.close("test"), 15)
+        await servers.stop()
+    assert node.core.bus.halted is None

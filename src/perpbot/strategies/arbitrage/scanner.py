@@ -179,9 +179,9 @@ class Scanner:
         prices, index = row.prices, row.index
         prices.bids[index] = bid = quote.bid
         prices.asks[index] = ask = quote.ask
-        if bid > prices.highest_bid:
+        if bid > prices.highest_bid:  # noqa: PLR1730 - a call costs more than what it compares
             prices.highest_bid = bid
-        if ask < prices.lowest_ask:
+        if ask < prices.lowest_ask:  # noqa: PLR1730 - the same
             prices.lowest_ask = ask
         if (
             prices.lowest_ask * row.least_short <= bid

@@ -46,12 +46,14 @@ def percentiles(values: Sequence[float], digits: int = 3) -> dict[str, float | N
 
 
 def profit_of(core: Core) -> ProfitSplit:
-    """Return the profit of all books at the newest marks. Raises `KeyError` without a mark."""
+    """Return the profit of all books at the newest marks; without one, at what it cost.
+
+    `violations` names every leg that has no mark.
+    """
     marks = {}
-    for key, _ in core.folds.positions.held():
+    for key, position in core.folds.positions.held():
         mark = core.quotes.mark(key[0], key[2])
-        if mark is not None:
-            marks[(key[0], key[2])] = mark
+        marks[(key[0], key[2])] = position.entry_price if mark is None else mark
     return core.folds.positions.profit(marks)
 
 
@@ -66,21 +68,30 @@ def open_positions(core: Core) -> tuple[list[dict[str, str]], list[dict[str, str
             "asset": key[2],
             "quantity": plain(position.quantity),
         }
-        step = core.markets.instruments[(key[0], key[2])].quantity_step
-        (positions if abs(position.quantity) >= step else dust).append(row)
+        instrument = core.markets.instruments.get((key[0], key[2]))
+        is_dust = instrument is not None and abs(position.quantity) < instrument.quantity_step
+        (dust if is_dust else positions).append(row)
     return positions, dust
 
 
-def violations(core: Core, books: TrueBooks, profit: ProfitSplit) -> list[str]:
+def violations(core: Core, tally: RunTally, books: TrueBooks, profit: ProfitSplit) -> list[str]:
     """Return every invariant that does not hold at the end of a run."""
     found = []
     if core.bus.halted is not None:
         found.append(f"the bus halted: {core.bus.halted}")
-    ours = {(key[0], key[2]): position.quantity for key, position in core.folds.positions.held()}
+    ours: dict[tuple[str, str], Decimal] = {}
+    for held, position in core.folds.positions.held():
+        place = (held[0], held[2])
+        ours[place] = ours.get(place, Decimal(0)) + position.quantity
+        if core.quotes.mark(*place) is None:
+            found.append(f"{'/'.join(place)}: held without a mark, counted at what it cost")
     for key in sorted({*ours, *books.positions}):
         mine, theirs = ours.get(key, Decimal(0)), books.positions.get(key, Decimal(0))
         if mine != theirs:
             found.append(f"{'/'.join(key)}: our position {mine}, the exchange's {theirs}")
+    executed = sum(books.executions_per_client_id.values())
+    if executed != tally.fills:
+        found.append(f"the exchanges executed {executed} times for us, we booked {tally.fills}")
     if abs(profit.net - books.net) >= CENT:
         found.append(f"our profit {plain(profit.net)}, the accountant's {plain(books.net)}")
     if core.folds.orders.overfills:
@@ -124,5 +135,5 @@ def summarise(
         "positions": positions,
         "dust": dust,
         "reserved": plain(core.capital.reserved_total()),
-        "violations": violations(core, books, profit),
+        "violations": violations(core, tally, books, profit),
     }

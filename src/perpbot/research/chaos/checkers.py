@@ -56,7 +56,8 @@ class Witness:
         self._filled: dict[str, Decimal] = {}
         self._journalled: set[str] = set()
         self._trades: set[tuple[str, str, str, str]] = set()
-        self._pair_net: dict[str, Decimal] = {}
+        self._pair_net: dict[object, Decimal] = {}
+        self._leg_net: dict[object, Decimal] = {}
         self._moved_by_others: dict[tuple[str, str], int] = {}
         self._asked_ns: dict[str, int] = {}
         self._live: dict[tuple[str, str], bool] = {}
@@ -73,7 +74,8 @@ class Witness:
             "PAIR_PLANNED": self._planned,
             "COMPONENT_ERROR": self._failed,
         }
-        self._unknown: dict[str, tuple[str, int, str]] = {}
+        self._unknown: dict[str, tuple[str, int]] = {}
+        self._filled_told: dict[str, Decimal] = {}
         self._absent: set[str] = set()
         self._stray = ("", ZERO)
         """The newest execution that the journal holds and that is no order of ours."""
@@ -134,13 +136,25 @@ class Witness:
         if order.purpose == "open":
             self._opening(order)
             return
-        for owner, leg, client in self._unknown.values():
-            if (owner, leg) == (order.owner, order.leg) and client != client_id:
-                self.violate(f"O2 {order.purpose} order sent while another of its leg is unknown")
+        self._again(order)
         if order.purpose == "hedge":
             self._hedging(order)
         else:
             self._reducing(order)
+
+    def _again(self, order: OrderRequest) -> None:
+        """Nothing is sent for what an order of unknown outcome may have done already."""
+        unknown = [
+            self._requests[client_id].quantity - self._filled_told.get(client_id, ZERO)
+            for client_id, place in self._unknown.items()
+            if place == (order.owner, order.leg) and client_id != order.client_id
+        ]
+        if not unknown:
+            return
+        missing = self._pair_net if order.purpose == "hedge" else self._leg_net
+        key: object = order.owner if order.purpose == "hedge" else (order.owner, order.leg)
+        if sum(unknown, order.quantity) > abs(missing.get(key, ZERO)):
+            self.violate(f"O2 {order.purpose} order sent again while another is unknown")
 
     def _opening(self, order: OrderRequest) -> None:
         venue, now_ns = order.venue, self._clock.now_ns()
@@ -246,7 +260,7 @@ class Witness:
     def _unanswered(self, event: Any) -> None:
         order = self._requests.get(event.client_id)
         if order is not None:
-            self._unknown[event.client_id] = (order.owner, order.leg, event.client_id)
+            self._unknown[event.client_id] = (order.owner, order.leg)
 
     def _resolved(self, event: Any) -> None:
         self._unknown.pop(event.client_id, None)
@@ -286,6 +300,10 @@ class Witness:
             self._stray = (event.asset, event.quantity)
         if event.owner:
             self._pair_net[event.owner] = self._pair_net.get(event.owner, ZERO) + signed
+            leg = (event.owner, self._requests[event.client_id].leg)
+            self._leg_net[leg] = self._leg_net.get(leg, ZERO) + signed
+            told = self._filled_told.get(event.client_id, ZERO)
+            self._filled_told[event.client_id] = told + event.quantity
 
     # --- every step ---
 

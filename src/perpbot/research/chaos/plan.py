@@ -140,12 +140,17 @@ def _fault(
 ) -> Fault:
     start_ns = START_NS + rng.randrange(6 * SECOND, chaos_ns - 8 * SECOND)
     longest = min(START_NS + chaos_ns - start_ns, 12 * SECOND)
+    venue, asset = rng.choice(venues), rng.choice(assets)
+    lasts_ns = rng.randrange(SECOND, longest)
+    if row == "kill":
+        # A person takes longer than a fault; deaths of the node fall into it.
+        lasts_ns = min(START_NS + chaos_ns - start_ns, 25 * SECOND)
     return Fault(
         row=row,
-        venue=rng.choice(venues),
-        asset=rng.choice(assets),
+        venue=venue,
+        asset=asset,
         start_ns=start_ns,
-        stop_ns=start_ns + rng.randrange(SECOND, longest),
+        stop_ns=start_ns + lasts_ns,
         intensity=rng.choice((0.2, 0.5, 0.8, 1.0)),
         variant=rng.randrange(6),
         numbers=tuple(rng.randrange(1, 40) for _ in range(rng.choice((1, 1, 2, 3)))),

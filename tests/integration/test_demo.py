@@ -18,7 +18,7 @@ from perpbot.app.venues import make_venue
 from perpbot.configuration import load_configuration
 from perpbot.kernel.clock import RealClock
 from perpbot.settings import Flag
-from perpbot.simulation.wire.process import ServersFailed, launch
+from perpbot.simulation.wire.process import RunningServers, ServersFailed, launch
 from perpbot.venues.options import VenueConnection
 
 PERPBOT = (sys.executable, "-c", "from perpbot.cli import main; main()")
@@ -67,15 +67,12 @@ def test_demo_ends_flat(tmp_path: Path) -> None:
     assert set(summary["latency_us"]["tick_to_order"]) == {"p50", "p99", "max"}
 
 
-async def test_node_outlives_its_exchanges(tmp_path: Path) -> None:
-    """The exchanges die: the node goes on, says what it cannot reach, and ends in order."""
+def node_on(servers: RunningServers, directory: Path) -> Node:
+    """A node on local exchanges, as the demo makes it."""
     flags = (Flag("mode", "test", "demo"), Flag("market.symbols", "test", ["BTC-PERP"]))
-    settings = load_configuration(environ={}, flags=flags).settings
-    servers = await launch(["binance", "okx"], seed=1)
     rng, clock = random.Random(1), RealClock()
-    said: list[str] = []
-    node = Node(
-        settings,
+    return Node(
+        load_configuration(environ={}, flags=flags).settings,
         [
             make_venue(
                 server.venue,
@@ -88,10 +85,15 @@ async def test_node_outlives_its_exchanges(tmp_path: Path) -> None:
         ],
         clock=clock,
         rng=rng,
-        state_directory=tmp_path,
+        state_directory=directory,
         version=__version__,
-        say=said.append,
     )
+
+
+async def test_node_outlives_its_exchanges(tmp_path: Path) -> None:
+    """The exchanges die: the node goes on, says what it cannot reach, and ends in order."""
+    servers = await launch(["binance", "okx"], seed=1)
+    node = node_on(servers, tmp_path)
     venues = ("binance", "okx")
     try:
         await node.open()
@@ -108,5 +110,22 @@ async def test_node_outlives_its_exchanges(tmp_path: Path) -> None:
             await servers.accountant()
     finally:
         await asyncio.wait_for(node.close("test"), 15)
+        await servers.stop()
+    assert node.core.bus.halted is None
+
+
+async def test_last_level_of_the_kill_switch_ends_a_flat_node(tmp_path: Path) -> None:
+    """Flatten everything, then exit; once closed, nothing of the node is called any more."""
+    servers = await launch(["binance", "okx"], seed=1)
+    node = node_on(servers, tmp_path)
+    try:
+        await node.open()
+        node.core.kill_switch.engage(5, actor="test", reason="drill")
+        async with asyncio.timeout(10):
+            await node.run()
+        assert node.core.flat
+        await node.close("test")
+        await asyncio.sleep(1)  # quotes, samples and exits are due several times a second
+    finally:
         await servers.stop()
     assert node.core.bus.halted is None

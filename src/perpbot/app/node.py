@@ -44,6 +44,8 @@ from perpbot.venues.port import Venue
 
 SNAPSHOT_CHECK_S = 5
 DRAIN_S = 5.0
+FLATTEN_S = 60.0
+"""Longest time that level 5 of the kill switch waits for everything to be flat."""
 POLL_S = 0.05
 
 
@@ -125,7 +127,7 @@ class Node:
             journal=self.journal,
             wake=self._wake,
             on_halt=self._halted,
-            leave=self.leave,
+            leave=self._leave_when_flat,
         )
         self.core.bus.subscribe(VenueConnectionChanged, self._learn_account)
         self.tally = RunTally(self.core.bus)
@@ -273,6 +275,15 @@ class Node:
         """Ask for an orderly end; safe from a signal handler of the loop."""
         self._leaving.set()
 
+    def _leave_when_flat(self) -> None:
+        """Level 5 of the kill switch: flatten, then exit."""
+        self.supervisor.run("kill switch exit", self._end_flat())
+
+    async def _end_flat(self) -> None:
+        if not await self._flat_within(FLATTEN_S):
+            self._say(f"not flat after {FLATTEN_S:g} s; the kill switch ends the node as it is")
+        self.leave()
+
     async def wind_down(self, timeout_s: float, *, patience_s: float = 0.0) -> bool:
         """Stop opening, let pairs leave for a while, close the rest; tell whether all is flat."""
         self.core.stop_opening()
@@ -301,12 +312,16 @@ class Node:
                     ts_ns=self._clock.now_ns(), epoch=self.core.folds.runs.epoch, reason=reason
                 )
             )
-        await self.supervisor.close()
-        for venue in self.venues.values():
-            await venue.close()
-        if self.core.bus.halted is None:
-            self._write_snapshot()
-        self.journal.close()
+        # What is due from here on would find tasks, sockets and the journal closed.
+        self._timers.close()
+        try:
+            await self.supervisor.close()
+            for venue in self.venues.values():
+                await venue.close()
+            if self.core.bus.halted is None:
+                self._write_snapshot()
+        finally:
+            self.journal.close()
 
     async def _cancel_resting(self) -> None:
         """Take back what may still open; reductions and protective stops stay at the venue."""

@@ -50,14 +50,23 @@ class RealClock:
 
 
 class LoopTimers:
-    """Timers on a running asyncio loop."""
+    """Timers on a running asyncio loop, until they are closed."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._closed = False
+
+    def close(self) -> None:
+        """Call nobody back any more, whatever is due."""
+        self._closed = True
 
     def call_later(self, delay_ns: int, callback: Callable[[], None]) -> TimerHandle:
         """Call `callback` on the loop."""
-        return self._loop.call_later(max(delay_ns, 0) / SECOND, callback)
+        return self._loop.call_later(max(delay_ns, 0) / SECOND, self._call, callback)
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        if not self._closed:
+            callback()
 
 
 class VirtualTimer:

@@ -372,7 +372,7 @@ class Stand:
         """Let time pass until nothing is under way."""
         until_ns = self.time.now_ns() + int(seconds * SECOND)
         while self.time.now_ns() < until_ns and not self.quiet:
-            self.run(500)
+            self.run(500, every_ms=250.0)
         self.run(8_000, every_ms=500.0)
 
     @property

@@ -13,11 +13,11 @@ from tests.unit.execution.stand import LATENCY_NS, LONG, SHORT, Stand
 
 def live(stand: Stand) -> None:
     """One pair, from its opportunity to its end."""
-    stand.run(3_000)
+    stand.run(2_500, every_ms=500.0)
     stand.open()
-    stand.run(1_000)
+    stand.run(700)
     stand.close()
-    stand.run(4_000)
+    stand.run(4_000, every_ms=250.0)
 
 
 def smooth() -> Stand:
@@ -87,7 +87,7 @@ def test_crash_at_every_record(scene: str, *, keeps_last: bool) -> None:
         stand.boot()
         if not keeps_last:
             assert stand.recovered == before, f"record {number}: another state than before"
-        stand.run(2_000)
+        stand.run(2_000, every_ms=250.0)
         stand.faults.heal()
         stand.close()
         stand.settle()

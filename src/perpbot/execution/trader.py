@@ -601,8 +601,10 @@ class PairTrader:
     def _forget(self, pair_id: str) -> None:
         self._start_anew(pair_id)
         self._progress.pop(pair_id, None)
-        if not len(self._pairs):
-            self._cancelled_ns.clear()
+        for client_id in tuple(self._cancelled_ns):
+            order = self._orders.get(client_id)
+            if order is None or order.settled:
+                del self._cancelled_ns[client_id]
         appointment = self._agenda.pop(pair_id, None)
         if appointment is not None:
             appointment[1].cancel()

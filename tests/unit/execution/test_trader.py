@@ -11,6 +11,7 @@ from perpbot.domain.errors import RiskDenied
 from perpbot.domain.events import (
     AlertFired,
     CancelOrders,
+    EvaluatePair,
     HedgeRequired,
     OrderCancelled,
     OrderFilled,
@@ -351,6 +352,7 @@ def test_failed_cancel_is_asked_again() -> None:
     end = the_end(stand)
     assert end.exit_reason == "not_filled"
     assert len(stand.told(CancelOrders)) >= 3
+    assert not stand.core.trader._cancelled_ns, "what has ended is forgotten"
 
 
 def test_hedge_after_cancels_what_rests() -> None:
@@ -538,3 +540,13 @@ def test_kill_switch_ladder(level: int) -> None:
     stand.run(500)
     assert len(stand.pairs) == (1 if level < 4 else 0)
     assert stand.core.engine.refused
+
+
+def test_look_at_a_pair_that_is_gone_changes_nothing() -> None:
+    """An appointment may come after the end."""
+    stand, pair = hedged()
+    stand.close()
+    the_end(stand)
+    stand.events.clear()
+    stand.core.bus.publish(EvaluatePair(ts_ns=1, pair_id=pair.plan.pair_id))
+    assert [event.kind for event in stand.events] == ["EVALUATE_PAIR"]

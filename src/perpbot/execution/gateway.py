@@ -201,9 +201,7 @@ class VenueGateway:
     def _report(self, report: OrderReport) -> None:
         self._bus.publish(OrderReported(ts_ns=self._clock.now_ns(), report=report))
 
-    def _cancel_failed(
-        self, request: OrderRequest, error: Exception, *, definite: bool
-    ) -> None:
+    def _cancel_failed(self, request: OrderRequest, error: Exception, *, definite: bool) -> None:
         self._bus.publish(
             OrderCancelFailed(
                 ts_ns=self._clock.now_ns(),

@@ -66,9 +66,7 @@ class KillSwitch:
         if level not in LEVELS:
             raise InvalidValue(f"kill level was {level}, 1 to 5 was expected")
         self._bus.publish(
-            KillSwitchEngaged(
-                ts_ns=self._clock.now_ns(), level=level, actor=actor, reason=reason
-            )
+            KillSwitchEngaged(ts_ns=self._clock.now_ns(), level=level, actor=actor, reason=reason)
         )
 
     def clear(self, *, actor: str, reason: str) -> None:

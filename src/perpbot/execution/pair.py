@@ -156,8 +156,7 @@ class PairBook:
     def at_venue(self, venue: str) -> int:
         """Return how many pairs use a venue."""
         return sum(
-            venue in {pair.plan.long_venue, pair.plan.short_venue}
-            for pair in self._pairs.values()
+            venue in {pair.plan.long_venue, pair.plan.short_venue} for pair in self._pairs.values()
         )
 
     def moved(self, mark: Callable[[str, str], Decimal | None]) -> dict[str, Decimal] | None:

@@ -44,9 +44,7 @@ UNANSWERED_RETRY_NS = SECOND
 ANSWER_LIMIT_NS = 15 * SECOND
 SETTLED_AFTER_NS = 2 * SECOND
 """After its intent (and expiry), and between two answers that miss it: then an order has ended."""
-_RESTING = frozenset(
-    {OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED, OrderState.PENDING_CANCEL}
-)
+_RESTING = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED, OrderState.PENDING_CANCEL})
 
 
 class ReconcileDriver:
@@ -151,9 +149,7 @@ class ReconcileDriver:
                 )
             )
         for order in unlisted_orders(snapshot, self._orders.unsettled()):
-            self._bus.publish(
-                QueryOrder(ts_ns=snapshot.ts_ns, client_id=order.request.client_id)
-            )
+            self._bus.publish(QueryOrder(ts_ns=snapshot.ts_ns, client_id=order.request.client_id))
         if not snapshot.complete:
             self._conclude(venue, agreed=False, texts=(f"no full answer: {snapshot.error}",))
             self._ask_later(venue, "retry", UNANSWERED_RETRY_NS)

@@ -150,9 +150,7 @@ class CapitalOrchestrator:
         Raises `CapitalShort` with the numbers; the caller journals its refusal.
         """
         self._bus.publish(
-            self.grant(
-                reservation_id=reservation_id, pool=pool, owner=owner, notional=notional
-            )
+            self.grant(reservation_id=reservation_id, pool=pool, owner=owner, notional=notional)
         )
 
     def grant(

@@ -256,8 +256,10 @@ class ReportIntake:
 
     def _absent(self, order: Order, report: OrderReport) -> None:
         """The venue does not know the order; proof only once the request can no longer arrive."""
-        if order.state is not OrderState.UNKNOWN or order.filled or self._told.get(
-            order.request.client_id
+        if (
+            order.state is not OrderState.UNKNOWN
+            or order.filled
+            or self._told.get(order.request.client_id)
         ):
             return
         evidence = self._proof_of_absence(order)

@@ -25,8 +25,10 @@ class Readiness:
         if not self._agreed.get(venue, False):
             return self._why.get(venue, "not compared with the venue yet")
         for (name, channel), state in self._channels.items():
-            if name == venue and channel in {"public", "private"} and (
-                state is not ConnectionState.LIVE
+            if (
+                name == venue
+                and channel in {"public", "private"}
+                and (state is not ConnectionState.LIVE)
             ):
                 return f"{channel} channel is {state}"
         return ""

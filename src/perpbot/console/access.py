@@ -58,7 +58,8 @@ class Gate:
                 "PERPBOT_CONSOLE_TOKEN"
             )
         names = {host, "127.0.0.1", "localhost", "[::1]"} if is_loopback(host) else {host}
-        self._any_host = host in {"0.0.0.0", "::"}  # noqa: S104  # nosec B104 - compared, not bound
+        # Compared, not bound.
+        self._any_host = host in {"0.0.0.0", "::"}  # noqa: S104  # nosec B104
         self._hosts = {f"{name}:{port}".lower() for name in names}
         self._token = token.encode()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -17,8 +18,10 @@ from perpbot.configuration import Settings, effective
 from perpbot.domain.capabilities import Capabilities
 from perpbot.domain.events import (
     BusOverflow,
+    Event,
     QuoteUpdated,
     RunStarted,
+    VenueReconciled,
 )
 from perpbot.domain.instruments import Instrument
 from perpbot.domain.money import ZERO
@@ -33,7 +36,7 @@ from perpbot.execution.policies import (
     Patience,
     RetryPolicy,
 )
-from perpbot.execution.reconcile import ReconcileDriver
+from perpbot.execution.reconcile import OVERLAP_NS, ReconcileDriver
 from perpbot.execution.surroundings import Account, Surroundings
 from perpbot.execution.trader import PairTrader
 from perpbot.execution.watch import OrderWatch
@@ -121,27 +124,43 @@ class Folds:
 
 
 class Runs:
-    """The number of the run that wrote last; ids of a new run never repeat an old one's."""
+    """The number of the run that wrote last, and up to when our books are whole, by venue.
+
+    Ids of a new run never repeat an old one's. Before the first run nothing was ours: what an
+    account did then is not booked.
+    """
 
     name = "runs"
 
     def __init__(self) -> None:
         self.epoch = 0
+        self._born_ns = 0
+        self._agreed_ns: dict[str, int] = {}
 
-    def folds(self) -> Mapping[type, Callable[[RunStarted], None]]:
+    def whole_until_ns(self, venue: str) -> int:
+        """Return when it last agreed (UTC, with a margin), else when the first run began."""
+        return self._agreed_ns.get(venue, self._born_ns)
+
+    def folds(self) -> Mapping[type[Event], Any]:
         """What it lives on."""
-        return {RunStarted: self._started}
+        return {RunStarted: self._started, VenueReconciled: self._reconciled}
 
     def _started(self, event: RunStarted) -> None:
         self.epoch = event.epoch
+        self._born_ns = self._born_ns or event.ts_ns
+
+    def _reconciled(self, event: VenueReconciled) -> None:
+        if event.agreed:
+            self._agreed_ns[event.venue] = max(event.ts_ns - OVERLAP_NS, self._born_ns)
 
     def snapshot(self) -> object:
-        """The epoch."""
-        return self.epoch
+        """The runs as plain values."""
+        return {"epoch": self.epoch, "born_ns": self._born_ns, "agreed_ns": self._agreed_ns}
 
-    def restore(self, state: int) -> None:
+    def restore(self, state: Any) -> None:
         """Take over a snapshot."""
-        self.epoch = state
+        self.epoch, self._born_ns = state["epoch"], state["born_ns"]
+        self._agreed_ns = dict(state["agreed_ns"])
 
 
 class Core:
@@ -399,7 +418,7 @@ class Core:
         self.watch.resume()
         self.kill_switch.resume()
         self.trader.resume()
-        self.reconcile.start()
+        self.reconcile.start(self.folds.runs.whole_until_ns)
         self.exits.start()
         self._every(self.settings.market.basis_sample_interval_ms * MS, self._sample_market)
         self._every(int(self.settings.capital.snapshot_interval_s * SECOND), self.sampler.sample)

@@ -79,6 +79,7 @@ class ReconcileDriver:
         self._confirmations = confirmations
         self._quiet_ns = int(quiet_s * SECOND)
         self._since_ns: dict[str, int] = {}
+        self._whole_until_ns: Callable[[str], int] | None = None
         self._asked: dict[str, TimerHandle] = {}
         self._seen: dict[tuple[Leg, Decimal], int] = {}
         self._missed_ns: dict[str, int] = {}
@@ -87,8 +88,13 @@ class ReconcileDriver:
         bus.subscribe(VenueSnapshot, self._on_snapshot)
         bus.subscribe(VenueConnectionChanged, self._on_connection)
 
-    def start(self) -> None:
-        """Compare every venue now, and from then on by its interval."""
+    def start(self, whole_until_ns: Callable[[str], int] | None = None) -> None:
+        """Compare every venue now, and from then on by its interval.
+
+        `whole_until_ns(venue)` is up to when our books are known to be whole (UTC): executions
+        are asked for from then on, however long ago it is. Without it: the last hour.
+        """
+        self._whole_until_ns = whole_until_ns
         for venue in self._interval_ns:
             self._ask(venue, "start")
 
@@ -105,12 +111,19 @@ class ReconcileDriver:
         if previous is not None:
             previous.cancel()
         now_ns = self._clock.now_ns()
-        since_ns = self._since_ns.get(venue, max(now_ns - FIRST_LOOKBACK_NS, 0))
+        since_ns = self._since_ns.get(venue)
+        if since_ns is None:
+            since_ns = self._since_ns[venue] = self._first_since_ns(venue, now_ns)
         # A question that is never answered is asked again.
         self._ask_later(venue, "unanswered", ANSWER_LIMIT_NS)
         self._bus.publish(
             ReconcileVenue(ts_ns=now_ns, venue=venue, reason=reason, fills_since_ns=since_ns)
         )
+
+    def _first_since_ns(self, venue: str, now_ns: int) -> int:
+        if self._whole_until_ns is None:
+            return max(now_ns - FIRST_LOOKBACK_NS, 0)
+        return self._whole_until_ns(venue)
 
     def _ask_later(self, venue: str, reason: str, delay_ns: int) -> None:
         previous = self._asked.pop(venue, None)

@@ -334,6 +334,7 @@ class Core:
             fallback,
             _terms(settings),
             self._condition,
+            overrides={asset: _terms(settings, asset) for _, asset in self.markets.instruments},
         )
         self.trader = PairTrader(
             bus,
@@ -490,8 +491,9 @@ class Core:
         return total
 
 
-def _terms(settings: Settings) -> PairTerms:
-    arbitrage = settings.arbitrage
+def _terms(settings: Settings, asset: str | None = None) -> PairTerms:
+    """Return what is wanted of pairs: of one asset, or where nothing overrides it."""
+    arbitrage = effective(settings, symbol=asset).arbitrage
     return PairTerms(
         strategy="arbitrage",
         pool="arbitrage",

@@ -6,7 +6,7 @@ both orders, or one refusal with its number and its limit. Nothing is published 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from decimal import Decimal
 
@@ -72,8 +72,10 @@ class ExecutionEngine:
         fallback: FallbackPolicy,
         terms: PairTerms,
         condition: Callable[[str], MarketCondition],
+        *,
+        overrides: Mapping[str, PairTerms] | None = None,
     ) -> None:
-        """`condition(asset)` tells what the market is like."""
+        """`condition(asset)` tells what the market is like; `overrides` are terms by asset."""
         self._bus = bus
         self._clock = clock
         self._ids = ids
@@ -86,6 +88,7 @@ class ExecutionEngine:
         self._fallback = fallback
         self._terms = terms
         self._condition = condition
+        self._overrides = overrides or {}
         self._told: dict[tuple[str, str, str], str] = {}
         self.refused: dict[str, int] = {}
         bus.subscribe(OpportunityFound, self._on_opportunity)
@@ -104,6 +107,9 @@ class ExecutionEngine:
             self._refuse(opportunity, RiskDenied("capital", "pool", str(short), "free capital"))
         except InvalidValue as invalid:
             self._refuse(opportunity, RiskDenied("execution", "size", str(invalid), "venue rules"))
+
+    def _terms_of(self, asset: str) -> PairTerms:
+        return self._overrides.get(asset, self._terms)
 
     def _no_room(self, opportunity: Opportunity) -> str:
         """Return why no pair can open now, or "": what is full is counted, not journalled."""
@@ -179,10 +185,11 @@ class ExecutionEngine:
         quantity = self._quantity(opportunity, long, short, max(ask, bid))
         pair_id = next_id()
         notional = quantity * decimal_of_float(opportunity.mid, "mid")
-        slip = self._terms.slippage_bps
+        terms = self._terms_of(asset)
+        slip = terms.slippage_bps
         return PairPlan(
             pair_id=pair_id,
-            strategy=self._terms.strategy,
+            strategy=terms.strategy,
             asset=asset,
             long_venue=opportunity.long_venue,
             short_venue=opportunity.short_venue,
@@ -194,21 +201,22 @@ class ExecutionEngine:
             notional_usd=notional,
             reservation_id=f"r{pair_id}",
             opportunity=opportunity,
-            exit_level_bps=self._terms.exit_level_bps,
-            take_profit_bps=self._terms.take_profit_bps,
-            stop_bps=self._terms.stop_bps,
-            max_hold_s=self._terms.max_hold_s,
-            loss_budget_usd=notional * self._terms.loss_budget_bps / BPS,
+            exit_level_bps=terms.exit_level_bps,
+            take_profit_bps=terms.take_profit_bps,
+            stop_bps=terms.stop_bps,
+            max_hold_s=terms.max_hold_s,
+            loss_budget_usd=notional * terms.loss_budget_bps / BPS,
         )
 
     def _quantity(
         self, opportunity: Opportunity, long: Instrument, short: Instrument, price: Decimal
     ) -> Decimal:
         """Return a size on the common grid of both venues, at least twice the larger minimum."""
+        terms = self._terms_of(opportunity.asset)
         share = self._fallback.entry_share(self._condition(opportunity.asset))
         wanted = min(
             decimal_of_float(opportunity.size, "size") * share,
-            self._terms.notional_max_usd / price,
+            terms.notional_max_usd / price,
         )
         step = common_step(long.quantity_step, short.quantity_step)
         quantity = floor_to(wanted, step)
@@ -217,7 +225,7 @@ class ExecutionEngine:
             short.min_quantity,
             long.min_notional / price,
             short.min_notional / price,
-            self._terms.notional_min_usd / price / 2,
+            terms.notional_min_usd / price / 2,
         )
         if quantity < least:
             raise InvalidValue(
@@ -233,7 +241,8 @@ class ExecutionEngine:
             (0, Side.BUY, plan.long_price, decimal_of_float(opportunity.long_ask)),
             (1, Side.SELL, plan.short_price, decimal_of_float(opportunity.short_bid)),
         )
-        style = self._fallback.entry(self._condition(plan.asset), self._terms.slippage_bps)
+        slip = self._terms_of(plan.asset).slippage_bps
+        style = self._fallback.entry(self._condition(plan.asset), slip)
         if self._fallback.maker_first:
             return (self._maker_leg(plan, opportunity, maker),)
         return tuple(
@@ -267,7 +276,9 @@ class ExecutionEngine:
             side=Side.SELL if index else Side.BUY,
             quantity=plan.quantity,
             purpose=Purpose.OPEN,
-            style=OrderStyle(OrderType.LIMIT, TimeInForce.POST_ONLY, self._terms.slippage_bps),
+            style=OrderStyle(
+                OrderType.LIMIT, TimeInForce.POST_ONLY, self._terms_of(plan.asset).slippage_bps
+            ),
             reference=decimal_of_float(opportunity.mid),
             limit=resting,
             attempt=index,

@@ -106,3 +106,25 @@ def test_surroundings() -> None:
     )
     assert [both.position_side(LONG, leg) for leg in (0, 1)] == ["long", "short"]
     assert both.instrument(LONG, ASSET).quantity_step == d("0.001")
+
+
+def test_a_symbol_may_have_terms_of_its_own() -> None:
+    """Its pairs are cut to its own size; those of other symbols are not."""
+    usual, _ = hedged({"arbitrage.pair_notional_max_usd": 500})
+    own, _ = hedged(
+        {
+            "arbitrage.pair_notional_max_usd": 500,
+            f"symbols.{ASSET}.arbitrage.pair_notional_max_usd": 120,
+        }
+    )
+    other, _ = hedged(
+        {
+            "arbitrage.pair_notional_max_usd": 500,
+            "symbols.DOGE-PERP.arbitrage.pair_notional_max_usd": 120,
+        }
+    )
+
+    notionals = [next(iter(stand.pairs)).plan.notional_usd for stand in (usual, own, other)]
+
+    assert notionals[1] <= 121 < notionals[0]
+    assert notionals[2] == notionals[0]

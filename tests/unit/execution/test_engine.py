@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -108,23 +109,14 @@ def test_surroundings() -> None:
     assert both.instrument(LONG, ASSET).quantity_step == d("0.001")
 
 
-def test_a_symbol_may_have_terms_of_its_own() -> None:
+@pytest.mark.parametrize(
+    ("symbol", "coins"), [(ASSET, d("1.189")), ("DOGE-PERP", d(2))], ids=["its own", "another's"]
+)
+def test_a_symbol_may_have_terms_of_its_own(symbol: str, coins: Decimal) -> None:
     """Its pairs are cut to its own size; those of other symbols are not."""
-    usual, _ = hedged({"arbitrage.pair_notional_max_usd": 500})
-    own, _ = hedged(
-        {
-            "arbitrage.pair_notional_max_usd": 500,
-            f"symbols.{ASSET}.arbitrage.pair_notional_max_usd": 120,
-        }
-    )
-    other, _ = hedged(
-        {
-            "arbitrage.pair_notional_max_usd": 500,
-            "symbols.DOGE-PERP.arbitrage.pair_notional_max_usd": 120,
-        }
-    )
+    stand = ready({f"symbols.{symbol}.arbitrage.pair_notional_max_usd": 120})
 
-    notionals = [next(iter(stand.pairs)).plan.notional_usd for stand in (usual, own, other)]
+    stand.open()
 
-    assert notionals[1] <= 121 < notionals[0]
-    assert notionals[2] == notionals[0]
+    (pair,) = stand.pairs
+    assert pair.plan.quantity == coins

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from perpbot.domain.errors import Unavailable
 from perpbot.domain.orders import OrderRequest
 from perpbot.execution.warmer import INTERVAL_NS, Warmer
@@ -87,14 +89,11 @@ def test_size_that_does_not_fit_is_no_fault() -> None:
     for one in floor.core.markets.instruments.values():
         floor.core.quotes.slot(one).update(60_000.0, 0.002, 60_000.1, 0.0001, 0, now_ns)
         floor.core.quotes.slot(one).update(60_000.0, 0.002, 60_000.1, 0.002, 0, now_ns)
-    floor.core.engine._terms = floor.core.engine._terms.__class__(
-        **{
-            name: getattr(floor.core.engine._terms, name)
-            for name in floor.core.engine._terms.__struct_fields__
-            if name != "notional_min_usd"
-        },
-        notional_min_usd=stage.ONE * 1_000_000,
-    )
+    engine = floor.core.engine
+    engine._overrides = {
+        asset: msgspec.structs.replace(terms, notional_min_usd=stage.ONE * 1_000_000)
+        for asset, terms in engine._overrides.items()
+    }
     floor.wait(2)
     assert floor.warmer.rehearsals == 0
 

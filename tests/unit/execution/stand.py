@@ -104,6 +104,8 @@ class Faults:
         self.lookup = lookup
         self.rules: list[dict[str, Any]] = []
         self.down: set[str] = set()
+        self.used = 0
+        """How many messages a rule has decided."""
 
     def add(
         self,
@@ -155,6 +157,7 @@ class Faults:
             )
             if fits and rule["times"] > 0:
                 rule["times"] -= 1
+                self.used += 1
                 fate: Fate = rule["fate"]
                 return fate
         return ARRIVES

@@ -249,6 +249,15 @@ class BookSide:
         """The best `depth` levels."""
         return tuple(self.level(price) for price in self.prices()[:depth])
 
+    @property
+    def has_changed(self) -> bool:
+        """Whether any level changed since the changes were last taken or forgotten."""
+        return bool(self._changed)
+
+    def forget_changes(self) -> None:
+        """Nobody wants to know which levels changed."""
+        self._changed.clear()
+
     def take_changes(self) -> tuple[Level, ...]:
         """The levels that changed since the last call, best first; forgets them."""
         if not self._changed:

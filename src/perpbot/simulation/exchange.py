@@ -27,6 +27,7 @@ from perpbot.simulation.model import (
     BalanceView,
     BookView,
     Contract,
+    ExchangeNews,
     ExchangeRefusal,
     Execution,
     FundingPayment,
@@ -73,9 +74,11 @@ class Exchange:
         """All listed contracts."""
         return self._contracts
 
-    def listen(self, listener: Listener) -> Callable[[], None]:
-        """Deliver all news to `listener`; returns what stops it."""
-        return self._news.listen(listener)
+    def listen(
+        self, listener: Listener, kinds: frozenset[type[ExchangeNews]] | None = None
+    ) -> Callable[[], None]:
+        """Deliver news to `listener`, all or of these kinds; returns what stops it."""
+        return self._news.listen(listener, kinds)
 
     def quote(self, symbol: str, bids: Levels, asks: Levels) -> None:
         """Replace the market makers' depth (best first); what crosses client orders trades.
@@ -120,7 +123,8 @@ class Exchange:
             self._accountant.marked(
                 venue=self.profile.name, asset=contract.asset, price=mark, ts_ns=told.ts_ns
             )
-            self._news.put(told)
+            if self._news.wanted(Mark):
+                self._news.put(told)
             for account in self._accounts.values():
                 self._trigger_stops(account, symbol, mark)
             for account in self._accounts.values():

@@ -23,6 +23,7 @@ from perpbot.simulation.book import Book, Order
 from perpbot.simulation.ledger import Account, booked
 from perpbot.simulation.margin import Market
 from perpbot.simulation.model import (
+    AccountUpdate,
     BookChange,
     Contract,
     Execution,
@@ -275,7 +276,8 @@ class Matcher:
             seller=_name(maker if side is Side.BUY else taker),
         )
         self.trades[symbol].append(trade)
-        self.news.put(trade)
+        if self.news.wanted(PublicTrade):
+            self.news.put(trade)
         if maker is not None:
             book_side = self.books[symbol].side(side.opposite)
             if maker.remaining == quantity:
@@ -337,7 +339,7 @@ class Matcher:
             ts_ns=now,
         )
         self._tell(order, execution)
-        if self.news.has_listeners:
+        if self.news.wanted(AccountUpdate):
             key = (ticket.symbol, ticket.position_side)
             self.news.put(
                 account_update(
@@ -370,25 +372,27 @@ class Matcher:
     def tell_book(self, symbol: str) -> None:
         """Number and tell the levels that changed; nothing where none did."""
         book = self.books[symbol]
-        bids, asks = book.bids.take_changes(), book.asks.take_changes()
-        if not bids and not asks:
+        if not (book.bids.has_changed or book.asks.has_changed):
             return
         previous = book.sequence
         book.sequence = previous + 1
-        if self.news.has_listeners:
-            self.news.put(
-                BookChange(
-                    symbol=symbol,
-                    previous_sequence=previous,
-                    sequence=book.sequence,
-                    bids=bids,
-                    asks=asks,
-                    ts_ns=self._clock_ns(),
-                )
+        if not self.news.wanted(BookChange):
+            book.bids.forget_changes()
+            book.asks.forget_changes()
+            return
+        self.news.put(
+            BookChange(
+                symbol=symbol,
+                previous_sequence=previous,
+                sequence=book.sequence,
+                bids=book.bids.take_changes(),
+                asks=book.asks.take_changes(),
+                ts_ns=self._clock_ns(),
             )
+        )
 
     def _tell(self, order: Order, execution: Execution | None = None) -> None:
-        if self.news.has_listeners:
+        if self.news.wanted(OrderUpdate):
             self.news.put(OrderUpdate(order=order.view(), execution=execution))
 
     def reprice(self, order: Order, price: Decimal, quantity: Decimal) -> None:

@@ -216,6 +216,8 @@ class AccountUpdate(msgspec.Struct, frozen=True, kw_only=True):
 
 ExchangeNews = BookChange | PublicTrade | Mark | OrderUpdate | AccountUpdate
 Listener = Callable[[ExchangeNews], None]
+PRIVATE_NEWS: frozenset[type[ExchangeNews]] = frozenset({OrderUpdate, AccountUpdate})
+"""What happens to accounts; the rest is the market."""
 
 
 class Refusal(StrEnum):
@@ -289,8 +291,10 @@ class ExchangeView(Protocol):
     def contracts(self) -> Sequence[Contract]:
         """All listed contracts."""
 
-    def listen(self, listener: Listener) -> Callable[[], None]:
-        """Deliver all news to `listener`; returns what stops it."""
+    def listen(
+        self, listener: Listener, kinds: frozenset[type[ExchangeNews]] | None = None
+    ) -> Callable[[], None]:
+        """Deliver news to `listener`, all or of these kinds; returns what stops it."""
 
     def open_account(self, account: str, balances: dict[str, Decimal]) -> None:
         """Create an account with wallet balances by currency."""

@@ -18,23 +18,40 @@ class Outbox:
     """Collects news inside `with`, delivers it when the outermost `with` ends."""
 
     def __init__(self) -> None:
-        self._listeners: list[Listener] = []
+        self._listeners: list[tuple[Listener, frozenset[type[ExchangeNews]] | None]] = []
+        self._chosen: dict[type[ExchangeNews], tuple[Listener, ...]] = {}
+        """Who wants which kind; made when the first news of a kind is asked for."""
         self._waiting: deque[ExchangeNews] = deque()
         self._depth = 0
         self._delivering = False
 
-    @property
-    def has_listeners(self) -> bool:
-        """Whether anybody listens (views need not be made where nobody does)."""
-        return bool(self._listeners)
+    def wanted(self, kind: type[ExchangeNews]) -> bool:
+        """Whether anybody listens to this kind (views need not be made where nobody does)."""
+        return bool(self._who(kind))
 
-    def listen(self, listener: Listener) -> Callable[[], None]:
-        """Deliver all news to `listener`; returns what stops it (twice does no harm)."""
-        self._listeners.append(listener)
+    def _who(self, kind: type[ExchangeNews]) -> tuple[Listener, ...]:
+        chosen = self._chosen.get(kind)
+        if chosen is None:
+            chosen = self._chosen[kind] = tuple(
+                listener for listener, kinds in self._listeners if kinds is None or kind in kinds
+            )
+        return chosen
+
+    def listen(
+        self, listener: Listener, kinds: frozenset[type[ExchangeNews]] | None = None
+    ) -> Callable[[], None]:
+        """Deliver news to `listener`: all, or of these kinds.
+
+        Returns what stops it (twice does no harm).
+        """
+        entry = (listener, kinds)
+        self._listeners.append(entry)
+        self._chosen.clear()
 
         def stop() -> None:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
+            if entry in self._listeners:
+                self._listeners.remove(entry)
+                self._chosen.clear()
 
         return stop
 
@@ -59,7 +76,7 @@ class Outbox:
         try:
             while self._waiting:
                 news = self._waiting.popleft()
-                for listener in tuple(self._listeners):
+                for listener in self._who(type(news)):
                     listener(news)
         finally:
             self._delivering = False

@@ -39,6 +39,7 @@ from perpbot.kernel.clock import SECOND, Clock, Timers
 from perpbot.simulation.exchange import Exchange
 from perpbot.simulation.fates import Fate, FaultPlan, Message, NoFaults
 from perpbot.simulation.model import (
+    PRIVATE_NEWS,
     AccountUpdate,
     ExchangeNews,
     ExchangeRefusal,
@@ -91,7 +92,7 @@ class SimulatedVenue:
         self._fed: dict[str, _Numbers] = {}
         """By symbol: the newest quote that is not on the book yet."""
         self._marked_ns: dict[str, int] = {}
-        exchange.listen(self._on_news)
+        exchange.listen(self._on_news, PRIVATE_NEWS)
         bus.subscribe(SubmitOrders, self._on_submit)
         bus.subscribe(CancelOrders, self._on_cancel)
         bus.subscribe(QueryOrder, self._on_query)

@@ -769,6 +769,24 @@ def test_listener_may_call_back_and_stop(desk: Desk) -> None:
     assert len([n for n in heard if isinstance(n, OrderUpdate)]) == 2
 
 
+def test_a_listener_hears_the_kinds_that_it_asked_for(desk: Desk) -> None:
+    """The others are not told to it; a book that nobody wants to hear of is counted on."""
+    heard: list[ExchangeNews] = []
+    stop = desk.exchange.listen(heard.append, frozenset({PublicTrade, Mark}))
+    desk.quote("99x1", "100x1")
+    desk.buy("1")
+    desk.mark("100")
+    assert [type(news) for news in heard] == [PublicTrade, Mark]
+    stop()
+    desk.mark("101")
+    assert len(heard) == 2
+    quiet = Exchange(PROFILE, [BTC], lambda: 0, Accountant())
+    before = quiet.book("BTCUSDT").sequence
+    quiet.quote("BTCUSDT", ((d(99), d(1)),), ((d(101), d(1)),))
+    quiet.quote("BTCUSDT", ((d(99), d(1)),), ((d(101), d(1)),))
+    assert quiet.book("BTCUSDT").sequence == before + 1
+
+
 def test_mark_follows_the_middle_until_it_is_told() -> None:
     """So that a market without marks still has margin and bands."""
     exchange = Exchange(PROFILE, [BTC], lambda: 0, Accountant())

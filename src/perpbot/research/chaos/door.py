@@ -46,19 +46,22 @@ class Wire:
         self._counters = counters
         self._rng = random.Random(f"chaos wire {plan.seed} {venue}")
         self._faults = tuple(fault for fault in plan.faults if fault.venue == venue)
+        self._by_rows: dict[tuple[str, ...], tuple[Fault, ...]] = {}
         self.purposes: dict[str, Purpose] = {}
 
     def active(self, *rows: str) -> Fault | None:
         """Return an open window of one of `rows`, or None."""
+        known = self._by_rows.get(rows)
+        if known is None:
+            known = self._by_rows[rows] = tuple(f for f in self._faults if f.row in rows)
+        if not known:
+            return None
         now_ns = self._clock.now_ns()
-        for fault in self._faults:
-            if fault.row in rows and fault.active(now_ns):
-                return fault
-        return None
+        return next((fault for fault in known if fault.active(now_ns)), None)
 
     def channel(self, channel: str) -> ConnectionState:
         """Return what the connection knows of a channel."""
-        cut = {row for row, channels in _CUTS.items() if channel in channels}
+        cut = tuple(row for row, channels in _CUTS.items() if channel in channels)
         return ConnectionState.DOWN if self.active(*cut) else ConnectionState.LIVE
 
     def request(self, message: Message, subject: str) -> Fate:

@@ -112,7 +112,7 @@ class Stage:
             if isinstance(news, OrderUpdate) and news.execution is not None:
                 self.witness.executed(news.execution, venue, assets[news.order.ticket.symbol])
 
-        exchange.listen(heard)
+        exchange.listen(heard, frozenset({OrderUpdate}))
         self.exchanges[venue] = exchange
         self.wires[venue] = Wire(self.plan, venue, self.time, self.counters)
         self._fed[venue] = {}

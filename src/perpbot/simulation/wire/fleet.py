@@ -17,7 +17,7 @@ from perpbot.domain.money import plain
 from perpbot.simulation.accountant import Accountant
 from perpbot.simulation.driver import MarketDriver, MarketProcess
 from perpbot.simulation.exchange import Exchange
-from perpbot.simulation.market import MarketQuote, MarketUpdate, SyntheticMarket
+from perpbot.simulation.market import MarketModel, MarketQuote, MarketUpdate, SyntheticMarket
 from perpbot.simulation.tape import Tape, TapeRow
 from perpbot.simulation.wire.registry import server_class
 from perpbot.simulation.wire.server import Serving, VenueServer, start
@@ -112,8 +112,10 @@ class Fleet:
         seed: int,
         clock_ns: Callable[[], int],
         tape: Path | None = None,
+        model: MarketModel | None = None,
         balance: Decimal = BALANCE,
     ) -> None:
+        """The market is that of `tape`, else synthetic: as `model` says, or the usual one."""
         if not venues or len(set(venues)) != len(venues):
             raise ConfigError(f"venues were {list(venues)}, at least one, each once, was expected")
         classes = {venue: server_class(venue) for venue in venues}
@@ -131,7 +133,7 @@ class Fleet:
             self.servers.append(server(exchange, clock_ns, random.Random(f"{seed} {venue}")))
         start_ns = clock_ns() - WARM_UP_NS
         market: MarketProcess = (
-            SyntheticMarket(tuple(venues), seed=seed, start_ns=start_ns)
+            SyntheticMarket(tuple(venues), seed=seed, start_ns=start_ns, model=model or MarketModel())
             if tape is None
             else TapeMarket(tape, venues, start_ns)
         )

@@ -8,17 +8,35 @@ own component only: it never publishes, asks for the time or raises for what a v
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
-from perpbot.domain.errors import StateConflict
-from perpbot.domain.events import EVENTS, Event, Lane
+from perpbot.domain.errors import InvalidValue, PerpbotError, StateConflict
+from perpbot.domain.events import EVENTS, Event, Lane, event_class
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.journal import Record
 
 Fold = Callable[[Any], None]
+
+
+class PoisonRecord(PerpbotError):
+    """A record that cannot be folded: each replay would end here, until a person passes it over.
+
+    The state is half applied: nothing may go on from it.
+    """
+
+    def __init__(self, sequence: int, kind: str, component: str, error: str) -> None:
+        super().__init__(
+            f"journal record {sequence} ({kind}) cannot be folded: {component}: {error}; "
+            "see `perpbot recover --dry-run`"
+        )
+        self.sequence = sequence
+        self.kind = kind
+        self.component = component
+        """Whose fold raised, or `reading` where its content did not fit this version."""
+        self.error = error
 
 
 class Foldable(Protocol):
@@ -45,34 +63,57 @@ class DurableState:
             raise StateConflict(f"two components share a name: {', '.join(sorted(names))}")
         self._components = tuple(components)
         self._folds: dict[type[Event], tuple[Fold, ...]] = {}
+        self._names: dict[type[Event], tuple[str, ...]] = {}
+        self._by_kind: dict[str, tuple[Fold, ...]] = {}
         for component in components:
-            for event_class, fold in component.folds().items():
-                if EVENTS.get(getattr(event_class, "kind", "")) is not event_class or (
-                    event_class.lane > Lane.DURABLE
+            for folded, fold in component.folds().items():
+                if EVENTS.get(getattr(folded, "kind", "")) is not folded or (
+                    folded.lane > Lane.DURABLE
                 ):
                     raise StateConflict(
-                        f"{component.name} folds {event_class.__name__}, which is not a declared"
+                        f"{component.name} folds {folded.__name__}, which is not a declared"
                         " durable event: a restart would not see it"
                     )
-                self._folds[event_class] = (*self._folds.get(event_class, ()), fold)
+                self._folds[folded] = (*self._folds.get(folded, ()), fold)
+                self._names[folded] = (*self._names.get(folded, ()), component.name)
 
     def attach(self, bus: EventBus) -> None:
         """Subscribe every fold; call this before any other subscription."""
-        for event_class, folds in self._folds.items():
+        for folded, folds in self._folds.items():
             for fold in folds:
-                bus.subscribe(event_class, fold, name="fold")
+                bus.subscribe(folded, fold, name="fold")
 
     def apply(self, event: Event) -> None:
         """Fold one event."""
         for fold in self._folds.get(type(event), ()):
             fold(event)
 
-    def replay(self, records: Iterable[Record]) -> int:
-        """Fold journal records; return how many were read."""
+    def replay(self, records: Iterable[Record], *, passing_over: Collection[int] = ()) -> int:
+        """Fold journal records but those `passing_over` by sequence; return how many were read.
+
+        Records that no component lives on are not even decoded. Raises `PoisonRecord` when one
+        cannot be folded, `InvalidValue` for a kind that this version does not know.
+        """
         count = 0
+        folds_of = self._by_kind
         for record in records:
-            self.apply(record.event())
             count += 1
+            folds = folds_of.get(record.kind)
+            if folds is None:
+                folds = folds_of[record.kind] = self._folds.get(event_class(record.kind), ())
+            if not folds or record.sequence in passing_over:
+                continue
+            try:
+                event = record.event()
+            except InvalidValue as error:
+                raise PoisonRecord(record.sequence, record.kind, "reading", str(error)) from error
+            try:
+                for fold in folds:
+                    fold(event)
+            except Exception as error:
+                component = self._names[type(event)][folds.index(fold)]
+                text = f"{type(error).__name__}: {error}"
+                raise PoisonRecord(record.sequence, record.kind, component, text) from error
         return count
 
     def dump(self) -> bytes:
@@ -81,16 +122,23 @@ class DurableState:
         return msgspec.msgpack.encode(state, order="deterministic")
 
     def load(self, state: bytes) -> None:
-        """Take over a state that `dump` gave; raise `StateConflict` where a component is missing.
+        """Take over a state that `dump` gave.
 
-        A component that a snapshot does not know has to be folded from the first record.
+        Raises `StateConflict` where it is of another version: then the state has to be folded from
+        the first record, by components that are new.
         """
         decoded: dict[str, object] = msgspec.msgpack.decode(state)
         missing = [c.name for c in self._components if c.name not in decoded]
         if missing:
             raise StateConflict(f"the snapshot has nothing of {', '.join(missing)}")
         for component in self._components:
-            component.restore(decoded[component.name])
+            try:
+                component.restore(decoded[component.name])
+            except (LookupError, TypeError, ValueError) as error:
+                raise StateConflict(
+                    f"the snapshot's {component.name} are of another version:"
+                    f" {type(error).__name__}: {error}"
+                ) from error
 
     def digest(self) -> str:
         """Return a hash of the whole state."""

@@ -76,25 +76,29 @@ def pack_record(sequence: int, event: Event, payload: bytes) -> bytes:
     return _HEAD.pack(len(body), zlib.crc32(body)) + body
 
 
-def _segments(directory: Path) -> list[tuple[int, Path]]:
+def segment_files(directory: Path) -> list[tuple[int, Path]]:
+    """Return (first sequence, path) of every segment, oldest first."""
     found = [(m, path) for path in directory.iterdir() if (m := _SEGMENT.fullmatch(path.name))]
     return sorted((int(match.group(1)), path) for match, path in found)
 
 
-class _Torn(JournalCorrupt):
+class TornRecord(JournalCorrupt):
     """The data ends before the record does."""
 
 
-def _read_one(data: bytes, offset: int, where: str) -> tuple[Record, int]:
-    """Return the record at `offset` and the offset after it; raise `JournalCorrupt` or `_Torn`."""
+def read_one(data: bytes, offset: int, where: str) -> tuple[Record, int]:
+    """Return the record at `offset` and the offset after it.
+
+    Raises `TornRecord` where the data ends before it does, `JournalCorrupt` for damage.
+    """
     if offset + _HEAD.size > len(data):
-        raise _Torn(f"{where}: torn head")
+        raise TornRecord(f"{where}: torn head")
     length, checksum = _HEAD.unpack_from(data, offset)
     start = offset + _HEAD.size
     if not _BODY.size <= length <= MAX_RECORD_BYTES:
         raise JournalCorrupt(f"{where}: record length was {length}")
     if start + length > len(data):
-        raise _Torn(f"{where}: torn record")
+        raise TornRecord(f"{where}: torn record")
     body = data[start : start + length]
     if zlib.crc32(body) != checksum:
         raise JournalCorrupt(f"{where}: checksum does not match")
@@ -110,7 +114,7 @@ def _scan(path: Path, expected: int) -> Iterator[tuple[Record, int]]:
     offset = 0
     while offset < len(data):
         where = f"{path.name} at byte {offset}"
-        record, after = _read_one(data, offset, where)
+        record, after = read_one(data, offset, where)
         if record.sequence != expected:
             raise JournalCorrupt(
                 f"{where}: sequence was {record.sequence}, {expected} was expected"
@@ -125,7 +129,7 @@ def read_records(directory: Path, after: int = 0) -> Iterator[Record]:
 
     Raises `JournalCorrupt` at damage, a torn tail included (opening for writing repairs that).
     """
-    segments = _segments(directory)
+    segments = segment_files(directory)
     if segments and segments[0][0] > after + 1:
         raise JournalCorrupt(
             f"{segments[0][1].name} is the oldest segment, records from {after + 1} were expected"
@@ -143,6 +147,49 @@ def read_records(directory: Path, after: int = 0) -> Iterator[Record]:
             raise JournalCorrupt(f"{path.name} ends at {last}, the next one starts at {following}")
 
 
+def take_lock(directory: Path) -> int:
+    """Hold a journal against every other process; raise `StateConflict` where one has it."""
+    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise StateConflict(
+            f"{directory} is in use by another perpbot; stop it first, or give this one "
+            "its own state directory"
+        ) from None
+    return descriptor
+
+
+def snapshot_files(directory: Path) -> list[tuple[int, Path]]:
+    """Return (sequence, path) of every snapshot, oldest first."""
+    found = [(_SNAPSHOT.fullmatch(path.name), path) for path in directory.iterdir()]
+    return sorted((int(match.group(1)), path) for match, path in found if match)
+
+
+def snapshot_state(path: Path) -> bytes | None:
+    """Return the state that a snapshot file holds, or None where it is damaged or gone."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    if len(data) < _SNAPSHOT_HEAD.size or _SNAPSHOT.fullmatch(path.name) is None:
+        return None
+    checksum, sequence = _SNAPSHOT_HEAD.unpack_from(data)
+    state = data[_SNAPSHOT_HEAD.size :]
+    whole = path.name == f"snapshot-{sequence:012d}.bin" and zlib.crc32(state) == checksum
+    return state if whole else None
+
+
+def read_snapshot(directory: Path, newest: int) -> tuple[int, bytes] | None:
+    """Return (sequence, state) of the newest whole snapshot up to record `newest`, or None."""
+    for sequence, path in reversed(snapshot_files(directory)):
+        state = snapshot_state(path) if sequence <= newest else None
+        if state is not None:
+            return sequence, state
+    return None
+
+
 class Journal:
     """A journal open for writing. One process holds it at a time."""
 
@@ -153,9 +200,11 @@ class Journal:
         segment_bytes: int = 64 * 1024 * 1024,
         sync: bool = False,
         reserve_bytes: int = RESERVE_BYTES,
+        lock: int | None = None,
     ) -> None:
         """Open or create. `sync` adds an fdatasync a record (power loss; 4 ms where measured).
 
+        `lock` is a descriptor of `take_lock` that this journal now owns.
         Raises `StateConflict` when another process holds it, `JournalCorrupt` for damage that is
         not a torn tail.
         """
@@ -164,7 +213,7 @@ class Journal:
         self._segment_bytes = segment_bytes
         self._sync = sync
         self._encoder = msgspec.msgpack.Encoder()
-        self._lock = self._take_lock()
+        self._lock = take_lock(directory) if lock is None else lock
         self.repaired_bytes = 0
         """Length of the torn tail that opening cut off."""
         self.last_sequence = 0
@@ -183,20 +232,8 @@ class Journal:
             raise
         self.regain_reserve()
 
-    def _take_lock(self) -> int:
-        descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            raise StateConflict(
-                f"{self.directory} is in use by another perpbot; stop it first, or give this one "
-                "its own state directory"
-            ) from None
-        return descriptor
-
     def _open_tail(self) -> None:
-        segments = _segments(self.directory)
+        segments = segment_files(self.directory)
         if not segments:
             self._start_segment(1)
             return
@@ -208,7 +245,7 @@ class Journal:
                 self.last_sequence = record.sequence
         except JournalCorrupt:
             rest = path.read_bytes()[good:]
-            if not _is_torn_tail(rest, self.last_sequence):
+            if not is_torn_tail(rest, self.last_sequence):
                 raise
             self.repaired_bytes = len(rest)
         self._fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
@@ -225,7 +262,7 @@ class Journal:
             os.close(self._fd)
         self._fd = fd
         self._offset = 0
-        _sync_directory(self.directory)
+        sync_directory(self.directory)
 
     def append(self, event: Event) -> int:
         """Write one event; return its sequence number.
@@ -337,32 +374,20 @@ class Journal:
                 file.flush()
                 os.fsync(file.fileno())
             scratch.replace(path)
-            _sync_directory(self.directory)
+            sync_directory(self.directory)
         except OSError as error:
             scratch.unlink(missing_ok=True)
             raise JournalFull(f"{path}: {error.strerror}") from error
-        for _, old in sorted(self._snapshots())[:-keep]:
+        for _, old in snapshot_files(self.directory)[:-keep]:
             old.unlink()
         return path
-
-    def _snapshots(self) -> list[tuple[int, Path]]:
-        found = [(_SNAPSHOT.fullmatch(path.name), path) for path in self.directory.iterdir()]
-        return [(int(match.group(1)), path) for match, path in found if match]
 
     def read_snapshot(self) -> tuple[int, bytes] | None:
         """Return (sequence, state) of the newest snapshot whose checksum holds, or None.
 
         A damaged snapshot is passed over: the records before it are still there.
         """
-        for sequence, path in sorted(self._snapshots(), reverse=True):
-            data = path.read_bytes()
-            if len(data) < _SNAPSHOT_HEAD.size:
-                continue
-            checksum, at = _SNAPSHOT_HEAD.unpack_from(data)
-            state = data[_SNAPSHOT_HEAD.size :]
-            if at == sequence <= self.last_sequence and zlib.crc32(state) == checksum:
-                return sequence, state
-        return None
+        return read_snapshot(self.directory, self.last_sequence)
 
     def close(self) -> None:
         """Flush to disk and let go of the lock."""
@@ -373,7 +398,7 @@ class Journal:
             os.close(self._lock)
 
 
-def _is_torn_tail(rest: bytes, last: int) -> bool:
+def is_torn_tail(rest: bytes, last: int) -> bool:
     """Tell a write that was cut short from damage; `rest` begins after the record `last`.
 
     Cut short means: the file ends inside the record, and nothing in it reads as a whole record. A
@@ -383,8 +408,8 @@ def _is_torn_tail(rest: bytes, last: int) -> bool:
     if not any(rest):
         return True
     try:
-        _read_one(rest, 0, "tail")
-    except _Torn:
+        read_one(rest, 0, "tail")
+    except TornRecord:
         pass
     except JournalCorrupt:
         return False
@@ -401,7 +426,7 @@ def _holds_record(data: bytes, sequence: int) -> bool:
     at = data.find(mark, _HEAD.size)
     while at >= 0:
         try:
-            _read_one(data, at - _HEAD.size, "tail")
+            read_one(data, at - _HEAD.size, "tail")
         except JournalCorrupt:
             at = data.find(mark, at + 1)
         else:
@@ -409,7 +434,7 @@ def _holds_record(data: bytes, sequence: int) -> bool:
     return False
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
     """Make a new name in `directory` survive a power loss."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
@@ -441,8 +466,8 @@ class JournalCursor:
             while offset < len(data):
                 where = f"{self._path} at byte {self._offset + offset}"
                 try:
-                    record, offset = _read_one(data, offset, where)
-                except _Torn:
+                    record, offset = read_one(data, offset, where)
+                except TornRecord:
                     break
                 if record.sequence > self.sequence:
                     self.sequence = record.sequence
@@ -467,7 +492,7 @@ class JournalCursor:
 
     def _place(self) -> bool:
         """Find the segment of the next record; return False where there is none."""
-        segments = [(f, p) for f, p in _segments(self._directory) if f <= self.sequence + 1]
+        segments = [(f, p) for f, p in segment_files(self._directory) if f <= self.sequence + 1]
         if not segments:
             return False
         _, path = segments[-1]

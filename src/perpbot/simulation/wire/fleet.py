@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from perpbot.domain.errors import ConfigError, InvalidValue
-from perpbot.domain.money import plain
+from perpbot.domain.money import ZERO, plain
 from perpbot.simulation.accountant import Accountant
 from perpbot.simulation.driver import MarketDriver, MarketProcess
 from perpbot.simulation.exchange import Exchange
 from perpbot.simulation.market import MarketModel, MarketQuote, MarketUpdate, SyntheticMarket
+from perpbot.simulation.model import ExchangeNews, OrderUpdate
 from perpbot.simulation.tape import Tape, TapeRow
 from perpbot.simulation.wire.registry import server_class
 from perpbot.simulation.wire.server import Serving, VenueServer, start
@@ -102,6 +103,32 @@ def _venues_of(path: Path) -> list[str]:
     return list(found)
 
 
+class OrderLog:
+    """Every order that an exchange took from one account, by the client id on the wire."""
+
+    def __init__(self, exchange: Exchange, account: str) -> None:
+        self._account = account
+        self._orders: dict[str, dict[int, tuple[Decimal, Decimal]]] = {}
+        """Client id -> order id -> (quantity, filled)."""
+        exchange.listen(self._heard, frozenset({OrderUpdate}))
+
+    def _heard(self, news: ExchangeNews) -> None:
+        if isinstance(news, OrderUpdate) and news.order.account == self._account:
+            ticket = news.order.ticket
+            taken = self._orders.setdefault(ticket.client_id, {})
+            taken[news.order.order_id] = (ticket.quantity, news.order.filled)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield one row a client id: how many orders were `taken` under it, and their sums."""
+        for client_id, taken in self._orders.items():
+            yield {
+                "client_id": client_id,
+                "taken": len(taken),
+                "quantity": plain(sum((quantity for quantity, _ in taken.values()), ZERO)),
+                "filled": plain(sum((filled for _, filled in taken.values()), ZERO)),
+            }
+
+
 class Fleet:
     """Servers of several venues on one market; `start` them, then `run`."""
 
@@ -123,17 +150,19 @@ class Fleet:
         self.accountant = Accountant(_dust(classes))
         self.exchanges: dict[str, Exchange] = {}
         self.servers: list[VenueServer] = []
+        self._logs: dict[str, OrderLog] = {}
         self._serving: list[Serving] = []
         for venue, server in classes.items():
             profile = server.profile()
             exchange = Exchange(profile, server.contracts(), clock_ns, self.accountant)
             exchange.open_account(server.account, {profile.settle: balance})
             self.exchanges[venue] = exchange
+            self._logs[venue] = OrderLog(exchange, server.account)
             # A venue has the same keys whatever other venues run beside it.
             self.servers.append(server(exchange, clock_ns, random.Random(f"{seed} {venue}")))
         start_ns = clock_ns() - WARM_UP_NS
         market: MarketProcess = (
-            SyntheticMarket(tuple(venues), seed=seed, start_ns=start_ns, model=model or MarketModel())
+            SyntheticMarket(tuple(venues), seed=seed, start_ns=start_ns, model=model)
             if tape is None
             else TapeMarket(tape, venues, start_ns)
         )
@@ -191,6 +220,10 @@ class Fleet:
                 for exchange, server in zip(self.exchanges.values(), self.servers, strict=True)
             ),
         }
+
+    def orders(self) -> list[dict[str, Any]]:
+        """Return what the exchanges took from the client: `OrderLog.rows` with the venue."""
+        return [{"venue": venue, **row} for venue, log in self._logs.items() for row in log.rows()]
 
 
 def _dust(classes: dict[str, type[VenueServer]]) -> dict[str, Decimal]:

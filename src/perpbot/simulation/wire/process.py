@@ -23,6 +23,7 @@ import aiohttp
 import msgspec
 
 from perpbot.domain.errors import PerpbotError
+from perpbot.simulation.market import MarketModel
 from perpbot.simulation.wire.control import Control
 from perpbot.simulation.wire.fleet import BALANCE, Fleet
 
@@ -53,6 +54,7 @@ def run_servers(
     seed: int,
     port_base: int = 0,
     tape: Path | None = None,
+    model: MarketModel | None = None,
     balance: Decimal = BALANCE,
     control: bool = False,
     until_input_ends: bool = False,
@@ -62,7 +64,14 @@ def run_servers(
     try:
         asyncio.run(
             _serve(
-                Fleet(venues, seed=seed, clock_ns=time.time_ns, tape=tape, balance=balance),
+                Fleet(
+                    venues,
+                    seed=seed,
+                    clock_ns=time.time_ns,
+                    tape=tape,
+                    model=model,
+                    balance=balance,
+                ),
                 port_base=port_base,
                 control=control,
                 until_input_ends=until_input_ends,
@@ -149,20 +158,33 @@ class RunningServers:
         """The code with which the process ended; None while it lives."""
         return self._process.returncode
 
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
     async def accountant(self) -> dict[str, Any]:
         """Return the true books: money as decimal strings. Raises `ServersFailed`."""
+        return await self._ask("/accountant")
+
+    async def orders(self) -> list[dict[str, Any]]:
+        """Return every order that was taken, one row a client id. Raises `ServersFailed`."""
+        rows: list[dict[str, Any]] = (await self._ask("/orders"))["orders"]
+        return rows
+
+    async def _ask(self, path: str) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self._control['token']}"}
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(STOP_TIMEOUT_S)) as session,
-                session.get(self._control["control"] + "/accountant", headers=headers) as answer,
+                session.get(self._control["control"] + path, headers=headers) as answer,
             ):
                 answer.raise_for_status()
-                books: dict[str, Any] = msgspec.json.decode(await answer.read())
-                return books
+                said: dict[str, Any] = msgspec.json.decode(await answer.read())
+                return said
         except (aiohttp.ClientError, TimeoutError) as error:
-            said = _words(self._said)
-            raise ServersFailed(f"the accountant does not answer: {error}{said}") from None
+            words = _words(self._said)
+            raise ServersFailed(f"the accountant does not answer: {error}{words}") from None
 
     async def stop(self) -> None:
         """End the process: SIGTERM, then SIGKILL after a while. May be called twice."""
@@ -176,6 +198,7 @@ async def launch(
     seed: int,
     port_base: int = 0,
     tape: Path | None = None,
+    model: MarketModel | None = None,
     balance: Decimal = BALANCE,
     timeout_s: float = START_TIMEOUT_S,
 ) -> RunningServers:
@@ -186,6 +209,8 @@ async def launch(
     arguments = [*venues, f"--seed={seed}", f"--port-base={port_base}", f"--balance={balance}"]
     if tape is not None:
         arguments.append(f"--tape={tape}")
+    if model is not None:
+        arguments.append(f"--market={msgspec.json.encode(model).decode()}")
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         sys.executable,

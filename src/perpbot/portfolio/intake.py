@@ -129,6 +129,8 @@ class ReportIntake:
         self._unfolded: dict[str, int] = {}
         self._in_flight: dict[str, tuple[str, Decimal]] = {}
         """Executions and payments on their way to the books: key -> (client id, quantity)."""
+        self._excess: set[str] = set()
+        """Executions beyond the quantity of their order, told to a person once."""
         self._unpriced: set[str] = set()
         self.duplicates = 0
         bus.subscribe(OrderReported, self._on_order)
@@ -319,7 +321,10 @@ class ReportIntake:
         cumulative = report.quantity
         if order is not None:
             cumulative += order.filled + self._under_way(client_id)
-            self._check_fill(order, cumulative)
+            if cumulative > order.request.quantity:
+                self._set_aside(key, order, cumulative)
+                return False
+            self._check_fill(order)
         self._in_flight[key] = (client_id, report.quantity)
         fee_usd, fee_unpriced = self._usd(report.fee, report.fee_currency)
         self._publish(
@@ -355,20 +360,30 @@ class ReportIntake:
             )
         return True
 
-    def _check_fill(self, order: Order, cumulative: Decimal) -> None:
+    def _check_fill(self, order: Order) -> None:
         """Tell a person of a fill that should not be; it is booked all the same."""
-        request = order.request
         if order.state in _NEVER_WAS:
             self._alarm(
                 "fill_after_end",
-                f"{request.venue} filled order {request.client_id}, which was {order.state}",
+                f"{order.request.venue} filled order {order.request.client_id}, "
+                f"which was {order.state}",
             )
-        if cumulative > request.quantity:
-            self._alarm(
-                "overfill",
-                f"{request.venue} filled {plain(cumulative)} of order {request.client_id}, "
-                f"which asked for {plain(request.quantity)}",
-            )
+
+    def _set_aside(self, key: str, order: Order, cumulative: Decimal) -> None:
+        """Book nothing beyond an order's quantity: most likely one execution told under two ids.
+
+        Should the venue truly have executed more, the comparison of positions finds it.
+        """
+        if key in self._excess:
+            return
+        self._excess.add(key)
+        request = order.request
+        self._alarm(
+            "overfill",
+            f"{request.venue} tells {plain(cumulative)} filled of order {request.client_id}, "
+            f"which asked for {plain(request.quantity)}; what is beyond it is not booked until "
+            "the venue's position says so",
+        )
 
     def _settle_rate(self, venue: str) -> Decimal:
         rate = self._venue_rate(venue)

@@ -347,14 +347,18 @@ def test_a_fill_of_an_order_that_never_was_is_booked_with_an_alarm(ended: OrderS
     assert desk.positions.quantity("okx", "main", "BTC-PERP") == d(1)
 
 
-def test_an_overfill_is_booked_with_an_alarm() -> None:
-    """With both numbers."""
+def test_what_is_beyond_an_order_is_not_booked() -> None:
+    """Most likely one execution under two ids: told to a person once, with both numbers."""
     desk = office()
-    tell_fill(desk, "t1", quantity="11")
+    tell_fill(desk, "t1-C", quantity="4")
+    tell_fill(desk, "t1-O", quantity="6")
+    tell_fill(desk, "t1", quantity="10")
+    tell_fill(desk, "t1", quantity="10")
 
     [alert] = desk.seen(AlertFired)
     assert alert.name == "overfill"
-    assert "filled 11 of order a, which asked for 10" in alert.text
+    assert "tells 20 filled of order a, which asked for 10" in alert.text
+    assert desk.positions.quantity("okx", "main", "BTC-PERP") == d(10)
 
 
 # --- money ---------------------------------------------------------------------------------------

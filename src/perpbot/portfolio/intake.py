@@ -279,15 +279,30 @@ class ReportIntake:
         A request that can expire cannot arrive after its expiry. Where the venue knows no expiry,
         two negative answers apart from each other, long after the intent, have to do.
         """
-        now_ns, expires_ns = self._clock.now_ns(), order.request.expires_ns
-        if expires_ns:
-            return "after its expiry" if now_ns > expires_ns + EXPIRY_MARGIN_NS else ""
-        if now_ns < order.created_ns + self._resolve_ns:
+        now_ns = self._clock.now_ns()
+        if now_ns <= self._absence_counts_from_ns(order):
             return ""
+        if order.request.expires_ns:
+            return "after its expiry"
         first_ns = self._absences.setdefault(order.request.client_id, now_ns)
         if now_ns - first_ns < ABSENCE_APART_NS:
             return ""
         return f"twice, {(now_ns - first_ns) // SECOND} s apart"
+
+    def _absence_counts_from_ns(self, order: Order) -> int:
+        expires_ns = order.request.expires_ns
+        return expires_ns + EXPIRY_MARGIN_NS if expires_ns else order.created_ns + self._resolve_ns
+
+    def terms_of_absence(self, order: Order) -> str:
+        """Say from when on a venue's "not known" proves that an order never was."""
+        left_ns = self._absence_counts_from_ns(order) - self._clock.now_ns()
+        when = f"in {left_ns / SECOND:.1f} s" if left_ns > 0 else "now"
+        if order.request.expires_ns:
+            return f"`not known` is proof of absence from {when} on: its request has expired then"
+        return (
+            f"`not known` counts from {when} on, and is proof of absence when told twice, "
+            f"{ABSENCE_APART_NS // SECOND} s apart: its request cannot expire"
+        )
 
     def _foreign_order(self, report: OrderReport) -> None:
         key = (report.venue, report.venue_order_id)

@@ -59,6 +59,10 @@ class RiskLatches:
         """Return when a cooldown of an asset (or of "all") ends, UTC ns; 0 without one."""
         return self._cooldowns.get(scope, 0)
 
+    def cooling(self, now_ns: int) -> dict[str, int]:
+        """Return the cooldowns that have not ended: scope -> when they do, UTC ns."""
+        return {scope: end for scope, end in self._cooldowns.items() if end > now_ns}
+
     def overridden(self, now_ns: int) -> bool:
         """Whether a person has lifted the failure pause."""
         override = self.override

@@ -36,7 +36,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, empty_home: Path) -> None
         if _SETTINGS.match(name) or _CREDENTIALS.match(name):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(empty_home))
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    for name in ("CREDENTIALS_DIRECTORY", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(autouse=True)

@@ -153,12 +153,12 @@ def _credentials(configuration: Configuration, venue: str) -> Check:
     if not mode.sends_orders_out:
         return Check("credentials", Grade.OK, f"{venue}: {mode.value} reads none")
     try:
-        found = bool(credentials_of(configuration, venue))
+        found = credentials_of(configuration, venue)
     except ConfigError:
         return Check("credentials", Grade.PROBLEM, f"{venue}: incomplete")
     if found:
-        return Check("credentials", Grade.OK, f"{venue}: present")
-    return Check("credentials", Grade.WARNING, f"{venue}: none, read-only (see .env)")
+        return Check("credentials", Grade.OK, f"{venue}: from {found.source}")
+    return Check("credentials", Grade.WARNING, f"{venue}: none, read-only: perpbot keys add")
 
 
 async def _reach_all(configuration: Configuration) -> list[Check]:

@@ -323,6 +323,104 @@ def config_explain(
     guarded(lambda: run_config_explain(key, as_json=json, files=config))
 
 
+keys = typer.Typer(help="The venues' keys in one encrypted file.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+KeyVenue = Annotated[str, typer.Argument(metavar="VENUE", help="Whose key.")]
+KeyAccount = Annotated[
+    str,
+    typer.Option(help="Which of several accounts; as in venues.VENUE.credentials."),
+]
+KeystoreOption = Annotated[
+    Path | None, typer.Option("--keystore", help="The file; default: PERPBOT_KEYSTORE.")
+]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option(help="Private file with the passphrase; without it you are asked."),
+]
+FromStdin = Annotated[
+    bool, typer.Option("--stdin", help="Read the key from standard input, as a JSON object.")
+]
+
+
+@keys.command("add", epilog="Example: perpbot keys add okx")
+def keys_add(
+    venue: KeyVenue,
+    account: KeyAccount = "",
+    stdin: FromStdin = False,
+    keystore: KeystoreOption = None,
+    passphrase_file: PassphraseFile = None,
+    json: JsonFlag = False,
+    config: ConfigFiles = None,  # noqa: ARG001 - every command takes it
+) -> None:
+    """Add a key; it is asked for without echo, never taken from arguments."""
+    from perpbot.cli.keys import Opener, run_add
+
+    opener = Opener(keystore, passphrase_file)
+    guarded(lambda: run_add(venue, account, opener, from_stdin=stdin, as_json=json))
+
+
+@keys.command("list", epilog="Example: perpbot keys list")
+def keys_list(
+    keystore: KeystoreOption = None,
+    passphrase_file: PassphraseFile = None,
+    json: JsonFlag = False,
+    config: ConfigFiles = None,  # noqa: ARG001 - every command takes it
+) -> None:
+    """List venues, accounts, fingerprints and ages; no secret is shown."""
+    from perpbot.cli.keys import Opener, run_list
+
+    guarded(lambda: run_list(Opener(keystore, passphrase_file), as_json=json))
+
+
+@keys.command("remove", epilog="Example: perpbot keys remove okx")
+def keys_remove(
+    venue: KeyVenue,
+    account: KeyAccount = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    keystore: KeystoreOption = None,
+    passphrase_file: PassphraseFile = None,
+    json: JsonFlag = False,
+    config: ConfigFiles = None,  # noqa: ARG001 - every command takes it
+) -> None:
+    """Take a key out of the keystore; at the venue it goes on working until you delete it."""
+    from perpbot.cli.keys import Opener, run_remove
+
+    opener = Opener(keystore, passphrase_file)
+    guarded(lambda: run_remove(venue, account, opener, yes=yes, as_json=json))
+
+
+@keys.command("rotate", epilog="Example: perpbot keys rotate okx")
+def keys_rotate(
+    venue: Annotated[
+        str | None, typer.Argument(metavar="[VENUE]", help="Whose key; without, the passphrase.")
+    ] = None,
+    account: KeyAccount = "",
+    new_passphrase_file: Annotated[
+        Path | None, typer.Option(help="Private file with the new passphrase.")
+    ] = None,
+    stdin: FromStdin = False,
+    keystore: KeystoreOption = None,
+    passphrase_file: PassphraseFile = None,
+    json: JsonFlag = False,
+    config: ConfigFiles = None,  # noqa: ARG001 - every command takes it
+) -> None:
+    """Put a new key of a venue in place of the old one, or seal everything anew."""
+    from perpbot.cli.keys import Opener, run_rotate
+
+    opener = Opener(keystore, passphrase_file)
+    guarded(
+        lambda: run_rotate(
+            venue,
+            account,
+            opener,
+            new_passphrase_file=new_passphrase_file,
+            from_stdin=stdin,
+            as_json=json,
+        )
+    )
+
+
 @app.command(epilog="Example: perpbot chaos --seeds 200 --row 6")
 def chaos(
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds to run.")] = 100,

@@ -18,6 +18,7 @@ from perpbot.settings.credentials import (
 from perpbot.settings.environment import Environment, Variable, read_environment
 from perpbot.settings.explanation import Explanation, show, value_at
 from perpbot.settings.fields import FieldNote, KeyReader, leaves
+from perpbot.settings.keystore import KeyRing, StoredKey, change_keys, read_keys
 from perpbot.settings.loader import Flag, Loaded, Sources, load
 from perpbot.settings.logging import LoggingSettings, Logs, start_logging
 from perpbot.settings.model import (
@@ -32,6 +33,7 @@ from perpbot.settings.problems import Layer, Origin, Problem, SettingsError, Vio
 from perpbot.settings.redaction import Redactor
 from perpbot.settings.reference import env_example, reference_page, schema
 from perpbot.settings.secret import Secret, looks_secret, mask_value
+from perpbot.settings.unlocking import find_passphrase, keystore_path, passphrase_of_file
 
 __all__ = [
     "CONSOLE_TOKEN",
@@ -45,6 +47,7 @@ __all__ = [
     "FieldNote",
     "Flag",
     "KeyReader",
+    "KeyRing",
     "Layer",
     "Loaded",
     "LoggingSettings",
@@ -58,11 +61,15 @@ __all__ = [
     "SettingsError",
     "SettingsModel",
     "Sources",
+    "StoredKey",
     "Variable",
     "Violation",
     "apply_overrides",
+    "change_keys",
     "contradiction",
     "env_example",
+    "find_passphrase",
+    "keystore_path",
     "leaves",
     "load",
     "load_credentials",
@@ -70,7 +77,9 @@ __all__ = [
     "mask_value",
     "number",
     "overrides_of",
+    "passphrase_of_file",
     "read_environment",
+    "read_keys",
     "read_secret",
     "reference_page",
     "same",

@@ -1,9 +1,10 @@
 """Keys to the venues: which variables hold them, and who may read them.
 
 Only testnet and live read credentials; in every other mode the variables are not even looked at.
-Each variable `X` may instead be given as `X_FILE`, the path of a file that holds the value (Docker
-and systemd secrets). A venue with some but not all of its required fields is refused; a venue with
-none is read-only.
+Each variable `X` may instead be given as `X_FILE`, the path of a private file that holds the value
+(Docker and systemd secrets). What no variable gives is looked for in the keystore; one venue never
+takes some parts from here and some from there. A venue with some but not all of its required
+fields is refused; a venue with none is read-only.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from perpbot.domain.errors import ConfigError
 from perpbot.settings.environment import Environment, Variable
 from perpbot.settings.modes import Mode
-from perpbot.settings.problems import Problem, SettingsError
+from perpbot.settings.private_files import read_private
+from perpbot.settings.problems import Layer, Origin, Problem, SettingsError
 from perpbot.settings.secret import Secret
-
-SECRET_BYTES_MAX = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,12 @@ CONSOLE_TOKEN = CredentialField(
 class Credentials(Mapping[str, Secret]):
     """The secrets of one venue by field name. Empty means read-only."""
 
-    def __init__(self, venue: str, values: Mapping[str, Secret] | None = None) -> None:
+    def __init__(
+        self, venue: str, values: Mapping[str, Secret] | None = None, source: str = ""
+    ) -> None:
+        """`source` says in words where they came from."""
         self.venue = venue
+        self.source = source
         self._values = dict(values or {})
 
     def __getitem__(self, name: str) -> Secret:
@@ -122,11 +127,13 @@ def load_credentials(
         fields = tuple(_of_account(field, venue, account) for field in fields)
     problems: list[Problem] = []
     values: dict[str, Secret] = {}
+    sources: list[str] = []
     for field in fields:
         found, wrong = read_secret(field, environment)
         problems += wrong
         if found is not None:
             values[field.name] = found
+            sources += [str(given.origin) for given in _given(field, environment)]
     missing = [field for field in fields if field.required and field.name not in values]
     if values and not problems:
         problems += [
@@ -138,7 +145,31 @@ def load_credentials(
         ]
     if problems:
         raise SettingsError(problems)
-    return Credentials(venue, values)
+    if not values:
+        return _stored(venue, account, fields, environment)
+    return Credentials(venue, values, ", ".join(sources))
+
+
+def _stored(
+    venue: str, account: str, fields: tuple[CredentialField, ...], environment: Environment
+) -> Credentials:
+    """Return what the keystore has. Raises `SettingsError` where it does not open or fit."""
+    store = environment.keystore
+    try:
+        key = store.find(venue, account)
+    except (ConfigError, OSError) as error:
+        message = f"has no key in any variable, and {error}"
+        raise SettingsError([Problem(message, f"venues.{venue}")]) from None
+    if key is None:
+        return Credentials(venue)
+    source = f"keystore {store.path} (key {key.fingerprint})"
+    lacking = [field.name for field in fields if field.required and field.name not in key.fields]
+    unknown = sorted(set(key.fields) - {field.name for field in fields})
+    if lacking or unknown:
+        words = [f"lacks {name}" for name in lacking] + [f"has unknown {name}" for name in unknown]
+        message = f"{' and '.join(words)}: perpbot keys rotate {venue} takes a whole new key"
+        raise SettingsError([Problem(message, f"key of {venue}", Origin(Layer.FILE, source))])
+    return Credentials(venue, key.fields, source)
 
 
 def _of_account(field: CredentialField, venue: str, account: str) -> CredentialField:
@@ -155,12 +186,7 @@ def read_secret(
     field: CredentialField, environment: Environment
 ) -> tuple[Secret | None, list[Problem]]:
     """Read one credential from its variable, an alias, or the file of its `_FILE` variable."""
-    given = [
-        variable
-        for name in field.variables
-        for variable in (environment.get(name), environment.get(f"{name}_FILE"))
-        if variable is not None
-    ]
+    given = _given(field, environment)
     if not given:
         return None, []
     if len(given) > 1:
@@ -169,20 +195,30 @@ def read_secret(
     return _read(given[0], from_file=given[0].name not in field.variables)
 
 
+def _given(field: CredentialField, environment: Environment) -> list[Variable]:
+    return [
+        variable
+        for name in field.variables
+        for variable in (environment.get(name), environment.get(f"{name}_FILE"))
+        if variable is not None
+    ]
+
+
 def _read(variable: Variable, *, from_file: bool) -> tuple[Secret | None, list[Problem]]:
     if not from_file:
         return Secret(variable.text.strip()), []
     path = Path(variable.text.strip())
     try:
-        with path.open("rb") as stream:
-            text = stream.read(SECRET_BYTES_MAX + 1).decode().strip()
+        text = read_private(path, follow=True, own=False).decode().strip()
+    except ConfigError as error:
+        return None, [Problem(f"names a file, and {error}", variable.name, variable.origin)]
     except OSError as error:
         reason = f"names {path}, which cannot be read: {error.strerror}"
         return None, [Problem(reason, variable.name, variable.origin)]
     except UnicodeDecodeError:
         reason = f"names {path}, which is not text"
         return None, [Problem(reason, variable.name, variable.origin)]
-    if not text or len(text) > SECRET_BYTES_MAX:
-        reason = f"names {path}, which is empty or larger than {SECRET_BYTES_MAX} bytes"
+    if not text:
+        reason = f"names {path}, which is empty"
         return None, [Problem(reason, variable.name, variable.origin)]
     return Secret(text), []

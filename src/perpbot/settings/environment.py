@@ -15,6 +15,7 @@ from dotenv.parser import parse_stream
 
 from perpbot.settings.problems import Layer, Origin, Problem
 from perpbot.settings.secret import MASK
+from perpbot.settings.unlocking import LazyKeystore
 
 PREFIX = "PERPBOT__"
 
@@ -32,7 +33,10 @@ class Variable:
 
 
 class Environment:
-    """All variables that settings may read. `shared_file` is a `.env` that others can read."""
+    """All variables that settings may read, and the keystore that they name.
+
+    `shared_file` is a `.env` that others can read.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class Environment:
         }
         self._dotenv = dict(dotenv or {})
         self.shared_file = shared_file
+        self.keystore = LazyKeystore(self)
 
     def __repr__(self) -> str:
         return f"Environment({len(self._process)} + {len(self._dotenv)} variables)"

@@ -65,6 +65,8 @@ def env_example(
         "# Copy to .env and run: chmod 600 .env",
         "# Credentials are read in testnet and live only. Without them a venue is read-only.",
         "# Each NAME may instead be NAME_FILE, the path of a file that holds the value.",
+        "# Better: perpbot keys add VENUE keeps them encrypted (PERPBOT_KEYSTORE says where else,",
+        "# PERPBOT_KEYSTORE_PASSPHRASE_FILE what opens it where nobody types).",
         "# Any setting may stand here too: PERPBOT__SECTION__KEY=value",
         "",
     ]

@@ -10,10 +10,15 @@ from perpbot.settings import (
     VENUE_CREDENTIALS,
     CredentialField,
     Environment,
+    KeyRing,
     Mode,
+    Secret,
     SettingsError,
+    StoredKey,
+    change_keys,
     load_credentials,
 )
+from perpbot.settings.sealing import Cost
 
 OKX = {"OKX_API_KEY": "key-1", "OKX_API_SECRET": " secret-1 ", "OKX_PASSPHRASE": "pass-1"}
 
@@ -84,6 +89,7 @@ def test_a_value_may_come_from_a_file(tmp_path: Path) -> None:
     """Docker and systemd give secrets as files."""
     path = tmp_path / "secret"
     path.write_text("from-file\n")
+    path.chmod(0o600)
     environment = Environment(
         {"OKX_API_KEY": "k", "OKX_API_SECRET_FILE": str(path), "OKX_PASSPHRASE": "p"}
     )
@@ -106,6 +112,7 @@ def test_a_bad_file_is_named(tmp_path: Path, content: bytes | None, problem: str
     path = tmp_path / "secret"
     if content is not None:
         path.write_bytes(content)
+        path.chmod(0o600)
     environment = Environment(OKX | {"OKX_API_SECRET": "", "OKX_API_SECRET_FILE": str(path)})
 
     with pytest.raises(SettingsError, match=problem) as caught:
@@ -142,3 +149,106 @@ def test_a_venue_of_an_extension_brings_its_fields() -> None:
     found = load_credentials("myvenue", Mode.LIVE, Environment({"MYVENUE_TOKEN": "t"}), fields)
 
     assert found["token"].reveal() == "t"
+
+
+def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    """With the command that mends it."""
+    path = tmp_path / "secret"
+    path.write_text("from-file")
+    path.chmod(0o640)
+    environment = Environment(OKX | {"OKX_API_SECRET": "", "OKX_API_SECRET_FILE": str(path)})
+
+    with pytest.raises(SettingsError, match=f"chmod 600 {path}"):
+        load_credentials("okx", Mode.LIVE, environment)
+
+
+def test_every_source_is_named(tmp_path: Path) -> None:
+    """Where each part came from, and nothing of what it is."""
+    path = tmp_path / "secret"
+    path.write_text("from-file")
+    path.chmod(0o600)
+    environment = Environment(OKX | {"OKX_API_SECRET": "", "OKX_API_SECRET_FILE": str(path)})
+
+    source = load_credentials("okx", Mode.LIVE, environment).source
+
+    assert source == (
+        "environment OKX_API_KEY, environment OKX_API_SECRET_FILE, environment OKX_PASSPHRASE"
+    )
+
+
+@pytest.fixture
+def keystore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Variables that name a keystore with keys of OKX and a half of one of Binance."""
+    monkeypatch.setattr("perpbot.settings.sealing.STANDARD", Cost(log2_n=14))
+    tmp_path.chmod(0o700)
+    (tmp_path / "passphrase").write_text("several words of mine\n")
+    (tmp_path / "passphrase").chmod(0o600)
+    ring = KeyRing()
+    for venue, account, names in (
+        ("okx", "", ("api_key", "api_secret", "passphrase")),
+        ("okx", "sub1", ("api_key", "api_secret", "passphrase")),
+        ("binance", "", ("api_key", "colour")),
+    ):
+        fields = {name: Secret(f"{venue}{account}-{name}") for name in names}
+        ring = ring.including(StoredKey(venue, account, 1, fields))
+    change_keys(tmp_path / "keystore", Secret("several words of mine"), lambda _: ring)
+    return {
+        "PERPBOT_KEYSTORE": str(tmp_path / "keystore"),
+        "PERPBOT_KEYSTORE_PASSPHRASE_FILE": str(tmp_path / "passphrase"),
+    }
+
+
+@pytest.mark.parametrize(("account", "key"), [("", "okx-api_key"), ("sub1", "okxsub1-api_key")])
+def test_what_no_variable_gives_comes_from_the_keystore(
+    keystore: dict[str, str], account: str, key: str
+) -> None:
+    """The account's own key; the source says which."""
+    found = load_credentials("okx", Mode.TESTNET, Environment(keystore), account=account)
+
+    assert found["api_key"].reveal() == key
+    assert found.source.startswith(f"keystore {keystore['PERPBOT_KEYSTORE']} (key ")
+
+
+def test_variables_win_as_a_whole(keystore: dict[str, str]) -> None:
+    """The keystore is not even opened, and never fills a gap of theirs."""
+    locked = {**keystore, "PERPBOT_KEYSTORE_PASSPHRASE_FILE": "/nowhere"}
+
+    assert (
+        load_credentials("okx", Mode.LIVE, Environment(OKX | locked))["api_key"].reveal()
+        == (OKX["OKX_API_KEY"])
+    )
+    with pytest.raises(SettingsError, match="OKX_PASSPHRASE"):
+        load_credentials("okx", Mode.LIVE, Environment(OKX | keystore | {"OKX_PASSPHRASE": ""}))
+
+
+def test_paper_leaves_the_keystore_shut(keystore: dict[str, str]) -> None:
+    """As it leaves the variables unread."""
+    environment = Environment({**keystore, "PERPBOT_KEYSTORE_PASSPHRASE_FILE": "/nowhere"})
+
+    assert not load_credentials("okx", Mode.PAPER, environment)
+
+
+@pytest.mark.parametrize(
+    ("venue", "changes", "said"),
+    [
+        ("binance", {}, "lacks api_secret and has unknown colour: perpbot keys rotate binance"),
+        ("okx", {"PERPBOT_KEYSTORE_PASSPHRASE_FILE": "/nowhere"}, "/nowhere cannot be read"),
+        ("okx", {"PERPBOT_KEYSTORE_PASSPHRASE_FILE": ""}, "nobody is there to ask"),
+    ],
+    ids=["other fields", "no passphrase file", "nobody there"],
+)
+def test_a_keystore_that_does_not_serve_says_why(
+    keystore: dict[str, str], venue: str, changes: dict[str, str], said: str
+) -> None:
+    """And what to do; a venue is not silently read-only for it."""
+    environment = Environment(keystore | changes)
+
+    for _ in range(2):
+        with pytest.raises(SettingsError, match=said):
+            load_credentials(venue, Mode.LIVE, environment)
+
+
+@pytest.mark.parametrize("place", ["off", "/nowhere/keystore"])
+def test_without_a_keystore_a_venue_is_read_only(place: str) -> None:
+    """Nobody is asked for a passphrase of nothing."""
+    assert not load_credentials("okx", Mode.LIVE, Environment({"PERPBOT_KEYSTORE": place}))

@@ -1,0 +1,309 @@
+"""`perpbot keys`: the venues' keys in one encrypted file.
+
+Secrets come from a prompt without echo or from standard input, never from arguments: those stand
+in the list of processes and in the history of the shell.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+from perpbot.cli.output import Exit, emit, fail, say, show
+from perpbot.cli.place import dotenv
+from perpbot.domain.errors import ConfigError
+from perpbot.settings import (
+    VENUE_CREDENTIALS,
+    CredentialField,
+    Environment,
+    KeyRing,
+    Secret,
+    SettingsError,
+    StoredKey,
+    change_keys,
+    find_passphrase,
+    keystore_path,
+    looks_secret,
+    passphrase_of_file,
+    read_environment,
+    read_keys,
+)
+
+INPUT_BYTES_MAX = 65_536
+_LABELS = "letters, digits, - and _"
+
+
+@dataclass(frozen=True, slots=True)
+class Opener:
+    """Which keystore, and what opens it."""
+
+    keystore: Path | None = None
+    passphrase_file: Path | None = None
+
+    @property
+    def environment(self) -> Environment:
+        """The variables of the process and of `.env`."""
+        environment, problems = read_environment(os.environ, dotenv())
+        if problems:
+            raise SettingsError(problems)
+        return environment
+
+    @property
+    def path(self) -> Path:
+        """Where the keystore is or would be. Raises `ConfigError` where it is turned off."""
+        path = self.keystore or keystore_path(self.environment)
+        if path is None:
+            raise ConfigError("PERPBOT_KEYSTORE is off: unset it, or give --keystore")
+        return path
+
+    def passphrase(self, *, new: bool = False) -> Secret:
+        """Return what opens it; a new one is asked for twice."""
+        return find_passphrase(
+            self.environment,
+            file=self.passphrase_file,
+            question="New passphrase of the keystore: " if new else "Passphrase of the keystore: ",
+            ask=_ask_twice if new else _ask,
+        )
+
+
+def run_add(venue: str, account: str, opener: Opener, *, from_stdin: bool, as_json: bool) -> int:
+    """Add a key; refuse one that is there already."""
+    _check_name(venue, account)
+    path = opener.path
+    passphrase = opener.passphrase(new=not path.exists())
+    if path.exists() and (venue, account) in read_keys(path, passphrase):
+        _there_already(venue, account)
+    key = _read_key(venue, account, from_stdin=from_stdin)
+
+    def change(ring: KeyRing) -> KeyRing:
+        if key.name in ring:
+            _there_already(venue, account)
+        return ring.including(key)
+
+    change_keys(path, passphrase, change)
+    return _done("added", key, path, as_json=as_json)
+
+
+def run_list(opener: Opener, *, as_json: bool) -> int:
+    """List the keys: what they are for, fingerprint and age, no secret."""
+    path = opener.path
+    ring = read_keys(path, opener.passphrase())
+    rows = [_row(key) for key in ring.values()]
+    if as_json:
+        emit({"keystore": str(path), "keys": rows})
+    elif not rows:
+        show(f"{path} holds no keys")
+    else:
+        show(f"{'venue':<12} {'account':<12} {'fingerprint':<16} created")
+        for row in rows:
+            show(
+                f"{row['venue']:<12} {row['account'] or '-':<12} {row['fingerprint']:<16}"
+                f" {row['created']}"
+            )
+    return Exit.OK
+
+
+def run_remove(venue: str, account: str, opener: Opener, *, yes: bool, as_json: bool) -> int:
+    """Take a key out of the keystore."""
+    path = opener.path
+    passphrase = opener.passphrase()
+    key = _demand(read_keys(path, passphrase), venue, account)
+    if not yes:
+        _confirm(f"Remove the key {key.fingerprint} of {_label(venue, account)}?")
+    change_keys(path, passphrase, lambda ring: ring.without((venue, account)))
+    return _done("removed", key, path, as_json=as_json)
+
+
+def run_rotate(
+    venue: str | None,
+    account: str,
+    opener: Opener,
+    *,
+    new_passphrase_file: Path | None,
+    from_stdin: bool,
+    as_json: bool,
+) -> int:
+    """Replace the key of a venue, or, without a venue, the passphrase of everything."""
+    path = opener.path
+    passphrase = opener.passphrase()
+    ring = read_keys(path, passphrase)
+    if venue is None:
+        if from_stdin:
+            fail("--stdin takes a key: name its VENUE", Exit.USAGE)
+        fresh = (
+            passphrase_of_file(new_passphrase_file)
+            if new_passphrase_file
+            else Secret(_ask_twice("New passphrase of the keystore: ") or _nobody("passphrase"))
+        )
+        if fresh == passphrase:
+            raise ConfigError("the new passphrase is the old one: nothing was changed")
+        change_keys(path, passphrase, lambda ring: ring, new_passphrase=fresh)
+        if as_json:
+            emit({"keystore": str(path), "did": "sealed anew", "keys": len(ring)})
+        else:
+            show(f"{path}: {len(ring)} keys sealed with the new passphrase; the old one still"
+                 " opens old copies of the file")  # fmt: skip
+        return Exit.OK
+    if new_passphrase_file is not None:
+        fail("--new-passphrase-file goes without a VENUE", Exit.USAGE)
+    old = _demand(ring, venue, account)
+    key = _read_key(venue, account, from_stdin=from_stdin)
+    if key.fingerprint == old.fingerprint:
+        raise ConfigError("the new key is the old one: nothing was changed")
+    change_keys(path, passphrase, lambda ring: ring.including(key))
+    if not as_json:
+        say(f"delete the old key {old.fingerprint} at {venue}: it works there until you do")
+    return _done("replaced", key, path, as_json=as_json)
+
+
+# --- reading what people type ---
+
+
+def _read_key(venue: str, account: str, *, from_stdin: bool) -> StoredKey:
+    fields = VENUE_CREDENTIALS[venue]
+    given = _from_stdin(fields) if from_stdin else _from_prompts(venue, fields)
+    for field in fields:
+        if field.required and field.name not in given:
+            raise ConfigError(f"{venue} {field.name} is missing: {field.description}")
+    return StoredKey(venue, account, time.time_ns(), given)
+
+
+def _from_prompts(venue: str, fields: tuple[CredentialField, ...]) -> dict[str, Secret]:
+    given = {}
+    for field in fields:
+        optional = "" if field.required else " (optional, Enter leaves it out)"
+        question = f"{venue} {field.name}, {field.description}{optional}: "
+        text = (_ask(question) or "") if _hidden(field) else _ask_openly(question)
+        if text.strip():
+            given[field.name] = _clean(field.name, text)
+    return given
+
+
+def _hidden(field: CredentialField) -> bool:
+    return looks_secret(field.name)
+
+
+def _from_stdin(fields: tuple[CredentialField, ...]) -> dict[str, Secret]:
+    names = [field.name for field in fields]
+    wanted = f"one JSON object with {', '.join(names)} was expected on standard input"
+    text = sys.stdin.read(INPUT_BYTES_MAX + 1)
+    try:
+        data = json.loads(text) if len(text) <= INPUT_BYTES_MAX else None
+    except ValueError:
+        data = None
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{wanted}; what came was none")
+    for name, value in data.items():
+        if name not in names:
+            raise ConfigError(f"{wanted}; it had another name as well")
+        if not isinstance(value, str) or not value.strip():
+            raise ConfigError(
+                f"{name} was no text or empty: leave it out or fill it"
+            )
+    return {name: _clean(name, value) for name, value in data.items()}
+
+
+def _clean(name: str, text: str) -> Secret:
+    text = text.strip()
+    if not text.isprintable() or (" " in text and name != "passphrase"):
+        raise ConfigError(f"{name} has a space or a control character in it: paste it again")
+    return Secret(text)
+
+
+def _ask(question: str) -> str | None:
+    """Ask without echo; None where no terminal is there."""
+    if not (sys.stdin.isatty() or _terminal()):
+        return None
+    return getpass.getpass(question, stream=sys.stderr)
+
+
+def _terminal() -> bool:
+    """Tell whether somebody sits there even though standard input is a pipe."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def _ask_twice(question: str) -> str | None:
+    first = _ask(question)
+    if first is not None and first != _ask("The same again: "):
+        raise ConfigError("the two passphrases differ: nothing was changed")
+    return first
+
+
+def _ask_openly(question: str) -> str:
+    if not sys.stdin.isatty():
+        return ""
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    return sys.stdin.readline()
+
+
+def _nobody(what: str) -> NoReturn:
+    raise ConfigError(f"a {what} is needed and nobody is there to ask: give it in a file")
+
+
+def _confirm(question: str) -> None:
+    if not sys.stdin.isatty():
+        fail(f"{question} Say so with --yes", Exit.USAGE)
+    if _ask_openly(f"{question} [y/N] ").strip().lower() not in {"y", "yes"}:
+        fail("nothing was changed")
+
+
+# --- names and answers ---
+
+
+def _check_name(venue: str, account: str) -> None:
+    if venue not in VENUE_CREDENTIALS:
+        known = ", ".join(VENUE_CREDENTIALS)
+        fail(f"venue was {venue[:40]!r}, one of {known} was expected", Exit.USAGE)
+    if account and not account.replace("-", "").replace("_", "").isalnum():
+        fail(f"--account was {account[:40]!r}: {_LABELS} were expected", Exit.USAGE)
+
+
+def _demand(ring: KeyRing, venue: str, account: str) -> StoredKey:
+    _check_name(venue, account)
+    key = ring.get((venue, account))
+    if key is None:
+        fail(f"there is no key of {_label(venue, account)}: see perpbot keys list", Exit.USAGE)
+    return key
+
+
+def _there_already(venue: str, account: str) -> NoReturn:
+    raise ConfigError(
+        f"there is a key of {_label(venue, account)} already: perpbot keys rotate {venue} puts"
+        " another in its place"
+    )
+
+
+def _label(venue: str, account: str) -> str:
+    return f"{venue}, account {account}" if account else venue
+
+
+def _row(key: StoredKey) -> dict[str, Any]:
+    created = datetime.fromtimestamp(key.created_ns // 1_000_000_000, UTC)
+    return {
+        "venue": key.venue,
+        "account": key.account,
+        "fingerprint": key.fingerprint,
+        "created": created.isoformat().replace("+00:00", "Z"),
+        "fields": sorted(key.fields),
+    }
+
+
+def _done(did: str, key: StoredKey, path: Path, *, as_json: bool) -> int:
+    if as_json:
+        emit({"keystore": str(path), "did": did, "key": _row(key)})
+    else:
+        show(f"{did} key {key.fingerprint} of {_label(key.venue, key.account)} in {path}")
+    return Exit.OK

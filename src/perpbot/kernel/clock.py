@@ -42,11 +42,29 @@ class Timers(Protocol):
         """Call `callback` once, `delay_ns` from now."""
 
 
-class RealClock:
-    """The machine's clocks."""
+_EVEN = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""A clock that nobody sets; on Linux it goes on while the machine sleeps."""
+_EPOCH_NS = time.time_ns() - time.clock_gettime_ns(_EVEN)
 
-    now_ns = staticmethod(time.time_ns)
+
+def _even_wall_ns() -> int:
+    return _EPOCH_NS + time.clock_gettime_ns(_EVEN)
+
+
+class RealClock:
+    """The machine's clocks.
+
+    Wall time is read once, at the start of the process, and goes on evenly from there: when
+    somebody sets the machine's clock, nothing expires at once and no timeout comes early.
+    """
+
+    now_ns = staticmethod(_even_wall_ns)
     monotonic_ns = staticmethod(time.monotonic_ns)
+
+    @staticmethod
+    def stepped_ns() -> int:
+        """Return by how much the machine's wall clock was set since the start."""
+        return time.time_ns() - _even_wall_ns()
 
 
 class LoopTimers:

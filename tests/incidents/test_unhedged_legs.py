@@ -137,7 +137,7 @@ def test_hedge_is_bound_to_what_was_found_not_to_what_was_asked() -> None:
     stand.run(9_000)
 
     bought = sum((e.quantity for e in stand.told(OrderFilled) if e.venue == LONG), d(0))
-    assert 0 < bought
+    assert bought > 0
     assert abs(stand.held(LONG) + stand.held(SHORT)) < stand.tolerance
     stand.faults.heal()
     _flat(stand)

@@ -1,8 +1,10 @@
 """From the decision to signed bytes, against the bare format and signature of the same order.
 
 Ours makes the id, puts price and quantity on the venue's grid, checks its limits, takes the rate
-budget's leave, hands the order to the journal on disk, formats and signs. The contender formats
-constant fields around the same numbers and signs with the library alone.
+budget's leave, hands the order to the journal on disk, formats and signs. The contender is given
+numbers that fit and an id; it does no more than write the same parameters and sign them, by plain
+calls of the libraries that a careful person takes for it. What both write is compared in
+`tests/unit/benchmarks`.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlencode
 
 import msgspec
 from coincurve import PrivateKey
@@ -50,61 +54,66 @@ from tests.benchmarks.measure import Effort, Row, at_most, interleave, per_call_
 LIMIT = 3.0
 _ASSET = "BTC-PERP"
 _PRICE, _QUANTITY = Decimal("60000.0"), Decimal("0.003")
+_LIMIT_PRICE = Decimal(60_006)
+"""The price, moved by the style's basis point."""
+_CLIENT_ID = "0123456789abcdef" * 2
 _STYLE = OrderStyle(OrderType.LIMIT, TimeInForce.IOC, Decimal(1))
 _DECISION = GateDecision(gate="reduce", checks={"enforced_by": "the venue"}, ts_ns=1)
-_KEY = "11" * 32
-_SECRET = "not a secret"
+KEY = "11" * 32
+SECRET = "not a secret"
 _ORDERS = 2_000
 
-Rehearse = Callable[[OrderRequest], bytes]
+
+class Contest(NamedTuple):
+    """One venue: how ours writes an order that was made, and how the contender writes the same."""
+
+    instrument: Instrument
+    windows: tuple[str, ...]
+    """Rate windows that an order counts in."""
+    ours: Callable[[OrderRequest], bytes]
+    bare: Callable[[], bytes]
 
 
 def run(effort: Effort) -> list[Row]:
     """Measure both signatures: HMAC and EIP-712."""
-    return [
-        _row("binance", effort, _binance_instrument(), _binance(), _bare_binance()),
-        _row("hyperliquid", effort, _universe()[0], _hyperliquid(), _bare_hyperliquid()),
-    ]
+    return [_row(venue, contest, effort) for venue, contest in contests().items()]
 
 
-def _row(
-    venue: str,
-    effort: Effort,
-    instrument: Instrument,
-    rehearse: Rehearse,
-    bare: Callable[[], bytes],
-) -> Row:
+def contests() -> dict[str, Contest]:
+    """Return what is measured, by venue."""
+    return {
+        "binance": Contest(
+            _binance_instrument(), (ORDERS_10S, ORDERS_1M), _binance(), _bare_binance()
+        ),
+        "hyperliquid": Contest(
+            _universe()[0], (WEIGHT, MESSAGES), _hyperliquid(), _bare_hyperliquid()
+        ),
+    }
+
+
+def _row(venue: str, contest: Contest, effort: Effort) -> Row:
     calls = effort.times(_ORDERS, 20)
     clock = RealClock()
-    names = _BUDGETS[venue]
-    costs = dict.fromkeys(names, 1)
-    budget = RateBudget([Window(name, 10_000_000, 10.0) for name in names], clock=clock)
+    budget = RateBudget([Window(name, 10_000_000, 10.0) for name in contest.windows], clock=clock)
+    fare = budget.fare(Lane.OPEN, dict.fromkeys(contest.windows, 1))
     with tempfile.TemporaryDirectory(prefix="perpbot-bench-") as directory:
         journal = Journal(Path(directory))
         bus = EventBus(clock, journal)
-        maker, plan = _maker(instrument, bus), _plan(venue)
+        make = order_maker(venue, contest.instrument, bus)
 
         def ours() -> None:
             for _ in range(calls):
-                order = maker.order(
-                    plan,
-                    leg=0,
-                    side=Side.BUY,
-                    quantity=_QUANTITY,
-                    purpose=Purpose.OPEN,
-                    style=_STYLE,
-                    reference=_PRICE,
-                )
+                order = make()
                 bus.publish(
                     SubmitOrders(ts_ns=clock.now_ns(), orders=(order,), decision=_DECISION)
                 )
-                if not budget.try_acquire(Lane.OPEN, costs):
+                if not budget.try_spend(fare):
                     raise RuntimeError("the budget of this benchmark is too small")
-                rehearse(order)
+                contest.ours(order)
 
         def plain() -> None:
             for _ in range(calls):
-                bare()
+                contest.bare()
 
         found = interleave(
             {"ours": per_call_us(ours, calls), "bare": per_call_us(plain, calls)}, effort
@@ -113,7 +122,22 @@ def _row(
     return at_most(f"order_bytes_{venue}", found["ours"], found["bare"], LIMIT, "us/order")
 
 
-_BUDGETS = {"binance": (ORDERS_10S, ORDERS_1M), "hyperliquid": (WEIGHT, MESSAGES)}
+def order_maker(venue: str, instrument: Instrument, bus: EventBus) -> Callable[[], OrderRequest]:
+    """Return what makes the order of this benchmark, with a fresh id each time."""
+    maker, plan = _maker(instrument, bus), _plan(venue)
+
+    def make() -> OrderRequest:
+        return maker.order(
+            plan,
+            leg=0,
+            side=Side.BUY,
+            quantity=_QUANTITY,
+            purpose=Purpose.OPEN,
+            style=_STYLE,
+            reference=_PRICE,
+        )
+
+    return make
 
 
 def _maker(instrument: Instrument, bus: EventBus) -> OrderMaker:
@@ -183,10 +207,10 @@ def _binance_instrument() -> Instrument:
     )
 
 
-def _binance() -> Rehearse:
+def _binance() -> Callable[[OrderRequest], bytes]:
     venue = binance.create(
         settings=VenueConnection(rest_url="http://127.0.0.1:1", ws_url="ws://127.0.0.1:1"),
-        credentials=BinanceCredentials("key", _SECRET),
+        credentials=BinanceCredentials("key", SECRET),
         clock=RealClock(),
         rng=random.Random(1),
     )
@@ -194,18 +218,30 @@ def _binance() -> Rehearse:
 
 
 def _bare_binance() -> Callable[[], bytes]:
-    key = _SECRET.encode()
-    numbers = iter(range(10**12))
+    """Return the same query by the standard library: a dict, `urlencode`, `hmac`.
+
+    The numbers are on the grid already, the client id is given: making both is ours alone.
+    """
+    key = SECRET.encode()
 
     def bare() -> bytes:
-        query = (
-            f"symbol=BTCUSDT&side=BUY&quantity={_QUANTITY:f}"
-            f"&newClientOrderId=x-{next(numbers):032x}&newOrderRespType=RESULT&type=LIMIT"
-            f"&timeInForce=IOC&price={_PRICE:f}&recvWindow=5000"
-            f"&timestamp={time.time_ns() // 1_000_000}"
-        ).encode()
-        signature = hmac.new(key, query, hashlib.sha256).hexdigest()
-        return query + b"&signature=" + signature.encode()
+        query = urlencode(
+            {
+                "symbol": "BTCUSDT",
+                "side": "BUY",
+                "quantity": f"{_QUANTITY:f}",
+                "newClientOrderId": "pb" + _CLIENT_ID,
+                "newOrderRespType": "RESULT",
+                "type": "LIMIT",
+                "timeInForce": "IOC",
+                "price": f"{_LIMIT_PRICE:f}",
+                "selfTradePreventionMode": "EXPIRE_TAKER",
+                "recvWindow": 5_000,
+                "timestamp": time.time_ns() // 1_000_000,
+            }
+        )
+        signature = hmac.new(key, query.encode(), hashlib.sha256).hexdigest()
+        return f"{query}&signature={signature}".encode()
 
     return bare
 
@@ -218,10 +254,10 @@ def _universe() -> list[Instrument]:
     return list(venue.replace(Meta((UniverseEntry("BTC", 5, 40),))))
 
 
-def _hyperliquid() -> Rehearse:
+def _hyperliquid() -> Callable[[OrderRequest], bytes]:
     venue = hyperliquid.create(
         settings=VenueConnection(rest_url="http://127.0.0.1:1", ws_url="ws://127.0.0.1:1"),
-        credentials=HyperliquidCredentials(private_key=_KEY),
+        credentials=HyperliquidCredentials(private_key=KEY),
         clock=RealClock(),
         rng=random.Random(1),
     )
@@ -230,43 +266,59 @@ def _hyperliquid() -> Rehearse:
 
 
 def _bare_hyperliquid() -> Callable[[], bytes]:
-    key = PrivateKey(bytes.fromhex(_KEY))
-    prefix, domain = b"p" * 64, b"\x19\x01" + b"d" * 32
-    numbers = iter(range(10**12))
+    """Return the same request by msgspec, a keccak in C and secp256k1 in C.
+
+    What does not change from order to order is hashed beforehand.
+    """
+    key = PrivateKey(bytes.fromhex(KEY))
 
     def digest(data: bytes) -> bytes:
         return keccak.new(digest_bits=256, data=data).digest()
 
+    kind = b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+    domain = (
+        digest(kind),
+        digest(b"Exchange"),
+        digest(b"1"),
+        (1337).to_bytes(32, "big"),
+        bytes(32),
+    )
+    head = b"\x19\x01" + digest(b"".join(domain))
+    agent = digest(b"Agent(string source,bytes32 connectionId)") + digest(b"a")
+
     def bare() -> bytes:
         nonce = time.time_ns() // 1_000_000
+        expires = nonce + 5_000
         action = {
             "type": "order",
             "orders": [
                 {
                     "a": 0,
                     "b": True,
-                    "p": f"{_PRICE:f}",
+                    "p": f"{_LIMIT_PRICE:f}",
                     "s": f"{_QUANTITY:f}",
                     "r": False,
                     "t": {"limit": {"tif": "Ioc"}},
-                    "c": f"0x{next(numbers):032x}",
+                    "c": "0x" + _CLIENT_ID,
                 }
             ],
             "grouping": "na",
         }
-        packed = msgspec.msgpack.encode(action) + nonce.to_bytes(8, "big") + b"\x00"
-        agent = digest(prefix + digest(packed))
-        signed = key.sign_recoverable(digest(domain + agent), hasher=None)
-        return (
-            b'{"action":%b,"nonce":%d,"signature":{"r":"0x%b","s":"0x%b","v":%d},'
-            b'"vaultAddress":null}'
-            % (
-                msgspec.json.encode(action),
-                nonce,
-                signed[:32].hex().encode(),
-                signed[32:64].hex().encode(),
-                signed[64] + 27,
-            )
+        packed = msgspec.msgpack.encode(action) + nonce.to_bytes(8, "big") + b"\0"
+        hashed = digest(packed + b"\0" + expires.to_bytes(8, "big"))
+        signed = key.sign_recoverable(digest(head + digest(agent + hashed)), hasher=None)
+        return msgspec.json.encode(
+            {
+                "action": action,
+                "nonce": nonce,
+                "signature": {
+                    "r": "0x" + signed[:32].hex(),
+                    "s": "0x" + signed[32:64].hex(),
+                    "v": signed[64] + 27,
+                },
+                "vaultAddress": None,
+                "expiresAfter": expires,
+            }
         )
 
     return bare

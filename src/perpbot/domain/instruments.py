@@ -13,8 +13,10 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 import msgspec
 
 from perpbot.domain.errors import InvalidValue
-from perpbot.domain.money import ONE, ZERO, ceil_to, floor_to, on_grid, plain
+from perpbot.domain.money import ONE, ZERO, ceil_to, floor_to, plain
 from perpbot.domain.sides import Side
+
+_SELL = Side.SELL  # an enum's attribute costs more than a name
 
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +56,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
 
     def round_price(self, price: Decimal, side: Side) -> Decimal:
         """Round a limit price onto the venue's grid without making it more aggressive."""
-        up = side is Side.SELL
+        up = side is _SELL
         if self.price_digits is not None and price > 0:
             price = _round_digits(price, self.price_digits, up=up)
         return ceil_to(price, self.tick_size) if up else floor_to(price, self.tick_size)
@@ -68,33 +70,27 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
 
         A reduction is exempt from the minimum notional, as every venue here allows it.
         """
-        if quantity <= 0 or not on_grid(quantity, self.quantity_step):
-            raise InvalidValue(
-                f"{self.id}: quantity was {plain(quantity)}, "
-                f"a positive multiple of {plain(self.quantity_step)} was expected"
-            )
+        if quantity <= 0 or quantity % self.quantity_step:
+            raise self._bad("quantity", quantity, "a positive multiple of", self.quantity_step)
         if quantity < self.min_quantity:
-            raise InvalidValue(
-                f"{self.id}: quantity was {plain(quantity)}, "
-                f"at least {plain(self.min_quantity)} was expected"
-            )
+            raise self._bad("quantity", quantity, "at least", self.min_quantity)
         if self.max_quantity is not None and quantity > self.max_quantity:
-            raise InvalidValue(
-                f"{self.id}: quantity was {plain(quantity)}, "
-                f"at most {plain(self.max_quantity)} was expected"
-            )
+            raise self._bad("quantity", quantity, "at most", self.max_quantity)
         if price is None:
             return
-        if price <= 0 or self.round_price(price, Side.BUY) != price:
-            raise InvalidValue(
-                f"{self.id}: price was {plain(price)}, "
-                f"a positive multiple of {plain(self.tick_size)} was expected"
-            )
+        if price <= 0 or price % self.tick_size or self._has_more_digits(price):
+            raise self._bad("price", price, "a positive multiple of", self.tick_size)
         if not reduce_only and price * quantity < self.min_notional:
-            raise InvalidValue(
-                f"{self.id}: notional was {plain(price * quantity)}, "
-                f"at least {plain(self.min_notional)} was expected"
-            )
+            raise self._bad("notional", price * quantity, "at least", self.min_notional)
+
+    def _has_more_digits(self, price: Decimal) -> bool:
+        digits = self.price_digits
+        return digits is not None and _round_digits(price, digits, up=False) != price
+
+    def _bad(self, what: str, value: Decimal, words: str, limit: Decimal) -> InvalidValue:
+        return InvalidValue(
+            f"{self.id}: {what} was {plain(value)}, {words} {plain(limit)} was expected"
+        )
 
 
 def _round_digits(price: Decimal, digits: int, *, up: bool) -> Decimal:

@@ -6,20 +6,14 @@ finite number; from there on no float touches money.
 
 from __future__ import annotations
 
-from decimal import (
-    ROUND_CEILING,
-    ROUND_DOWN,
-    ROUND_FLOOR,
-    ROUND_HALF_EVEN,
-    Decimal,
-    InvalidOperation,
-)
+from decimal import Decimal, InvalidOperation
 
 from perpbot.domain.errors import InvalidValue
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
 BPS = Decimal(10_000)
+ONE_BP = Decimal("0.0001")
 
 
 def decimal_of(value: str | int | Decimal, field: str = "value") -> Decimal:
@@ -44,28 +38,24 @@ def decimal_of_float(value: float, field: str = "value") -> Decimal:
 
 
 def floor_to(value: Decimal, step: Decimal) -> Decimal:
-    """Round towards minus infinity onto the grid of `step`."""
-    return (value / step).to_integral_value(rounding=ROUND_FLOOR) * step
+    """Round towards minus infinity onto the grid of `step`; a value on it comes back as it is."""
+    beyond = value % step  # with the sign of `value`
+    if not beyond:
+        return value
+    return value - beyond if beyond > 0 else value - beyond - step
 
 
 def ceil_to(value: Decimal, step: Decimal) -> Decimal:
-    """Round towards plus infinity onto the grid of `step`."""
-    return (value / step).to_integral_value(rounding=ROUND_CEILING) * step
-
-
-def nearest_to(value: Decimal, step: Decimal) -> Decimal:
-    """Round half-even onto the grid of `step`."""
-    return (value / step).to_integral_value(rounding=ROUND_HALF_EVEN) * step
-
-
-def truncate_to(value: Decimal, step: Decimal) -> Decimal:
-    """Round towards zero onto the grid of `step`: the size of a signed quantity never grows."""
-    return (value / step).to_integral_value(rounding=ROUND_DOWN) * step
+    """Round towards plus infinity onto the grid of `step`; a value on it comes back as it is."""
+    beyond = value % step
+    if not beyond:
+        return value
+    return value - beyond + step if beyond > 0 else value - beyond
 
 
 def on_grid(value: Decimal, step: Decimal) -> bool:
     """Tell whether `value` is a whole number of steps."""
-    return value % step == 0
+    return not value % step
 
 
 def common_step(first: Decimal, second: Decimal) -> Decimal:
@@ -86,7 +76,9 @@ def common_step(first: Decimal, second: Decimal) -> Decimal:
 
 def plain(value: Decimal) -> str:
     """Write without exponent and without trailing zeros: the form of wires and summaries."""
-    if value == 0:
+    if not value:
         return "0"
-    text = format(value, "f")
+    text = str(value)
+    if "E" in text:
+        text = format(value, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from perpbot.domain.money import BPS, ONE, decimal_of_float
+from perpbot.domain.money import ONE_BP, decimal_of_float
 from perpbot.domain.orders import OrderRequest
 from perpbot.domain.pairs import PairPlan
 from perpbot.domain.sides import OrderType, Purpose, Side
@@ -12,6 +12,9 @@ from perpbot.execution.policies import OrderStyle
 from perpbot.execution.surroundings import Surroundings
 from perpbot.kernel.clock import MS, Clock
 from perpbot.kernel.ids import IdMaker
+
+_BUY, _LIMIT = Side.BUY, OrderType.LIMIT  # an enum's attribute costs more than a name
+_SHRINKING = frozenset({Purpose.REDUCE, Purpose.PROTECT})
 
 
 class OrderMaker:
@@ -48,12 +51,12 @@ class OrderMaker:
         account = plan.account_short if leg else plan.account_long
         instrument = self._around.instrument(venue, plan.asset)
         capabilities = self._around.capabilities[venue]
-        shrinks = purpose in {Purpose.REDUCE, Purpose.PROTECT}
         price: Decimal | None = None
-        if style.order_type is OrderType.LIMIT:
+        if style.order_type is _LIMIT:
             raw = limit if limit is not None else slipped(reference, side, style.slip_bps)
             price = instrument.round_price(raw, side)
         quantity = instrument.round_quantity(quantity)
+        shrinks = purpose in _SHRINKING
         enforced = shrinks and capabilities.reduce_only
         instrument.check_order(price, quantity, reduce_only=enforced)
         return OrderRequest(
@@ -98,4 +101,5 @@ class OrderMaker:
 
 def slipped(reference: Decimal, side: Side, slip_bps: Decimal) -> Decimal:
     """Return a price that is worse than `reference` by `slip_bps` for the one who trades."""
-    return reference * (ONE + side.sign * slip_bps / BPS)
+    slip = reference * slip_bps * ONE_BP
+    return reference + slip if side is _BUY else reference - slip

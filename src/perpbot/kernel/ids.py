@@ -24,6 +24,8 @@ _PURPOSE_CODE = {purpose: code for code, purpose in enumerate(_PURPOSES)}
 _DIGITS = "0123456789abcdef"
 _CHECK_BITS = 20
 _CHECK_MASK = (1 << _CHECK_BITS) - 1
+_TAIL_BITS = 14
+"""Purpose, leg and attempt: what follows the sequence."""
 
 
 class OrderIdentity(msgspec.Struct, frozen=True):
@@ -84,6 +86,21 @@ def stable_bits(name: str, bits: int = 12) -> int:
     return zlib.crc32(name.encode()) & ((1 << bits) - 1)
 
 
+class _Series(msgspec.Struct, frozen=True):
+    """What the ids of one account and strategy share in one run, computed once.
+
+    The payload is 14 bytes: six that never change, and eight that begin with the epoch's last
+    hex digit.
+    """
+
+    text: str
+    """The first 11 hex digits."""
+    digit: int
+    """The twelfth, in the place that it has in the eight bytes."""
+    checked: int
+    """The checksum of the first six bytes."""
+
+
 class IdMaker:
     """Makes order ids and pair ids for one run of one node.
 
@@ -95,6 +112,7 @@ class IdMaker:
             raise InvalidValue(f"epoch was {epoch}, 0 to {(1 << 20) - 1} was expected")
         self._epoch = epoch
         self._sequence = 0
+        self._series: dict[tuple[str, str], _Series] = {}
 
     def next_sequence(self) -> int:
         """Return the next number of this run, starting at 1."""
@@ -108,15 +126,33 @@ class IdMaker:
     def order_id(
         self, *, account: str, strategy: str, purpose: Purpose, leg: int, attempt: int
     ) -> str:
-        """Return a fresh client order id; every call takes a new sequence number."""
-        return encode_order_id(
-            OrderIdentity(
-                account=stable_bits(account),
-                strategy=stable_bits(strategy),
-                epoch=self._epoch,
-                sequence=self.next_sequence(),
-                purpose=purpose,
-                leg=leg,
-                attempt=attempt & 0xFF,
-            )
+        """Return a fresh client order id; every call takes a new sequence number.
+
+        The same as `encode_order_id` gives, at a fraction of its cost. Raises `InvalidValue` for
+        a leg beyond 15.
+        """
+        series = self._series.get((account, strategy))
+        if series is None:
+            series = self._series[account, strategy] = self._begin_series(account, strategy)
+        if not 0 <= leg <= 0xF:
+            raise InvalidValue(f"leg was {leg}, 0 to 15 was expected")
+        self._sequence = sequence = self._sequence + 1
+        tail = _PURPOSE_CODE[purpose] << 12 | leg << 8 | attempt & 0xFF
+        payload = (series.digit | sequence << _TAIL_BITS | tail).to_bytes(8, "big")
+        check = zlib.crc32(payload, series.checked) & _CHECK_MASK
+        # A one before the check keeps its zeros: the five digits behind `0x1`.
+        return series.text + payload.hex() + hex(check | 1 << _CHECK_BITS)[3:]
+
+    def _begin_series(self, account: str, strategy: str) -> _Series:
+        shared = VERSION
+        for value, bits in (
+            (stable_bits(account), 12),
+            (stable_bits(strategy), 12),
+            (self._epoch, 20),
+        ):
+            shared = (shared << bits) | value
+        return _Series(
+            text=f"{shared >> 4:011x}",
+            digit=(shared & 0xF) << 60,
+            checked=zlib.crc32((shared >> 4).to_bytes(6, "big")),
         )

@@ -106,6 +106,44 @@ def test_ids_of_two_runs_never_meet() -> None:
     assert len(made) == 5 * 100
 
 
+@given(
+    st.integers(0, 0xFFFFF),
+    st.text(max_size=8),
+    st.text(max_size=8),
+    st.sampled_from(list(Purpose)),
+    st.integers(0, 0xF),
+    st.integers(0, 0xFF),
+)
+def test_a_made_id_is_the_encoded_identity(
+    epoch: int, account: str, strategy: str, purpose: Purpose, leg: int, attempt: int
+) -> None:
+    """The quick way gives what the plain one does, digit for digit, from the first id on."""
+    maker = IdMaker(epoch=epoch)
+    for sequence in (1, 2):
+        identity = OrderIdentity(
+            account=stable_bits(account),
+            strategy=stable_bits(strategy),
+            epoch=epoch,
+            sequence=sequence,
+            purpose=purpose,
+            leg=leg,
+            attempt=attempt,
+        )
+        made = maker.order_id(
+            account=account, strategy=strategy, purpose=purpose, leg=leg, attempt=attempt
+        )
+        assert made == encode_order_id(identity)
+
+
+@pytest.mark.parametrize("leg", [-1, 16])
+def test_a_leg_beyond_its_bits_is_refused(leg: int) -> None:
+    """It would run into the purpose."""
+    with pytest.raises(InvalidValue, match=f"^leg was {leg}"):
+        IdMaker(epoch=1).order_id(
+            account="a", strategy="s", purpose=Purpose.OPEN, leg=leg, attempt=0
+        )
+
+
 def test_an_attempt_beyond_its_bits_still_gives_a_fresh_id() -> None:
     """The sequence number makes it unique."""
     maker = IdMaker(epoch=1)

@@ -1,8 +1,8 @@
 """Requests of Binance that change something: orders, cancels, the countdown.
 
-The query is formatted, not dumped: what is fixed for an order is one f-string. Orders that rest
-ask for an ACK, the fastest answer; orders that take (IOC, FOK, MARKET) ask for a RESULT, which
-tells their end in the same round trip.
+The query is formatted, not dumped: what orders of one kind share is put together once. Orders
+that rest ask for an ACK, the fastest answer; orders that take (IOC, FOK, MARKET) ask for a RESULT,
+which tells their end in the same round trip.
 
 Self-trade prevention by purpose: an opening order yields (EXPIRE_TAKER), so that nothing that
 stands is lost to it; a hedge or reduction goes through (EXPIRE_MAKER), the resting order yields.
@@ -13,15 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import lru_cache
 
 import msgspec
 
 from perpbot.domain.errors import InvalidValue, OutcomeUnknown, Rejected
 from perpbot.domain.instruments import Instrument
-from perpbot.domain.money import plain
+from perpbot.domain.money import ONE, plain
 from perpbot.domain.orders import OrderReport, OrderRequest
 from perpbot.domain.sides import OrderType, PositionSide, Purpose, Side, TimeInForce
-from perpbot.venues.binance.codec import Codec, OrderRow, client_id_to_wire
+from perpbot.venues.binance.codec import CLIENT_PREFIX, Codec, OrderRow, client_id_to_wire
 from perpbot.venues.binance.rest import ORDERS_1M, ORDERS_10S, WEIGHT, RestClient
 from perpbot.venues.binance.universe import VENUE, Universe
 from perpbot.venues.wire.limits import Lane
@@ -43,6 +44,7 @@ _TIMES = {
     TimeInForce.FOK: "FOK",
     TimeInForce.POST_ONLY: "GTX",
 }
+_MARKET = OrderType.MARKET  # an enum's attribute costs more than a name
 _TAKES = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 _PREVENTS = frozenset({TimeInForce.GTC, TimeInForce.IOC})
 _LANES = {
@@ -79,29 +81,58 @@ def leg_parameters(position_side: PositionSide, *, reduce_only: bool, hedge_mode
 
 
 def order_query(order: OrderRequest, bundle: Decimal, *, hedge_mode: bool) -> str:
-    """Return the parameters of a new order, without window, timestamp and signature."""
-    takes = order.order_type is OrderType.MARKET or order.time_in_force in _TAKES
-    query = (
-        f"symbol={order.symbol}&side={SIDES[order.side]}"
-        f"&quantity={plain(order.quantity / bundle)}"
-        f"&newClientOrderId={client_id_to_wire(order.client_id)}"
-        f"&newOrderRespType={'RESULT' if takes else 'ACK'}"
+    """Return the parameters of a new order, without window, timestamp and signature.
+
+    Raises `Rejected` where order and position mode do not fit, and for a limit without a price.
+    """
+    form = order_form(
+        order.symbol,
+        order.side,
+        order.order_type,
+        order.time_in_force,
+        order.purpose,
+        order.position_side,
+        reduce_only=order.reduce_only,
+        hedge_mode=hedge_mode,
     )
-    if order.order_type is OrderType.MARKET:
-        query += "&type=MARKET"
+    price, quantity = order.price, order.quantity
+    if bundle != ONE:
+        quantity /= bundle
+        price = None if price is None else price * bundle
+    if order.order_type is _MARKET:
+        return form % (plain(quantity), order.client_id)
+    if price is None:
+        raise Rejected(VENUE, "a limit order needs a price", code="price")
+    return form % (plain(quantity), order.client_id, plain(price))
+
+
+@lru_cache(maxsize=4_096)
+def order_form(
+    symbol: str,
+    side: Side,
+    order_type: OrderType,
+    time_in_force: TimeInForce,
+    purpose: Purpose,
+    position_side: PositionSide,
+    *,
+    reduce_only: bool,
+    hedge_mode: bool,
+) -> str:
+    """Return what orders of one kind share, with places for quantity, client id and price."""
+    market = order_type is OrderType.MARKET
+    takes = market or time_in_force in _TAKES
+    form = (
+        f"symbol={symbol}&side={SIDES[side]}&quantity=%s"
+        f"&newClientOrderId={CLIENT_PREFIX}%s&newOrderRespType={'RESULT' if takes else 'ACK'}"
+    )
+    if market:
+        form += "&type=MARKET"
     else:
-        if order.price is None:
-            raise Rejected(VENUE, "a limit order needs a price", code="price")
-        query += (
-            f"&type=LIMIT&timeInForce={_TIMES[order.time_in_force]}"
-            f"&price={plain(order.price * bundle)}"
-        )
-        if order.time_in_force in _PREVENTS:
-            yields = order.purpose is Purpose.OPEN
-            query += f"&selfTradePreventionMode={'EXPIRE_TAKER' if yields else 'EXPIRE_MAKER'}"
-    return query + leg_parameters(
-        order.position_side, reduce_only=order.reduce_only, hedge_mode=hedge_mode
-    )
+        form += f"&type=LIMIT&timeInForce={_TIMES[time_in_force]}&price=%s"
+        if time_in_force in _PREVENTS:
+            yields = purpose is Purpose.OPEN
+            form += f"&selfTradePreventionMode={'EXPIRE_TAKER' if yields else 'EXPIRE_MAKER'}"
+    return form + leg_parameters(position_side, reduce_only=reduce_only, hedge_mode=hedge_mode)
 
 
 class LeverageSet(msgspec.Struct):

@@ -87,6 +87,45 @@ class _Ledger:
         return 0
 
 
+class Fare:
+    """What one kind of request costs in one lane of one budget, looked up once (`RateBudget`)."""
+
+    __slots__ = ("_ahead", "_costs", "_parts", "_urgent")
+
+    def __init__(
+        self,
+        lane: Lane,
+        costs: Mapping[str, int],
+        ledgers: Mapping[str, _Ledger],
+        queues: Sequence[deque[_Waiter]],
+    ) -> None:
+        self._costs = costs
+        self._parts = tuple((ledgers[name], cost) for name, cost in costs.items() if cost)
+        self._urgent = lane <= Lane.HEDGE
+        self._ahead = queues[: lane + 1]
+
+    def spend(self, now_ns: int) -> bool:
+        """Spend it where it fits and nobody of this or a lower lane waits for its windows."""
+        for queue in self._ahead:
+            if queue and any(not one.costs.keys().isdisjoint(self._costs) for one in queue):
+                return False
+        for ledger, cost in self._parts:
+            entries = ledger.entries
+            if entries and entries[0][0] + ledger.period_ns <= now_ns:
+                ledger.forget_old(now_ns)
+            limit = ledger.limit if self._urgent else ledger.open_limit
+            if ledger.used + cost > limit:
+                return False
+        for ledger, cost in self._parts:
+            ledger.entries.append((now_ns, cost))
+            ledger.used += cost
+        return True
+
+    def closed_until(self, closed_ns: int, probation_ns: int) -> int:
+        """Return which of the two holds for it: a probation lets hedges and reductions through."""
+        return closed_ns if self._urgent or closed_ns > probation_ns else probation_ns
+
+
 class _Waiter:
     __slots__ = ("costs", "future", "lane")
 
@@ -148,14 +187,21 @@ class RateBudget:
 
         False also when an earlier request of this or a lower lane waits for the same windows.
         """
+        return self.try_spend(self.fare(lane, costs))
+
+    def fare(self, lane: Lane, costs: Mapping[str, int]) -> Fare:
+        """Return `costs` looked up, for `try_spend`; raises as `acquire`."""
         self._check(lane, costs)
+        return Fare(lane, costs, self._ledgers, self._queues)
+
+    def try_spend(self, fare: Fare) -> bool:
+        """Do as `try_acquire`, with a fare of this budget: the way of orders."""
         now_ns = self._clock.monotonic_ns()
-        for queue in self._queues[: lane + 1]:
-            if any(not waiter.costs.keys().isdisjoint(costs) for waiter in queue):
-                return False
-        if self._blocked_until(lane, costs, now_ns) > now_ns:
+        if fare.closed_until(self._closed_until_ns, self._probation_until_ns) > now_ns:
             return False
-        self._spend(costs, now_ns)
+        if not fare.spend(now_ns):
+            return False
+        self._granted += 1
         return True
 
     def feedback(self, window: str, used: int) -> None:

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import hashlib
+import hmac
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from perpbot.venues.binance.signing import BinanceCredentials, Signer
 
@@ -41,6 +46,14 @@ def test_published_vectors(secret: str, payload: str, signature: str) -> None:
 
     assert signer.sign(payload) == signature
     assert signer.sign(payload) == signature
+
+
+@given(st.text(min_size=1, max_size=200), st.text())
+def test_any_key_signs_as_the_standard_library_does(secret: str, payload: str) -> None:
+    """Short keys are filled up, keys longer than a block of the hash are hashed first."""
+    expected = hmac.new(secret.encode(), payload.encode(), hashlib.sha256).hexdigest()
+
+    assert Signer(BinanceCredentials("key", secret)).sign(payload) == expected
 
 
 def test_credentials_show_nothing() -> None:

@@ -167,6 +167,30 @@ async def test_probation_ends_by_itself() -> None:
     await asyncio.wait_for(read, 1)
 
 
+async def test_a_fare_is_spent_as_its_costs_are() -> None:
+    """It knows the lane's share, a limit that changed, waiters of its windows, and a penalty."""
+    time = VirtualTime()
+    budget = _budget(time, limit=10, period_s=1.0)
+    opening, reducing = budget.fare(Lane.OPEN, WEIGHT), budget.fare(Lane.REDUCE, WEIGHT)
+
+    assert [budget.try_spend(opening) for _ in range(9)] == [True] * 8 + [False]
+    assert [budget.try_spend(reducing) for _ in range(3)] == [True, True, False]
+    budget.resize("weight", 20)
+    assert budget.try_spend(opening)
+    waiter = asyncio.create_task(budget.acquire(Lane.HEDGE, {"weight": 20}))
+    await _settle()
+    assert not budget.try_spend(opening)  # the large hedge before it waits for the same window
+    assert budget.try_spend(reducing)
+    waiter.cancel()
+    await _settle()
+    assert budget.try_spend(opening)
+    budget.penalise(0.5)
+    assert not budget.try_spend(reducing)
+    time.run_until(SECOND)
+    assert budget.try_spend(reducing)
+    assert budget.statistics().granted == 14
+
+
 @pytest.mark.parametrize(
     ("lane", "costs"),
     [

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from perpbot.domain.errors import PerpbotError
-from perpbot.domain.events import QuoteUpdated, SubmitOrders
+from perpbot.domain.events import GateDecision, QuoteUpdated, SubmitOrders
 from perpbot.domain.sides import Purpose
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import SECOND, RealClock, VirtualTime
@@ -24,6 +24,8 @@ from perpbot.venues.wire.backoff import Backoff
 from perpbot.venues.wire.limits import Lane, RateBudget, Window
 from perpbot.venues.wire.nonces import NonceSource
 from tests.unit.execution.stand import LONG, SHORT, Stand
+
+_DECISION = GateDecision(gate="reduce", checks={}, ts_ns=1)
 
 
 def test_gekko_1855_a_refused_timestamp_does_not_end_the_node() -> None:
@@ -93,7 +95,7 @@ def test_xchange_3629_events_of_other_threads_are_dispatched_by_one() -> None:
 
     def publish() -> None:
         for _ in range(50):
-            bus.publish(SubmitOrders(ts_ns=1, orders=(), decision=None))
+            bus.publish(SubmitOrders(ts_ns=1, orders=(), decision=_DECISION))
 
     threads = [threading.Thread(target=publish) for _ in range(4)]
     for thread in threads:
@@ -174,7 +176,7 @@ def test_ccxt_9799_a_slow_reader_holds_newest_values_only() -> None:
 
     bus.subscribe(SubmitOrders, flood)
     bus.subscribe(QuoteUpdated, lambda quote: taken.append(quote.bid))
-    bus.publish(SubmitOrders(ts_ns=1, orders=(), decision=None))
+    bus.publish(SubmitOrders(ts_ns=1, orders=(), decision=_DECISION))
     bus.drain()
     assert taken == [999.0]
     assert bus.statistics().replaced == 999

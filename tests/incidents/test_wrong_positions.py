@@ -34,7 +34,7 @@ def _hedged(stand: Stand) -> None:
     stand.open()
     stand.run(700)
     (pair,) = stand.pairs
-    assert (pair.long.quantity, pair.short.quantity) == (2, -2)
+    assert (pair.long.quantity, pair.short.quantity) == (d(2), d(-2))
 
 
 def _flat(stand: Stand) -> None:

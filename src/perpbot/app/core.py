@@ -26,10 +26,11 @@ from perpbot.domain.events import (
 from perpbot.domain.instruments import Instrument
 from perpbot.domain.money import ZERO
 from perpbot.domain.pairs import PairPlan
-from perpbot.execution.engine import ExecutionEngine, PairTerms
+from perpbot.execution.engine import ExecutionEngine
 from perpbot.execution.killswitch import KillSwitch
 from perpbot.execution.order_maker import OrderMaker
 from perpbot.execution.pair import PairBook
+from perpbot.execution.planner import PairPlanner, PairTerms
 from perpbot.execution.policies import (
     FallbackPolicy,
     MarketCondition,
@@ -40,6 +41,7 @@ from perpbot.execution.reconcile import OVERLAP_NS, ReconcileDriver
 from perpbot.execution.surroundings import Account, Surroundings
 from perpbot.execution.trader import PairTrader
 from perpbot.execution.watch import OrderWatch
+from perpbot.guardian.epoch import Epoch
 from perpbot.kernel.bus import EventBus, EventLog
 from perpbot.kernel.clock import MS, SECOND, Clock, Timers
 from perpbot.kernel.fold import DurableState
@@ -182,8 +184,13 @@ class Core:
         wake: Callable[[], None] | None = None,
         on_halt: Callable[[BaseException], None] | None = None,
         leave: Callable[[], None] = lambda: None,
+        takeover: Epoch | None = None,
     ) -> None:
+        """`takeover` is the last time that a guardian acted for a run before this one."""
         self.settings = settings
+        self._takeover = takeover
+        # Above every run of ours and every guardian's: no id of theirs can come again.
+        self.epoch = max(folds.runs.epoch, 0 if takeover is None else takeover.number) + 1
         self.markets = markets
         self.folds = folds
         self.clock = clock
@@ -295,7 +302,6 @@ class Core:
                 instruments=self.markets.instruments,
                 capabilities=self.markets.capabilities,
                 usd_rate=self.markets.rates.usd,
-                pool=lambda _strategy: "arbitrage",
                 overloaded=lambda: self._overloaded,
                 low_space=lambda: bool(getattr(self._journal, "low_space", False)),
                 overrides=self._risk_overrides(),
@@ -316,7 +322,7 @@ class Core:
             self.markets.accounts,
             self.quotes,
         )
-        self.ids = IdMaker(epoch=folds.runs.epoch + 1)
+        self.ids = IdMaker(epoch=self.epoch)
         self.maker = OrderMaker(
             clock, self.ids, self.around, expiry_ms=settings.execution.order_expiry_ms
         )
@@ -330,11 +336,14 @@ class Core:
             self.risk,
             self.capital,
             self.maker,
-            self.around,
-            fallback,
+            PairPlanner(
+                self.around,
+                fallback,
+                _terms(settings),
+                self._condition,
+                {asset: _terms(settings, asset) for _, asset in self.markets.instruments},
+            ),
             _terms(settings),
-            self._condition,
-            overrides={asset: _terms(settings, asset) for _, asset in self.markets.instruments},
         )
         self.trader = PairTrader(
             bus,
@@ -409,7 +418,7 @@ class Core:
         self.bus.publish(
             RunStarted(
                 ts_ns=self.clock.now_ns(),
-                epoch=self.folds.runs.epoch + 1,
+                epoch=self.epoch,
                 mode=mode,
                 version=version,
                 config_hash=config_hash,
@@ -418,11 +427,21 @@ class Core:
         self.capital.resume()
         self.watch.resume()
         self.kill_switch.resume()
+        self.trader.wait_for(self._traded_by_guardian())
         self.trader.resume()
         self.reconcile.start(self.folds.runs.whole_until_ns)
         self.exits.start()
         self._every(self.settings.market.basis_sample_interval_ms * MS, self._sample_market)
         self._every(int(self.settings.capital.snapshot_interval_s * SECOND), self.sampler.sample)
+
+    def _traded_by_guardian(self) -> frozenset[str]:
+        """Return the venues whose books have not agreed with ours since a guardian took over."""
+        if self._takeover is None:
+            return frozenset()
+        at_ns, whole_until_ns = self._takeover.at_ns, self.folds.runs.whole_until_ns
+        return frozenset(
+            venue for venue in self.markets.capabilities if whole_until_ns(venue) <= at_ns
+        )
 
     def stop_opening(self) -> None:
         """Open nothing more; what is open goes on."""

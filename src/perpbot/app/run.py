@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 from collections.abc import Callable
@@ -10,12 +11,16 @@ from dataclasses import replace
 
 from perpbot import __version__
 from perpbot.app.attendants import Attendants
+from perpbot.app.lifeline import Lifeline
 from perpbot.app.node import Node
 from perpbot.app.venues import make_venue
 from perpbot.app.watching import TerminalWatcher
 from perpbot.configuration import Configuration, Settings, credentials_of
+from perpbot.guardian.pulse import TakenOver
+from perpbot.guardian.turns import TurnGuard
 from perpbot.kernel.clock import RealClock
 from perpbot.operations.runfile import RunFile, RunInfo
+from perpbot.operations.servicemanager import ServiceManager
 from perpbot.settings import Mode
 from perpbot.venues.options import VenueConnection
 from perpbot.venues.port import Venue
@@ -57,31 +62,69 @@ async def run_node(
     *,
     say: Callable[[str], None],
     watch: TerminalWatcher | None = None,
+    turns: TurnGuard | None = None,
 ) -> None:
-    """Run until `stop` is set or the node wants to leave; raise what halted it."""
+    """Run until `stop` is set or the node wants to leave; raise what halted it.
+
+    A run that a guardian has taken over ends at once and sends nothing more; the next one begins
+    in its place and recovers, as after a crash. `turns` is the selector of the loop.
+    """
     settings = configuration.settings
-    clock, rng = RealClock(), random.Random()
+    clock = RealClock()
     info = RunInfo(os.getpid(), settings.mode.value, __version__, clock.now_ns())
     run_file = RunFile(settings.state_path, info)
+    manager = ServiceManager(os.environ)
     try:
-        venues = venues_of(configuration, clock, rng, say)
-        node = Node(
-            settings,
-            venues,
-            clock=clock,
-            rng=rng,
-            state_directory=settings.state_path,
-            version=__version__,
-            say=say,
-        )
-        if not await _open(node, stop):
-            say("stopped before every venue had answered")
-            for venue in venues:
-                await venue.close()
-            return
-        await _work(node, configuration, run_file, info, stop, say, watch)
+        for number in itertools.count(1):
+            lifeline = Lifeline(
+                settings.state_path,
+                settings.guardian,
+                run=f"{info.pid}-{info.started_ns}-{number}",
+                turns=turns,
+                manager=manager,
+            )
+            try:
+                await _run_once(configuration, lifeline, run_file, info, stop, say, watch)
+            except TakenOver as error:
+                say(f"{error}; recovering before anything is sent")
+                if watch is not None:
+                    watch.close()
+            else:
+                return
     finally:
+        manager.stopping()
+        manager.close()
         run_file.close()
+
+
+async def _run_once(
+    configuration: Configuration,
+    lifeline: Lifeline,
+    run_file: RunFile,
+    info: RunInfo,
+    stop: asyncio.Event,
+    say: Callable[[str], None],
+    watch: TerminalWatcher | None,
+) -> None:
+    settings = configuration.settings
+    clock, rng = RealClock(), random.Random()
+    venues = venues_of(configuration, clock, rng, say)
+    node = Node(
+        settings,
+        venues,
+        clock=clock,
+        rng=rng,
+        state_directory=settings.state_path,
+        version=__version__,
+        say=say,
+        lifeline=lifeline,
+    )
+    if not await _open(node, stop):
+        say("stopped before every venue had answered")
+        for venue in venues:
+            await venue.close()
+        return
+    await _work(node, configuration, run_file, info, stop, say, watch)
 
 
 async def _open(node: Node, stop: asyncio.Event) -> bool:

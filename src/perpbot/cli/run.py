@@ -18,6 +18,7 @@ from perpbot.cli.output import Exit, config_paths, emit, say
 from perpbot.cli.place import dotenv
 from perpbot.configuration import Configuration, credentials_of, load_configuration
 from perpbot.domain.errors import ConfigError
+from perpbot.guardian.turns import TurnGuard
 from perpbot.settings import Flag, Mode, start_logging
 
 _log = structlog.get_logger("perpbot.run")
@@ -74,7 +75,9 @@ def run_run(
         for venue in settings.enabled_venues:
             logs.redactor.register(credentials_of(configuration, venue).values())
         watcher = TerminalWatcher() if watched else None
-        asyncio.run(_run(configuration, watcher))
+        turns = TurnGuard()
+        with asyncio.Runner(loop_factory=turns.loop) as runner:
+            runner.run(_run(configuration, watcher, turns))
     finally:
         logs.stop()
         if stream is not None:
@@ -84,13 +87,15 @@ def run_run(
     return Exit.OK
 
 
-async def _run(configuration: Configuration, watcher: TerminalWatcher | None) -> None:
+async def _run(
+    configuration: Configuration, watcher: TerminalWatcher | None, turns: TurnGuard
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     try:
-        await run_node(configuration, stop, say=_speaker(watcher), watch=watcher)
+        await run_node(configuration, stop, say=_speaker(watcher), watch=watcher, turns=turns)
     finally:
         if watcher is not None:
             watcher.close()

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, create_model
 from perpbot.console.settings import ConsoleSettings
 from perpbot.domain.instruments import parse_asset
 from perpbot.execution.settings import ExecutionSettings
+from perpbot.guardian.settings import GuardianSettings
 from perpbot.market.settings import MarketSettings
 from perpbot.operations.settings import (
     BusSettings,
@@ -122,6 +123,9 @@ class Settings(SettingsModel):
     simulation: SimulationSettings = setting(SimulationSettings(), "Exchanges of our own.")
     bus: BusSettings = setting(BusSettings(), "Limits of the event bus.")
     journal: JournalSettings = setting(JournalSettings(), "The memory of the node.")
+    guardian: GuardianSettings = setting(
+        GuardianSettings(), "The process that acts when the node has gone silent."
+    )
     health: HealthSettings = setting(HealthSettings(), "How health is measured.")
     metrics: MetricsSettings = setting(MetricsSettings(), "Numbers for Prometheus.")
     console: ConsoleSettings = setting(ConsoleSettings(), "The read API and the views.")

@@ -63,7 +63,11 @@ class VenueGateway:
         supervisor: Supervisor,
         orders: OrderTable,
         latency: LatencySamples,
+        *,
+        fence: Callable[[], None] = lambda: None,
     ) -> None:
+        """`fence` raises when this process may send nothing any more; that halts the core."""
+        self._fence = fence
         self._venue = venue
         self._bus = bus
         self._clock = clock
@@ -86,6 +90,7 @@ class VenueGateway:
         for client_id in command.client_ids:
             order = self._orders.get(client_id)
             if order is not None and order.request.venue == self._venue.name:
+                self._fence()
                 self._run("cancel", self._take_back(order.request, order.venue_order_id))
 
     def _query(self, command: QueryOrder) -> None:
@@ -104,6 +109,7 @@ class VenueGateway:
 
     def _begin(self, request: OrderRequest, read_ns: int) -> None:
         """Write at once where the venue can: nothing else of this moment delays the order."""
+        self._fence()
 
         def sent() -> None:
             if read_ns:

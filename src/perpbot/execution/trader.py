@@ -28,6 +28,7 @@ from perpbot.domain.events import (
     RiskRejected,
     SubmitOrders,
     TradeCompleted,
+    VenueReconciled,
 )
 from perpbot.domain.money import ZERO, plain
 from perpbot.domain.orders import OrderRequest
@@ -90,6 +91,8 @@ class PairTrader:
         self._progress: dict[str, tuple[Decimal, Decimal]] = {}
         self._resting_until_ns: dict[str, int] = {}
         self._cancelled_ns: dict[str, int] = {}
+        self._waits_for: frozenset[str] = frozenset()
+        bus.subscribe(VenueReconciled, self._reconciled)
         bus.subscribe(OrderFact, self._order_changed)
         bus.subscribe(ClosePair, lambda event: self._touch(event.pair_id))
         bus.subscribe(PositionAdjusted, self._adjusted)
@@ -101,6 +104,21 @@ class PairTrader:
         """Look at every pair: called once after recovery."""
         for pair in self._pairs:
             self._touch(pair.plan.pair_id)
+
+    def wait_for(self, venues: frozenset[str]) -> None:
+        """Leave pairs alone until these venues have agreed: somebody traded for us meanwhile.
+
+        The one thing that holds up a hedge: by our books it may already have been made.
+        """
+        self._waits_for = venues
+
+    def _reconciled(self, event: VenueReconciled) -> None:
+        if event.agreed and event.venue in self._waits_for:
+            self._waits_for -= {event.venue}
+            self.resume()
+
+    def _must_wait(self, plan: PairPlan) -> bool:
+        return not self._waits_for.isdisjoint((plan.long_venue, plan.short_venue))
 
     def _order_changed(self, event: OrderFact) -> None:
         order = self._orders.get(event.client_id)
@@ -140,13 +158,10 @@ class PairTrader:
 
     def _evaluate(self, event: EvaluatePair) -> None:
         pair = self._pairs.get(event.pair_id)
-        if pair is None:
+        if pair is None or (self._waits_for and self._must_wait(pair.plan)):
             return
         working = list(self._orders.of_owner(event.pair_id))
-        if pair.state in {PairState.PLANNED, PairState.RESERVED}:
-            # The plan and its orders are one decision: without orders it died with a process.
-            self._finish(pair, "never_sent")
-        elif pair.state is PairState.FLAT:
+        if pair.state is PairState.FLAT:
             self._end(pair, pair.close_reason or "closed")  # the process ended while it did
         elif pair.state in _SHRINKING:
             if working:

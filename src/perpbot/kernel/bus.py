@@ -290,25 +290,35 @@ class EventBus:
             quarantined=quarantined,
         )
 
+    def halt(self, error: BaseException) -> None:
+        """Dispatch nothing any more: record why where the journal still takes it, tell the owner.
+
+        The first error stands.
+        """
+        self._halt_for("core", error)
+
     def _stop(self, event: Event, error: BaseException) -> None:
-        """Halt: record why where the journal still takes it, tell the owner, raise `BusHalted`.
+        """Halt and raise `BusHalted`.
 
         Returns for what is no `Exception` (an interrupt, a cancellation): the caller raises it on.
         """
-        if self._halt is None:
-            self._halt = error
-            self._direct.clear()
-            if self._journal is not None:
-                failed = self._failure(f"core, handling {event.kind}", error)
-                try:
-                    self.sequence = self._journal.append(failed)
-                    self._journalled += 1
-                except PerpbotError as unwritten:
-                    error.add_note(f"the journal could not record this: {unwritten}")
-            if self._on_halt is not None:
-                self._on_halt(error)
+        self._halt_for(f"core, handling {event.kind}", error)
         if isinstance(error, Exception):
             raise BusHalted(f"handling {event.kind}: {type(error).__name__}: {error}") from error
+
+    def _halt_for(self, component: str, error: BaseException) -> None:
+        if self._halt is not None:
+            return
+        self._halt = error
+        self._direct.clear()
+        if self._journal is not None:
+            try:
+                self.sequence = self._journal.append(self._failure(component, error))
+                self._journalled += 1
+            except PerpbotError as unwritten:
+                error.add_note(f"the journal could not record this: {unwritten}")
+        if self._on_halt is not None:
+            self._on_halt(error)
 
     # --- looking in ---
 

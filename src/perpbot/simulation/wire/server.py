@@ -24,6 +24,7 @@ from aiohttp import web
 from perpbot.domain.errors import PerpbotError
 from perpbot.domain.money import plain
 from perpbot.simulation.model import Contract, ExchangeNews, ExchangeView, Profile
+from perpbot.simulation.wire.meddling import Meddler, meddling
 from perpbot.simulation.wire.sockets import STOP_TIMEOUT_S, Client, Topics, encode
 
 LOOPBACK = "127.0.0.1"
@@ -85,7 +86,10 @@ class VenueServer(abc.ABC):
         self.exchange = exchange
         self.clock_ns = clock_ns
         self.rng = rng
-        self.clients: set[Client] = set()
+        self.clients: dict[Client, None] = {}
+        """Open websockets, oldest first."""
+        self.meddler: Meddler | None = None
+        """Set it before `start`."""
         self._credentials = dict(credentials or self.make_credentials(rng))
         self._stop_listening = exchange.listen(self.on_news)
 
@@ -122,11 +126,11 @@ class VenueServer(abc.ABC):
 
     async def accept(self, client: Client) -> web.WebSocketResponse:
         """Serve a websocket until it ends."""
-        self.clients.add(client)
+        self.clients[client] = None
         try:
             return await client.serve()
         finally:
-            self.clients.discard(client)
+            self.clients.pop(client, None)
 
     def cut_clients(self, because: str) -> int:
         """Drop all websockets at once, as a network fault does; returns how many."""
@@ -143,8 +147,16 @@ class VenueServer(abc.ABC):
 class Serving:
     """A venue server on its port. Made by `start`."""
 
-    def __init__(self, server: VenueServer, runner: web.AppRunner, host: str, port: int) -> None:
+    def __init__(
+        self,
+        server: VenueServer,
+        runner: web.AppRunner,
+        host: str,
+        port: int,
+        pump_interval_s: float = PUMP_INTERVAL_S,
+    ) -> None:
         self.server = server
+        self._pump_interval_s = pump_interval_s
         self.host = host
         self.port = port
         self._runner = runner
@@ -187,12 +199,21 @@ class Serving:
     async def _keep_pumping(self) -> None:
         while True:
             self.server.pump()
-            await asyncio.sleep(PUMP_INTERVAL_S)
+            await asyncio.sleep(self._pump_interval_s)
 
 
-async def start(server: VenueServer, *, host: str = LOOPBACK, port: int = 0) -> Serving:
+async def start(
+    server: VenueServer,
+    *,
+    host: str = LOOPBACK,
+    port: int = 0,
+    pump_interval_s: float = PUMP_INTERVAL_S,
+) -> Serving:
     """Listen; port 0 takes a free one. Raises `PortInUse`."""
-    runner = web.AppRunner(server.routes(), access_log=None, shutdown_timeout=STOP_TIMEOUT_S)
+    application = server.routes()
+    if server.meddler is not None:
+        application.middlewares.append(meddling(server.meddler))
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_TIMEOUT_S)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
@@ -201,7 +222,7 @@ async def start(server: VenueServer, *, host: str = LOOPBACK, port: int = 0) -> 
         if error.errno == errno.EADDRINUSE:
             raise PortInUse(server.venue, host, port) from None
         raise
-    return Serving(server, runner, host, runner.addresses[0][1])
+    return Serving(server, runner, host, runner.addresses[0][1], pump_interval_s)
 
 
 @contextlib.asynccontextmanager

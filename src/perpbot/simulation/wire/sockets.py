@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
+
+if TYPE_CHECKING:
+    from perpbot.simulation.wire.meddling import Meddler
 
 MAX_REQUEST_BYTES = 1 << 20
 MAX_WAITING_BYTES = 8 << 20
@@ -22,6 +25,10 @@ class HasClock(Protocol):
 
     def clock_ns(self) -> int:
         """UTC nanoseconds."""
+
+    @property
+    def meddler(self) -> Meddler | None:
+        """Who may change what is said and heard."""
 
 
 def encode(value: Any) -> bytes:
@@ -44,6 +51,7 @@ class Client:
         self.opened_ns = self.heard_ns = server.clock_ns()
         self.cut_because = ""
         self._clock_ns = server.clock_ns
+        self._meddler = server.meddler
         self._socket = web.WebSocketResponse(
             compress=False,
             max_msg_size=MAX_REQUEST_BYTES,
@@ -65,11 +73,15 @@ class Client:
 
     def send(self, frame: bytes) -> None:
         """Queue a text frame."""
-        self._put(frame, WSMsgType.TEXT)
+        frames: Sequence[bytes] = (frame,)
+        if self._meddler is not None:
+            frames = self._meddler.said(self, frame)
+        for one in frames:
+            self._put(one, WSMsgType.TEXT)
 
     def send_value(self, value: Any) -> None:
         """Encode and queue."""
-        self._put(encode(value), WSMsgType.TEXT)
+        self.send(encode(value))
 
     def ping(self) -> None:
         """Queue a ping frame."""
@@ -121,7 +133,9 @@ class Client:
             self.on_open()
             async for message in self._socket:
                 self.heard_ns = self._clock_ns()
-                if message.type is WSMsgType.TEXT:
+                if message.type is WSMsgType.TEXT and (
+                    self._meddler is None or self._meddler.heard(self, message.data)
+                ):
                     self.on_text(message.data)
         finally:
             self.cut_because = self.cut_because or "closed"

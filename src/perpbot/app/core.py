@@ -19,6 +19,7 @@ from perpbot.domain.capabilities import Capabilities
 from perpbot.domain.events import (
     BusOverflow,
     Event,
+    JournalRepaired,
     QuoteUpdated,
     RunStarted,
     VenueReconciled,
@@ -145,11 +146,18 @@ class Runs:
 
     def folds(self) -> Mapping[type[Event], Any]:
         """What it lives on."""
-        return {RunStarted: self._started, VenueReconciled: self._reconciled}
+        return {
+            RunStarted: self._started,
+            VenueReconciled: self._reconciled,
+            JournalRepaired: self._repaired,
+        }
 
     def _started(self, event: RunStarted) -> None:
         self.epoch = event.epoch
         self._born_ns = self._born_ns or event.ts_ns
+
+    def _repaired(self, event: JournalRepaired) -> None:
+        self.epoch = max(self.epoch, event.epoch)
 
     def _reconciled(self, event: VenueReconciled) -> None:
         if event.agreed:

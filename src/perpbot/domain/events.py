@@ -107,6 +107,8 @@ class EventKind(StrEnum):
     VENUE_CONNECTION_CHANGED = "VENUE_CONNECTION_CHANGED"
     RUN_STARTED = "RUN_STARTED"
     RUN_ENDED = "RUN_ENDED"
+    RECORD_PASSED_OVER = "RECORD_PASSED_OVER"
+    JOURNAL_REPAIRED = "JOURNAL_REPAIRED"
     CONFIG_CHANGED = "CONFIG_CHANGED"
     COMPONENT_ERROR = "COMPONENT_ERROR"
     BUS_OVERFLOW = "BUS_OVERFLOW"
@@ -850,6 +852,33 @@ class RunEnded(Event, frozen=True, kw_only=True):
 
     epoch: int
     reason: str
+
+
+@event(EventKind.RECORD_PASSED_OVER, Lane.DURABLE)
+class RecordPassedOver(Event, frozen=True, kw_only=True):
+    """A person decided that a record which cannot be folded is left out of every replay."""
+
+    sequence: int
+    record_kind: str
+    component: str
+    error: str
+    actor: str
+    reason: str
+
+
+@event(EventKind.JOURNAL_REPAIRED, Lane.DURABLE)
+class JournalRepaired(Event, frozen=True, kw_only=True):
+    """A person had damaged parts of the journal moved aside; the venues say what is true now."""
+
+    damage: str
+    kept_until: int
+    """Last record before the damage that is still part of the journal; 0 where none is."""
+    lost: int
+    """Records that the state no longer contains, as far as they can be counted."""
+    epoch: int
+    """Runs up to this number may have sent orders that the journal no longer knows."""
+    files: tuple[str, ...]
+    actor: str
 
 
 @event(EventKind.CONFIG_CHANGED, Lane.DURABLE)

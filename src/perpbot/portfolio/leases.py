@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from perpbot.domain.errors import StateConflict
@@ -29,6 +29,10 @@ class Leases:
     def owner(self, key: Leg) -> str | None:
         """Return who owns a leg, or None."""
         return self._owners.get(key)
+
+    def items(self) -> Iterator[tuple[Leg, str]]:
+        """Yield every leg that is owned, with its owner."""
+        return iter(self._owners.items())
 
     def of_owner(self, owner: str) -> list[Leg]:
         """Return the legs of an owner."""

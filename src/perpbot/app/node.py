@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 
 from perpbot.app.core import Core, Folds, Markets
-from perpbot.app.lifeline import Lifeline
+from perpbot.app.known import write_known
 from perpbot.app.paper import PaperVenue
 from perpbot.app.rates import RateKeeper
+from perpbot.app.recovery import recover
 from perpbot.app.tally import RunTally
 from perpbot.app.venues import list_instruments
 from perpbot.configuration import Settings, effective
@@ -31,12 +31,11 @@ from perpbot.domain.events import (
     VenueConnectionChanged,
 )
 from perpbot.domain.instruments import Instrument
-from perpbot.domain.sides import PairState, Purpose
+from perpbot.domain.sides import Purpose
 from perpbot.execution.deadman import DeadManSwitch
 from perpbot.execution.gateway import LatencySamples, VenueGateway
 from perpbot.execution.surroundings import Account
 from perpbot.execution.warmer import Warmer
-from perpbot.guardian.pulse import TakenOver
 from perpbot.kernel.clock import SECOND, Clock, LoopTimers
 from perpbot.kernel.journal import Journal
 from perpbot.kernel.supervisor import Supervisor
@@ -66,11 +65,8 @@ class Node:
         version: str,
         say: Callable[[str], None] = lambda _text: None,
         rates: CurrencyRates | None = None,
-        lifeline: Lifeline | None = None,
     ) -> None:
-        """`lifeline` ties it to a guardian and to systemd; None where positions die with it."""
         self.settings = settings
-        self._lifeline = lifeline
         self.venues = {venue.name: venue for venue in venues}
         self._clock = clock
         self._rng = rng
@@ -88,7 +84,6 @@ class Node:
         self._leaving = asyncio.Event()
         self._halt: BaseException | None = None
         self._snapshot_at = 0
-        self._held = ExitStack()
 
     # --- starting ---
 
@@ -100,8 +95,6 @@ class Node:
         try:
             await self._open()
         except BaseException:
-            self._fall_silent(in_order=False)
-            self._held.close()
             for venue in self.venues.values():
                 await venue.close()
             raise
@@ -117,7 +110,6 @@ class Node:
             self._state_directory / "journal",
             segment_bytes=self.settings.journal.segment_max_mb * 1024 * 1024,
         )
-        self._held.callback(self.journal.close)
         folds = self._recover()
         timers = LoopTimers(loop)
         self.core = Core(
@@ -138,10 +130,7 @@ class Node:
             wake=self._wake,
             on_halt=self._halted,
             leave=self._leave_when_flat,
-            takeover=None if self._lifeline is None else self._lifeline.takeover(),
         )
-        if self._lifeline is not None:
-            self._lifeline.begin(self.core, timers)
         self.core.bus.subscribe(VenueConnectionChanged, self._learn_account)
         self.tally = RunTally(self.core.bus)
         self.supervisor = Supervisor(self.core.bus.publish, self._clock, self._rng)
@@ -149,6 +138,7 @@ class Node:
         if self.settings.mode is not Mode.PAPER:
             self._keep_warm(timers)
         self._keep_rates(instruments)
+        self._write_known()
         self.core.start(mode=self.settings.mode, version=self._version)
         self._snapshot_at = self.journal.last_sequence
         timers.call_later(SNAPSHOT_CHECK_S * SECOND, self._check_snapshot)
@@ -165,6 +155,14 @@ class Node:
         if event.channel == "trading" and event.state is ConnectionState.LIVE:
             venue = self.venues[event.venue]
             self._accounts[event.venue] = Account(venue.account_name, venue.hedge_mode)
+            self._write_known()
+
+    def _write_known(self) -> None:
+        """For people who ask what a restart would do; nothing here depends on it."""
+        try:
+            write_known(self._state_directory, self.core.markets, self._clock.now_ns())
+        except OSError as error:
+            self._say(f"what is known of the markets was not written: {error}")
 
     def _wake(self) -> None:
         """Another thread published: let the loop take it."""
@@ -172,17 +170,12 @@ class Node:
 
     def _recover(self) -> Folds:
         """Fold snapshot and journal: the state at the last record."""
-        folds = Folds()
-        state = folds.state()
-        after = 0
-        snapshot = self.journal.read_snapshot()
-        if snapshot is not None:
-            after, dumped = snapshot
-            state.load(dumped)
-        count = state.replay(self.journal.records(after))
-        if after or count:
-            self._say(f"recovered: snapshot at {after}, {count} records after it")
-        return folds
+        found = recover(self.journal)
+        if found.refused_snapshot:
+            self._say(f"the newest snapshot was not used: {found.refused_snapshot}")
+        if found.snapshot or found.records:
+            self._say(f"recovered: snapshot at {found.snapshot}, {found.records} records after it")
+        return found.folds
 
     def _connect(
         self, instruments: Mapping[tuple[str, str], Instrument], timers: LoopTimers
@@ -194,13 +187,7 @@ class Node:
                 self._simulate_fills(venue, listed, timers)
             else:
                 VenueGateway(
-                    venue,
-                    core.bus,
-                    self._clock,
-                    self.supervisor,
-                    core.folds.orders,
-                    self.latency,
-                    fence=self._may_send,
+                    venue, core.bus, self._clock, self.supervisor, core.folds.orders, self.latency
                 )
             manager = ExchangeConnectionManager(
                 venue,
@@ -278,15 +265,8 @@ class Node:
         else:
             self._snapshot_at = self.journal.last_sequence
 
-    def _may_send(self) -> None:
-        if self._lifeline is not None:
-            self._lifeline.check()
-
     def _halted(self, error: BaseException) -> None:
         self._halt = error
-        if isinstance(error, TakenOver):
-            # What waits for its turn in an adapter must not go out either.
-            self.supervisor.cancel()
         self._leaving.set()
 
     # --- running ---
@@ -329,12 +309,10 @@ class Node:
 
     async def close(self, reason: str) -> None:
         """Cancel our resting orders, let what is under way answer, close everything."""
-        in_order = False
         if self.core.bus.halted is None:
             self.core.stop_opening()
             self.core.reconcile.stop()
             await self._cancel_resting()
-            in_order = self._left_in_order()
             self.core.bus.publish(
                 RunEnded(
                     ts_ns=self._clock.now_ns(), epoch=self.core.folds.runs.epoch, reason=reason
@@ -349,22 +327,7 @@ class Node:
             if self.core.bus.halted is None:
                 self._write_snapshot()
         finally:
-            self._fall_silent(in_order=in_order)
-            self._held.close()
-
-    def _fall_silent(self, *, in_order: bool) -> None:
-        if self._lifeline is not None:
-            self._lifeline.end(in_order=in_order)
-
-    def _left_in_order(self) -> bool:
-        """Whether nothing is under way and every pair that stays open is hedged.
-
-        Else the guardian is not told that we ended: it will see to what we leave behind.
-        """
-        folds = self.core.folds
-        return all(order.state.is_end for order in folds.orders.unsettled()) and all(
-            pair.state in {PairState.HEDGED, PairState.FLAT} for pair in folds.pairs
-        )
+            self.journal.close()
 
     async def _cancel_resting(self) -> None:
         """Take back what may still open; reductions and protective stops stay at the venue."""

@@ -40,11 +40,11 @@ def make_venue(
     clock: Clock,
     rng: random.Random,
     *,
-    leverage: int = 1,
+    leverage: int | None = 1,
 ) -> Venue:
     """Return a venue, not yet connected; without `credentials` it is read-only.
 
-    `leverage` is set for every instrument before anything opens.
+    `leverage` is set for every instrument before anything opens; None leaves the account's own.
     """
     module, struct = _CREDENTIALS[name]
     keys = None

@@ -193,6 +193,41 @@ def explain(
     guarded(lambda: run_explain(asked, mode=mode, as_json=json, files=config))
 
 
+@app.command(epilog="Example: perpbot recover --dry-run")
+def recover(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what a restart would do; change nothing.")
+    ] = False,
+    ask: Annotated[
+        bool, typer.Option("--ask", help="Compare with the venues too; no order is ever sent.")
+    ] = False,
+    skip: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="SEQ", help="Pass over this record, which cannot be folded."),
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Why, for the journal.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Repair without asking.")] = False,
+    mode: ModeText = None,
+    json: JsonFlag = False,
+    config: ConfigFiles = None,
+) -> None:
+    """Show what a restart would find and do, and why; repair a damaged journal."""
+    from perpbot.cli.recover import run_recover
+
+    guarded(
+        lambda: run_recover(
+            dry_run=dry_run,
+            ask=ask,
+            skip=skip,
+            reason=reason,
+            yes=yes,
+            mode=mode,
+            as_json=json,
+            files=config,
+        )
+    )
+
+
 @app.command(epilog="Example: perpbot version --json")
 def version(
     json: JsonFlag = False,

@@ -10,12 +10,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from perpbot.cli.output import config_paths
 from perpbot.domain.errors import ConfigError
+
+if TYPE_CHECKING:
+    from perpbot.configuration import Configuration
 
 ModeOption = Annotated[
     str | None,
@@ -30,6 +33,8 @@ class Place:
     mode: str
     state: Path
     logs: Path
+    configuration: Configuration
+    """As it was read: without the locks that guard a start."""
 
     @property
     def journal(self) -> Path:
@@ -58,11 +63,17 @@ def place_of(files: Sequence[Path] | None, mode: str | None) -> Place:
         raise ConfigError(f"--mode was {mode!r}, one of {', '.join(Mode)} was expected")
     environment, problems = read_environment(os.environ, dotenv())
     flags = () if mode is None else (Flag("mode", "--mode", mode),)
-    settings = load(
+    loaded = load(
         Settings,
         Sources(files=config_paths(files), environment=environment, flags=flags),
         aliases=OLD_KEYS,
         profiles=MODE_DEFAULTS,
         problems=problems,
-    ).settings
-    return Place(mode=settings.mode.value, state=settings.state_path, logs=settings.log_path)
+    )
+    settings = loaded.settings
+    return Place(
+        mode=settings.mode.value,
+        state=settings.state_path,
+        logs=settings.log_path,
+        configuration=loaded,
+    )

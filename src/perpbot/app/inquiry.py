@@ -1,0 +1,158 @@
+"""Asks the venues what a restart would be told, and sends nothing that could change anything.
+
+The same rehearsal as without venues, on the real clock; its gateways hear questions only, and the
+venues are opened without setting anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any, cast
+
+import msgspec
+
+from perpbot.app.core import Markets
+from perpbot.app.recovery import Recovered
+from perpbot.app.rehearsal import Outlook, Rehearsal
+from perpbot.app.run import connection_of
+from perpbot.app.venues import list_instruments, make_venue
+from perpbot.configuration import Configuration, credentials_of
+from perpbot.domain.errors import ConfigError, VenueError
+from perpbot.domain.events import Event, QueryOrder, ReconcileVenue, VenueReconciled
+from perpbot.execution.gateway import LatencySamples, VenueGateway
+from perpbot.execution.surroundings import Account
+from perpbot.kernel.bus import EventBus
+from perpbot.kernel.clock import LoopTimers, RealClock
+from perpbot.kernel.supervisor import Supervisor
+from perpbot.portfolio.currency import CurrencyRates
+from perpbot.venues.port import Venue
+
+LIST_S = 30.0
+ANSWER_S = 15.0
+AFTERWARDS_S = 0.5
+"""After the last comparison: what it brought to light is decided on."""
+_QUESTIONS = (QueryOrder, ReconcileVenue)
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """What a restart would do once the venues have spoken, and what they said."""
+
+    outlook: Outlook
+    answers: dict[str, str]
+
+
+class _Questions:
+    """The bus as a gateway sees it that must not send: it hears of questions only."""
+
+    def __init__(self, bus: EventBus) -> None:
+        self._bus = bus
+        self.publish = bus.publish
+
+    def subscribe(self, event_class: type[Event], handler: Callable[[Any], None]) -> None:
+        """Subscribe to questions; commands are heard by nobody."""
+        if event_class in _QUESTIONS:
+            self._bus.subscribe(event_class, handler)
+
+
+def inquire(
+    configuration: Configuration, recovered: Recovered, say: Callable[[str], None]
+) -> Answered:
+    """Ask every enabled venue. Raises `ConfigError` where there is no account to ask for."""
+    settings = configuration.settings
+    if not settings.mode.sends_orders_out:
+        raise ConfigError(
+            f"--ask asks real accounts, and mode was {settings.mode.value}: its exchanges ended"
+            " with their process"
+        )
+    return asyncio.run(_inquire(configuration, recovered, say))
+
+
+def venues_to_ask(
+    configuration: Configuration, clock: RealClock, rng: random.Random
+) -> list[Venue]:
+    """Return the enabled venues, none of which sets anything at an account."""
+    settings = configuration.settings
+    return [
+        make_venue(
+            name,
+            connection_of(settings, name),
+            {key: found.reveal() for key, found in credentials_of(configuration, name).items()},
+            clock,
+            rng,
+            leverage=None,
+        )
+        for name in settings.enabled_venues
+    ]
+
+
+async def _inquire(
+    configuration: Configuration, recovered: Recovered, say: Callable[[str], None]
+) -> Answered:
+    clock, rng = RealClock(), random.Random()
+    venues = venues_to_ask(configuration, clock, rng)
+    try:
+        return await ask(configuration, venues, recovered, say, clock, rng)
+    finally:
+        for venue in venues:
+            await venue.close()
+
+
+async def ask(
+    configuration: Configuration,
+    venues: Sequence[Venue],
+    recovered: Recovered,
+    say: Callable[[str], None],
+    clock: RealClock,
+    rng: random.Random,
+) -> Answered:
+    """Rehearse a restart on `venues` until each has been compared with, or did not answer."""
+    settings = configuration.settings
+    async with asyncio.timeout(LIST_S):
+        instruments = await list_instruments(venues, settings.market.symbols, say, rng)
+    answers = {venue.name: "" for venue in venues}
+    for venue in venues:
+        listed = [found for (name, _), found in instruments.items() if name == venue.name]
+        try:
+            await venue.open(listed)
+        except VenueError as error:
+            answers[venue.name] = f"did not answer: {error}"
+    markets = Markets(
+        instruments=instruments,
+        capabilities={venue.name: venue.capabilities for venue in venues},
+        accounts={venue.name: Account(venue.account_name, venue.hedge_mode) for venue in venues},
+        rates=CurrencyRates(
+            {name: Decimal(str(rate)) for name, rate in settings.market.currency_rates.items()}
+        ),
+    )
+    timers = LoopTimers(asyncio.get_running_loop())
+    rehearsal = Rehearsal(settings, markets, recovered, clock, timers)
+    bus = rehearsal.core.bus
+    supervisor = Supervisor(bus.publish, clock, rng)
+    done = asyncio.Event()
+
+    def concluded(event: VenueReconciled) -> None:
+        answers[event.venue] = "agrees" if event.agreed else "; ".join(event.differences)
+        if all(answers.values()):
+            done.set()
+
+    bus.subscribe(VenueReconciled, concluded)
+    for venue in venues:
+        questions = cast("EventBus", _Questions(bus))
+        orders = rehearsal.core.folds.orders
+        VenueGateway(venue, questions, clock, supervisor, orders, LatencySamples())
+    try:
+        halted = rehearsal.start()
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await done.wait()
+            await asyncio.sleep(AFTERWARDS_S)
+        except TimeoutError:
+            say(f"not every venue answered in {ANSWER_S:g} s")
+    finally:
+        timers.close()
+        await supervisor.close()
+    silent = {name: text or "did not answer" for name, text in answers.items()}
+    return Answered(rehearsal.outlook(halted), silent)

@@ -24,7 +24,7 @@ import msgspec
 from coincurve import PrivateKey
 from Crypto.Hash import keccak
 
-from perpbot.domain.events import GateDecision, SubmitOrders
+from perpbot.domain.events import GateDecision, Measure, SubmitOrders
 from perpbot.domain.instruments import Instrument
 from perpbot.domain.orders import OrderRequest
 from perpbot.domain.pairs import PairPlan
@@ -58,7 +58,11 @@ _LIMIT_PRICE = Decimal(60_006)
 """The price, moved by the style's basis point."""
 _CLIENT_ID = "0123456789abcdef" * 2
 _STYLE = OrderStyle(OrderType.LIMIT, TimeInForce.IOC, Decimal(1))
-_DECISION = GateDecision(gate="reduce", checks={"enforced_by": "the venue"}, ts_ns=1)
+_DECISION = GateDecision(
+    gate="reduce",
+    checks={"enforced_by": Measure(passed=True, limit="no growth", words="the venue")},
+    ts_ns=1,
+)
 KEY = "11" * 32
 SECRET = "not a secret"
 _ORDERS = 2_000

@@ -22,7 +22,7 @@ import picows
 
 from perpbot.app.core import Core
 from perpbot.domain.errors import PerpbotError
-from perpbot.domain.events import OrderReported, ReconcileVenue, SubmitOrders, VenueSnapshot
+from perpbot.domain.events import OrderIntent, OrderReported, ReconcileVenue, VenueSnapshot
 from perpbot.domain.orders import BalanceReport, OrderReport
 from perpbot.domain.sides import OrderState
 from perpbot.execution.gateway import LatencySamples, VenueGateway
@@ -156,7 +156,7 @@ class _OtherVenue:
         self._core = core
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        core.bus.subscribe(SubmitOrders, self._submit)
+        core.bus.subscribe(OrderIntent, self._submit)
         core.bus.subscribe(ReconcileVenue, self._reconcile)
         self._quote()
 
@@ -168,7 +168,7 @@ class _OtherVenue:
             slot.update(price, 1.0, price + stage.TICK, 1.0, self._clock.now_ns(), now_ns)
             self._loop.call_later(0.2, self._quote)
 
-    def _submit(self, command: SubmitOrders) -> None:
+    def _submit(self, command: OrderIntent) -> None:
         for order in command.orders:
             if order.venue == _OTHER:
                 report = OrderReport(

@@ -17,9 +17,9 @@ from perpbot.domain.events import (
     OrderExpired,
     OrderFailed,
     OrderFilled,
+    OrderIntent,
     OrderProvenAbsent,
     OrderUnknown,
-    SubmitOrders,
 )
 from perpbot.domain.sides import Purpose
 from perpbot.kernel.clock import SECOND, RealClock
@@ -172,7 +172,7 @@ def test_reya_55_no_second_signature_for_an_unanswered_order() -> None:
     assert len(stand.told(OrderProvenAbsent)) == 5
     unsettled: dict[tuple[str, int], str] = {}
     for event in stand.events:
-        if isinstance(event, SubmitOrders):
+        if isinstance(event, OrderIntent):
             for order in event.orders:
                 place = (order.owner, order.leg)
                 assert place not in unsettled, "sent anew before the fate of the last was known"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from perpbot.domain.events import CapitalReserved, OrderFilled, TradeCompleted
+from perpbot.domain.events import OrderFilled, PairPlanned, TradeCompleted
 from perpbot.domain.sides import OrderState, PairState, Purpose, Side
 from perpbot.kernel.clock import MS, SECOND
 from perpbot.simulation.fates import Fate, Message
@@ -69,7 +69,7 @@ def test_hummingbot_855_collateral_of_both_legs_is_set_aside_before_the_first() 
     stand.run(1_000)
 
     pool = d(30_000) * d("0.018")
-    reserved = stand.told(CapitalReserved)
+    reserved = [event.reservation for event in stand.told(PairPlanned)]
     assert reserved
     assert all(len(event.legs) == 2 and sum(event.legs.values()) <= pool for event in reserved)
     assert stand.core.capital.reserved_total() <= pool

@@ -5,8 +5,8 @@ from __future__ import annotations
 from perpbot.domain.events import (
     AlertFired,
     OrderFilled,
+    OrderIntent,
     PairPlanned,
-    SubmitOrders,
     TradeCompleted,
 )
 from perpbot.kernel.bus import EventBus
@@ -27,13 +27,13 @@ class RunTally:
         self.trades: list[TradeCompleted] = []
         self.alerts: list[AlertFired] = []
         self._planned: dict[str, float] = {}
-        bus.subscribe(SubmitOrders, self._submitted, core=False)
+        bus.subscribe(OrderIntent, self._submitted, core=False)
         bus.subscribe(OrderFilled, self._filled, core=False)
         bus.subscribe(PairPlanned, self._plan, core=False)
         bus.subscribe(TradeCompleted, self._completed, core=False)
         bus.subscribe(AlertFired, self._alert, core=False)
 
-    def _submitted(self, event: SubmitOrders) -> None:
+    def _submitted(self, event: OrderIntent) -> None:
         self.orders += len(event.orders)
 
     def _filled(self, _event: OrderFilled) -> None:

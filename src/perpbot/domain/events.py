@@ -18,7 +18,7 @@ from typing import ClassVar, TypeVar
 import msgspec
 
 from perpbot.domain.errors import InvalidValue
-from perpbot.domain.money import ZERO
+from perpbot.domain.money import ZERO, plain
 from perpbot.domain.orders import (
     BalanceReport,
     FillReport,
@@ -84,7 +84,6 @@ class EventKind(StrEnum):
     POSITION_ADJUSTED = "POSITION_ADJUSTED"
     FUNDING_PAID = "FUNDING_PAID"
     TRANSFER = "TRANSFER"
-    LEASE_GRANTED = "LEASE_GRANTED"
     LEASE_RELEASED = "LEASE_RELEASED"
     CAPITAL_SNAPSHOT_UPDATE = "CAPITAL_SNAPSHOT_UPDATE"
     CAPITAL_UPDATED = "CAPITAL_UPDATED"
@@ -298,13 +297,6 @@ class OpportunityFound(Event, frozen=True, kw_only=True, gc=False):
         return (self.opportunity.asset, self.opportunity.long_venue, self.opportunity.short_venue)
 
 
-@event(EventKind.PAIR_PLANNED, Lane.DURABLE)
-class PairPlanned(Event, frozen=True, kw_only=True):
-    """An opportunity was taken: gates passed, capital reserved, leases granted."""
-
-    plan: PairPlan
-
-
 @event(EventKind.PAIR_STATE_CHANGED, Lane.DURABLE)
 class PairStateChanged(Event, frozen=True, kw_only=True):
     """A pair moved along its table; `reason` is a short word, `detail` its numbers."""
@@ -348,24 +340,56 @@ class TradeCompleted(Event, frozen=True, kw_only=True):
 # --- commands ------------------------------------------------------------------------------------
 
 
+class Measure(msgspec.Struct, frozen=True, array_like=True):
+    """One measured value against its limit: a number with its unit, or words alone."""
+
+    passed: bool
+    limit: str
+    words: str = ""
+    number: Decimal | None = None
+
+    @property
+    def value(self) -> str:
+        """The measured value in plain words, to six decimals."""
+        return self.words if self.number is None else plain(round(self.number, 6)) + self.words
+
+    def __str__(self) -> str:
+        return f"{self.value} ({self.limit})"
+
+
 class GateDecision(msgspec.Struct, frozen=True, kw_only=True):
     """What a gate measured when it let an order pass; journalled with the order."""
 
     gate: str
     """open, hedge or reduce."""
-    checks: dict[str, str]
-    """rule -> "measured value <= limit" in plain words."""
+    checks: dict[str, Measure]
+    """By rule, in the order in which they were asked."""
     ts_ns: int
 
 
-@event(EventKind.SUBMIT_ORDERS, Lane.DURABLE)
-class SubmitOrders(Event, frozen=True, kw_only=True):
-    """Send these orders: one atomic decision, one record (both legs when a pair opens)."""
+class OrderIntent(Event, frozen=True, kw_only=True):
+    """Base of what sends orders: one atomic decision, one record."""
 
     orders: tuple[OrderRequest, ...]
     decision: GateDecision
     read_ns: int = 0
     """Monotonic time of the market frame that led here; 0 where there was none."""
+
+
+@event(EventKind.SUBMIT_ORDERS, Lane.DURABLE)
+class SubmitOrders(OrderIntent, frozen=True, kw_only=True):
+    """Send these orders of a pair that is under way."""
+
+
+@event(EventKind.PAIR_PLANNED, Lane.DURABLE)
+class PairPlanned(OrderIntent, frozen=True, kw_only=True):
+    """An opportunity is taken: gates passed, capital reserved, legs leased, both entries sent.
+
+    The pair owns the legs of its plan from here on.
+    """
+
+    plan: PairPlan
+    reservation: CapitalReserved
 
 
 @event(EventKind.CANCEL_ORDERS, Lane.DURABLE)
@@ -617,17 +641,6 @@ class Transfer(Event, frozen=True, kw_only=True):
     account: str
     amount_usd: Decimal
     reference: str
-
-
-@event(EventKind.LEASE_GRANTED, Lane.DURABLE)
-class LeaseGranted(Event, frozen=True, kw_only=True):
-    """`owner` alone may trade this leg until it is released."""
-
-    venue: str
-    account: str
-    asset: str
-    position_side: PositionSide
-    owner: str
 
 
 @event(EventKind.LEASE_RELEASED, Lane.DURABLE)

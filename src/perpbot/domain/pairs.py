@@ -8,6 +8,7 @@ import msgspec
 
 from perpbot.domain.money import ZERO
 from perpbot.domain.quotes import Opportunity
+from perpbot.domain.sides import PositionSide
 
 
 class PairPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,6 +21,9 @@ class PairPlan(msgspec.Struct, frozen=True, kw_only=True):
     short_venue: str
     account_long: str
     account_short: str
+    side_long: PositionSide = PositionSide.NET
+    """Of the long leg's position: NET unless its account is in hedge mode."""
+    side_short: PositionSide = PositionSide.NET
     quantity: Decimal
     long_price: Decimal
     """Worst acceptable entry price of the long leg."""

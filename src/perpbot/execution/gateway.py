@@ -28,10 +28,10 @@ from perpbot.domain.errors import (
 from perpbot.domain.events import (
     CancelOrders,
     OrderCancelFailed,
+    OrderIntent,
     OrderReported,
     QueryOrder,
     ReconcileVenue,
-    SubmitOrders,
     VenueSnapshot,
 )
 from perpbot.domain.orders import OrderReport, OrderRequest
@@ -74,14 +74,14 @@ class VenueGateway:
         self._supervisor = supervisor
         self._orders = orders
         self._latency = latency
-        bus.subscribe(SubmitOrders, self._submit)
+        bus.subscribe(OrderIntent, self._submit)
         bus.subscribe(CancelOrders, self._cancel)
         bus.subscribe(QueryOrder, self._query)
         bus.subscribe(ReconcileVenue, self._reconcile)
 
     # --- commands ---
 
-    def _submit(self, command: SubmitOrders) -> None:
+    def _submit(self, command: OrderIntent) -> None:
         for request in command.orders:
             if request.venue == self._venue.name:
                 self._begin(request, command.read_ns)

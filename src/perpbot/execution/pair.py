@@ -15,11 +15,11 @@ import msgspec
 
 from perpbot.domain.errors import StateConflict
 from perpbot.domain.events import (
-    CapitalReserved,
     ClosePair,
     Event,
     FundingPaid,
     OrderFilled,
+    OrderIntent,
     PairPlanned,
     PairStateChanged,
     PositionAdjusted,
@@ -36,8 +36,8 @@ KEPT_ENDED = 200
 """Flat pairs that are remembered for executions that are told late."""
 
 TRANSITIONS: Mapping[PairState, frozenset[PairState]] = {
-    P.PLANNED: frozenset({P.RESERVED, P.FLAT}),
-    P.RESERVED: frozenset({P.OPENING, P.FLAT}),
+    P.PLANNED: frozenset({P.RESERVED}),
+    P.RESERVED: frozenset({P.OPENING}),
     P.OPENING: frozenset({P.HEDGED, P.HEDGING, P.UNWINDING, P.FLAT}),
     P.HEDGING: frozenset({P.HEDGED, P.UNWINDING, P.CLOSING, P.FLAT}),
     P.HEDGED: frozenset({P.CLOSING, P.HEDGING, P.UNWINDING}),
@@ -46,7 +46,8 @@ TRANSITIONS: Mapping[PairState, frozenset[PairState]] = {
     P.FLAT: frozenset(),
 }
 """PLANNED, RESERVED, OPENING, HEDGED, CLOSING, FLAT is the good way; HEDGING completes a leg that
-filled less, UNWINDING takes back what could not be completed."""
+filled less, UNWINDING takes back what could not be completed. One record, PAIR_PLANNED, takes a
+pair from PLANNED over RESERVED to OPENING."""
 
 
 class LegState(msgspec.Struct):
@@ -124,6 +125,11 @@ def check_move(before: PairState, after: PairState) -> None:
         raise StateConflict(f"a pair that is {before} cannot become {after}")
 
 
+def _enter(pair: Pair, after: PairState) -> None:
+    check_move(pair.state, after)
+    pair.state = after
+
+
 class PairBook:
     """Every pair that is not flat. Folds from the journal."""
 
@@ -191,7 +197,6 @@ class PairBook:
         """What it lives on."""
         return {
             PairPlanned: self._planned,
-            CapitalReserved: self._reserved,
             PairStateChanged: self._moved,
             SubmitOrders: self._submitted,
             OrderFilled: self._filled,
@@ -205,32 +210,26 @@ class PairBook:
         pair_id = event.plan.pair_id
         if pair_id in self._pairs:
             raise StateConflict(f"pair {pair_id} is planned twice")
-        self._pairs[pair_id] = Pair(
-            plan=event.plan, long=LegState(), short=LegState(), planned_ns=event.ts_ns
-        )
-
-    def _reserved(self, event: CapitalReserved) -> None:
-        pair = self._pairs.get(event.owner)
-        if pair is not None and pair.state is P.PLANNED:
-            pair.state = P.RESERVED
+        pair = Pair(plan=event.plan, long=LegState(), short=LegState(), planned_ns=event.ts_ns)
+        for after in (P.RESERVED, P.OPENING):
+            _enter(pair, after)
+        self._pairs[pair_id] = pair
+        self._submitted(event)
 
     def _moved(self, event: PairStateChanged) -> None:
         pair = self._pairs.get(event.pair_id)
         if pair is None:
             return
-        check_move(pair.state, event.after)
-        pair.state = event.after
+        _enter(pair, event.after)
         if event.after is P.HEDGED and not pair.hedged_ns:
             pair.hedged_ns = event.ts_ns
 
-    def _submitted(self, event: SubmitOrders) -> None:
+    def _submitted(self, event: OrderIntent) -> None:
         for request in event.orders:
             pair = self._pairs.get(request.owner)
             if pair is not None:
                 self._orders[request.client_id] = (request.owner, request.leg)
                 pair.attempts += 1
-                if pair.state is P.RESERVED:
-                    pair.state = P.OPENING
 
     def _filled(self, event: OrderFilled) -> None:
         place = self._place(event)

@@ -11,10 +11,10 @@ from perpbot.domain.events import (
     AlertFired,
     CancelOrders,
     OrderFact,
+    OrderIntent,
     OrderUnknown,
     QueryOrder,
     ReconcileVenue,
-    SubmitOrders,
 )
 from perpbot.domain.sides import OrderState, TimeInForce
 from perpbot.kernel.bus import EventBus
@@ -55,7 +55,7 @@ class OrderWatch:
         self._asks: dict[str, tuple[int, int]] = {}
         self._alarmed: set[str] = set()
         self._ticking = False
-        bus.subscribe(SubmitOrders, self._wake)
+        bus.subscribe(OrderIntent, self._wake)
         bus.subscribe(OrderFact, self._wake)
         bus.subscribe(CancelOrders, self._wake)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from perpbot.domain.events import Event, OrderFact, PairPlanned, RiskRejected, SubmitOrders
+from perpbot.domain.events import Event, OrderFact, OrderIntent, PairPlanned, RiskRejected
 from perpbot.domain.pairs import PairPlan
 from perpbot.kernel.clock import SECOND
 from perpbot.kernel.ids import decode_order_id
@@ -110,7 +110,7 @@ def _subject(asked: str, events: list[tuple[Record, Event]]) -> str:
                 return "reservation"
         elif isinstance(event, RiskRejected) and asked == event.subject:
             return "refusal"
-        elif isinstance(event, (OrderFact, SubmitOrders)) and asked in set(ids_of(event)):
+        elif isinstance(event, (OrderFact, OrderIntent)) and asked in set(ids_of(event)):
             return "pair"
     return "id"
 
@@ -118,20 +118,14 @@ def _subject(asked: str, events: list[tuple[Record, Event]]) -> str:
 def line(event: Event) -> str:
     """Say one record in plain words, with its numbers."""
     if isinstance(event, PairPlanned):
-        return _planned(event.plan)
+        return f"{_planned(event.plan)}; {_sent(event)}"
     if isinstance(event, RiskRejected):
         return (
             f"refused {event.asset} at the {event.gate} gate: {event.layer}: {event.rule}: "
             f"measured {event.value}, limit {event.limit}"
         )
-    if isinstance(event, SubmitOrders):
-        orders = "; ".join(
-            f"{o.purpose} {o.side} {o.quantity} {o.asset} on {o.venue} at {o.price} "
-            f"{o.time_in_force} (id {o.client_id})"
-            for o in event.orders
-        )
-        checks = "; ".join(f"{name} {value}" for name, value in event.decision.checks.items())
-        return f"sends {orders}; {event.decision.gate} gate passed: {checks}"
+    if isinstance(event, OrderIntent):
+        return _sent(event)
     fields = msgspec.to_builtins(event)
     left_out = {"ts_ns", "source", "correlation_id"}
     words = (
@@ -140,6 +134,16 @@ def line(event: Event) -> str:
         if name not in left_out and value not in ("", None, {}, [], 0)
     )
     return ", ".join(words)
+
+
+def _sent(event: OrderIntent) -> str:
+    orders = "; ".join(
+        f"{o.purpose} {o.side} {o.quantity} {o.asset} on {o.venue} at {o.price} "
+        f"{o.time_in_force} (id {o.client_id})"
+        for o in event.orders
+    )
+    checks = "; ".join(f"{name} {measure}" for name, measure in event.decision.checks.items())
+    return f"sends {orders}; {event.decision.gate} gate passed: {checks}"
 
 
 def _planned(plan: PairPlan) -> str:

@@ -35,7 +35,7 @@ class CapitalAllocator:
     """Divides each venue's equity by the configured shares."""
 
     def __init__(self, settings: CapitalSettings) -> None:
-        self._shares = {
+        self._shares: dict[str, tuple[Decimal, bool]] = {
             Pool.VOLUME: (settings.volume_share_ratio, settings.volume_enabled),
             Pool.ARBITRAGE: (settings.arbitrage_share_ratio, settings.arbitrage_enabled),
             Pool.RESERVE: (settings.reserve_share_ratio, settings.reserve_enabled),
@@ -43,7 +43,7 @@ class CapitalAllocator:
 
     def allocate(self, equity: Mapping[str, Decimal]) -> Allocation:
         """Divide `equity` (venue -> USD); a venue in debt gives no pool anything."""
-        pools: dict[str, dict[str, Decimal]] = {str(pool): {} for pool in Pool}
+        pools: dict[str, dict[str, Decimal]] = {pool: {} for pool in self._shares}
         unallocated = ZERO
         for venue, amount in equity.items():
             usable = max(amount, ZERO)

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 
+import msgspec
+
 from perpbot.domain.errors import CapitalShort, StateConflict
 from perpbot.domain.events import (
     AlertFired,
@@ -20,6 +22,7 @@ from perpbot.domain.events import (
     CapitalUpdated,
     FollowCapital,
     OrderFilled,
+    PairPlanned,
     ReserveToppedUp,
 )
 from perpbot.domain.money import ZERO, plain
@@ -30,6 +33,18 @@ from perpbot.portfolio.equity import EquityBook
 from perpbot.portfolio.reservations import Reservations
 from perpbot.portfolio.settings import CapitalSettings
 from perpbot.portfolio.snapshot import CapitalSnapshotProvider
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What a reservation would take, worked out once for the gate and the grant."""
+
+    pool: str
+    legs: dict[str, Decimal]
+    """Margin by venue, USD."""
+    shortage: str
+    """Why it does not fit, with its numbers, or ""."""
+    state: int
+    """Of the capital that it was measured against; a grant measures anew after a change."""
 
 
 class CapitalOrchestrator:
@@ -60,6 +75,7 @@ class CapitalOrchestrator:
         self._leverage = leverage or (lambda _venue: settings.leverage)
         self.margin_limit = margin_limit or (lambda _venue: settings.max_margin_ratio)
         """Margin in use over equity of a venue at which nothing opens there."""
+        self._oldest_ns = int(settings.snapshot_max_age_s * SECOND)
         self._allocator = CapitalAllocator(settings)
         self._expiry: dict[str, TimerHandle] = {}
         self._breached: set[str] = set()
@@ -67,23 +83,27 @@ class CapitalOrchestrator:
         self._granting: dict[str, tuple[str, Mapping[str, Decimal]]] = {}
         self._filled_ns: dict[str, int] = {}
         self._following = False
+        self._state = 0
+        self._allocated: tuple[tuple[int, int], Allocation] | None = None
         bus.subscribe(FollowCapital, self._follow)
         bus.subscribe(CapitalSnapshotUpdated, self._changed)
         bus.subscribe(OrderFilled, self._filled)
         bus.subscribe(ReserveToppedUp, self._changed)
         bus.subscribe(CapitalReserved, self._granted)
+        bus.subscribe(PairPlanned, self._planned)
         bus.subscribe(CapitalReleased, self._ended)
 
     # --- reading ---
 
     def allocation(self) -> Allocation:
         """Return the pools by venue at the newest equity, what the reserve lends included."""
-        told = {
-            venue: balance.equity
-            for venue in self._snapshots.venues()
-            if (balance := self._snapshots.balance(venue)) is not None
-        }
-        allocation = self._allocator.allocate(told)
+        known = (self._snapshots.changes, self._reservations.loans)
+        if self._allocated is None or self._allocated[0] != known:
+            self._allocated = (known, self._allocate())
+        return self._allocated[1]
+
+    def _allocate(self) -> Allocation:
+        allocation = self._allocator.allocate(self._told())
         reserve, arbitrage = allocation.pools[Pool.RESERVE], allocation.pools[Pool.ARBITRAGE]
         for venue, lent in self._reservations.topped_up.items():
             moved = min(lent, reserve.get(venue, ZERO))  # a reserve that shrank lends what is left
@@ -91,6 +111,14 @@ class CapitalOrchestrator:
                 arbitrage[venue] += moved
                 reserve[venue] -= moved
         return allocation
+
+    def _told(self) -> dict[str, Decimal]:
+        """Return equity by venue, of the venues that have told it."""
+        return {
+            venue: balance.equity
+            for venue in self._snapshots.venues()
+            if (balance := self._snapshots.balance(venue)) is not None
+        }
 
     def pools(self) -> dict[str, dict[str, Decimal]]:
         """Return pool -> {total, reserved, in_use, available} in USD."""
@@ -132,13 +160,15 @@ class CapitalOrchestrator:
         """Return which pool holds more than its equity after a loss, or ""."""
         return ", ".join(sorted(self._breached))
 
-    def short_of(self, pool: str, notional: Mapping[str, Decimal]) -> str:
-        """Return why a reservation would not fit, with its numbers, or ""."""
+    def claim(self, pool: str, notional: Mapping[str, Decimal]) -> Claim:
+        """Return what `notional` (venue -> settle notional) would take of a pool, if it fits."""
+        legs: dict[str, Decimal] = {}
         try:
-            self._check(pool, self._margin(notional))
+            legs = self._margin(notional)
+            self._check(pool, legs)
         except CapitalShort as short:
-            return str(short)
-        return ""
+            return Claim(pool, legs, str(short), self._state)
+        return Claim(pool, legs, "", self._state)
 
     # --- granting: what is granted counts at once, before its event is folded ---
 
@@ -149,32 +179,32 @@ class CapitalOrchestrator:
 
         Raises `CapitalShort` with the numbers; the caller journals its refusal.
         """
-        self._bus.publish(
-            self.grant(reservation_id=reservation_id, pool=pool, owner=owner, notional=notional)
-        )
+        claim = self.claim(pool, notional)
+        self._bus.publish(self.grant(claim, reservation_id=reservation_id, owner=owner))
 
-    def grant(
-        self, *, reservation_id: str, pool: str, owner: str, notional: Mapping[str, Decimal]
-    ) -> CapitalReserved:
-        """Return the reservation for the caller to publish with the rest of its decision.
+    def grant(self, claim: Claim, *, reservation_id: str, owner: str) -> CapitalReserved:
+        """Return the reservation for the caller to publish as a part of its decision.
 
         Raises `CapitalShort` like `reserve`, `StateConflict` for an id that is taken.
         """
         if reservation_id in self._granting or self._reservations.get(reservation_id):
             raise StateConflict(f"reservation {reservation_id} was made already")
-        legs = self._margin(notional)
-        self._check(pool, legs)
-        self._granting[reservation_id] = (pool, legs)
+        if claim.shortage:
+            raise CapitalShort(claim.shortage)
+        if claim.state != self._state:
+            self._check(claim.pool, claim.legs)
+        self._granting[reservation_id] = (claim.pool, claim.legs)
         self._changed(None)
+        now_ns = self._clock.now_ns()
         return CapitalReserved(
-            ts_ns=self._clock.now_ns(),
+            ts_ns=now_ns,
             correlation_id=owner,
             reservation_id=reservation_id,
-            pool=pool,
+            pool=claim.pool,
             owner=owner,
-            legs=legs,
-            leverage={venue: self._leverage(venue) for venue in legs},
-            expires_ns=self._clock.now_ns() + int(self._settings.reservation_ttl_s * SECOND),
+            legs=claim.legs,
+            leverage={venue: self._leverage(venue) for venue in claim.legs},
+            expires_ns=now_ns + int(self._settings.reservation_ttl_s * SECOND),
         )
 
     def _margin(self, notional: Mapping[str, Decimal]) -> dict[str, Decimal]:
@@ -189,11 +219,11 @@ class CapitalOrchestrator:
         return legs
 
     def _check(self, pool: str, legs: Mapping[str, Decimal]) -> None:
-        allocation = self.allocation()
+        now_ns = self._clock.monotonic_ns()
         for venue, amount in legs.items():
             balance = self._snapshots.balance(venue)
-            age_s = self._snapshots.age_s(venue)
-            if balance is None or age_s is None or age_s > self._settings.snapshot_max_age_s:
+            if balance is None or now_ns - balance.told_ns > self._oldest_ns:
+                age_s = self._snapshots.age_s(venue)
                 age = "never told" if age_s is None else f"{age_s:.1f} s old"
                 raise CapitalShort(
                     f"balances of {venue} are {age}, "
@@ -208,7 +238,7 @@ class CapitalOrchestrator:
         held = self._reservations.held(pool)
         for name, granted in self._granting.values():
             held += sum(granted.values(), ZERO) if name == pool else ZERO
-        available = allocation.total(pool) - held
+        available = self.allocation().total(pool) - held
         if asked > available:
             raise CapitalShort(
                 f"pool {pool}: asked {plain(asked)} USD, "
@@ -245,6 +275,11 @@ class CapitalOrchestrator:
         self._filled_ns[event.venue] = self._clock.monotonic_ns()
         self._changed(event)
 
+    def _planned(self, event: PairPlanned) -> None:
+        """Its orders go out by the same record: there is nothing unsent that could expire."""
+        self._granting.pop(event.reservation.reservation_id, None)
+        self._changed(event)
+
     def _granted(self, event: CapitalReserved) -> None:
         self._granting.pop(event.reservation_id, None)
         self._watch_expiry(event.reservation_id, event.expires_ns)
@@ -270,6 +305,7 @@ class CapitalOrchestrator:
 
     def _changed(self, _event: object) -> None:
         """Look at the pools once everything durable of this moment is folded."""
+        self._state += 1
         if not self._following:
             self._following = True
             self._bus.publish(FollowCapital(ts_ns=self._clock.now_ns()))
@@ -292,13 +328,7 @@ class CapitalOrchestrator:
 
     def _top_up(self) -> None:
         """Lend reserve capital while arbitrage uses more than its share of its own pool."""
-        base = self._allocator.allocate(
-            {
-                venue: balance.equity
-                for venue in self._snapshots.venues()
-                if (balance := self._snapshots.balance(venue)) is not None
-            }
-        )
+        base = self._allocator.allocate(self._told())
         limit = base.total(Pool.ARBITRAGE) * self._settings.reserve_top_up_ratio
         busy = self._reservations.held(Pool.ARBITRAGE) > limit
         for venue, reserve in base.pools[Pool.RESERVE].items():

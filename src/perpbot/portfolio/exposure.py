@@ -85,6 +85,17 @@ class PositionAggregator:
             for key, position in self._book.held()
         )
 
+    def net(self, asset: str) -> Decimal:
+        """Return the signed net of one asset now, USD."""
+        return sum(
+            (
+                position.quantity * self._price(key[0], asset, position.entry_usd)
+                for key, position in self._book.held()
+                if key[2] == asset
+            ),
+            ZERO,
+        )
+
     def _price(self, venue: str, asset: str, entry: Decimal) -> Decimal:
         mark = self._mark(venue, asset)
         return entry if mark is None else mark

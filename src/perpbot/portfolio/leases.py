@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from perpbot.domain.errors import StateConflict
-from perpbot.domain.events import Event, LeaseGranted, LeaseReleased
+from perpbot.domain.events import Event, LeaseReleased, PairPlanned
+from perpbot.domain.pairs import PairPlan
 from perpbot.domain.sides import PositionSide
 
 Leg = tuple[str, str, str, str]
@@ -16,6 +17,14 @@ Leg = tuple[str, str, str, str]
 def leg(venue: str, account: str, asset: str, side: PositionSide = PositionSide.NET) -> Leg:
     """Return the key of a leg."""
     return (venue, account, asset, str(side))
+
+
+def legs_of(plan: PairPlan) -> tuple[Leg, Leg]:
+    """Return the keys of both legs of a pair: long, short."""
+    return (
+        leg(plan.long_venue, plan.account_long, plan.asset, plan.side_long),
+        leg(plan.short_venue, plan.account_short, plan.asset, plan.side_short),
+    )
 
 
 class Leases:
@@ -40,14 +49,14 @@ class Leases:
 
     def folds(self) -> Mapping[type[Event], Any]:
         """What it lives on."""
-        return {LeaseGranted: self._granted, LeaseReleased: self._released}
+        return {PairPlanned: self._planned, LeaseReleased: self._released}
 
-    def _granted(self, event: LeaseGranted) -> None:
-        key = leg(event.venue, event.account, event.asset, event.position_side)
-        holder = self._owners.get(key)
-        if holder not in {None, event.owner}:
-            raise StateConflict(f"leg {'/'.join(key)} is owned by {holder}, not free")
-        self._owners[key] = event.owner
+    def _planned(self, event: PairPlanned) -> None:
+        owner = event.plan.pair_id
+        for key in legs_of(event.plan):
+            holder = self._owners.setdefault(key, owner)
+            if holder != owner:
+                raise StateConflict(f"leg {'/'.join(key)} is owned by {holder}, not free")
 
     def _released(self, event: LeaseReleased) -> None:
         key = leg(event.venue, event.account, event.asset, event.position_side)

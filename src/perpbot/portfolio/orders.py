@@ -24,10 +24,12 @@ from perpbot.domain.events import (
     OrderFact,
     OrderFailed,
     OrderFilled,
+    OrderIntent,
     OrderPlaced,
     OrderProvenAbsent,
     OrderSent,
     OrderUnknown,
+    PairPlanned,
     SubmitOrders,
 )
 from perpbot.domain.money import ZERO
@@ -242,6 +244,7 @@ class OrderTable:
     def folds(self) -> Mapping[type[Event], Any]:
         """What the table lives on."""
         return {
+            PairPlanned: self._submitted,
             SubmitOrders: self._submitted,
             CancelOrders: self._cancel_asked,
             OrderSent: self._fold(I.SENT),
@@ -255,7 +258,7 @@ class OrderTable:
             OrderCancelFailed: self._fold(I.CANCEL_FAILED),
         }
 
-    def _submitted(self, event: SubmitOrders) -> None:
+    def _submitted(self, event: OrderIntent) -> None:
         for request in event.orders:
             if request.client_id in self._orders:
                 raise StateConflict(f"client id {request.client_id} is used twice")

@@ -14,6 +14,8 @@ from perpbot.domain.events import (
     CapitalReserved,
     Event,
     OrderFilled,
+    OrderIntent,
+    PairPlanned,
     ReserveToppedUp,
     SubmitOrders,
 )
@@ -48,6 +50,8 @@ class Reservations:
         self._orders: dict[str, str] = {}
         self.topped_up: dict[str, Decimal] = {}
         """What the reserve has lent to the arbitrage pool, by venue, USD."""
+        self.loans = 0
+        """How often that has changed in this process."""
 
     def get(self, reservation_id: str) -> Reservation | None:
         """Return a reservation that has not ended."""
@@ -84,12 +88,17 @@ class Reservations:
     def folds(self) -> Mapping[type[Event], Any]:
         """What it lives on."""
         return {
+            PairPlanned: self._planned,
             CapitalReserved: self._reserved,
             CapitalReleased: self._released,
             SubmitOrders: self._submitted,
             OrderFilled: self._filled,
             ReserveToppedUp: self._topped_up,
         }
+
+    def _planned(self, event: PairPlanned) -> None:
+        self._reserved(event.reservation)
+        self._submitted(event)
 
     def _reserved(self, event: CapitalReserved) -> None:
         if event.reservation_id in self._open:
@@ -108,7 +117,7 @@ class Reservations:
         if self._open.pop(event.reservation_id, None) is not None:
             self._orders = {k: v for k, v in self._orders.items() if v != event.reservation_id}
 
-    def _submitted(self, event: SubmitOrders) -> None:
+    def _submitted(self, event: OrderIntent) -> None:
         for order in event.orders:
             reservation = self._open.get(order.reservation_id)
             if reservation is not None:
@@ -127,6 +136,7 @@ class Reservations:
 
     def _topped_up(self, event: ReserveToppedUp) -> None:
         self.topped_up[event.venue] = self.topped_up.get(event.venue, ZERO) + event.amount_usd
+        self.loans += 1
 
     # --- surviving ---
 
@@ -144,3 +154,4 @@ class Reservations:
         self._open = {reservation.reservation_id: reservation for reservation in opened}
         self._orders = dict(state["orders"])
         self.topped_up = msgspec.convert(state["topped_up"], dict[str, Decimal], strict=False)
+        self.loans += 1

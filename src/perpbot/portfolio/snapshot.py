@@ -37,6 +37,8 @@ class CapitalSnapshotProvider:
         self._balances: dict[str, VenueBalance] = {}
         self._published: dict[str, tuple[Decimal, Decimal, Decimal]] = {}
         self._published_ns: dict[str, int] = {}
+        self.changes = 0
+        """How often figures were told."""
         bus.subscribe(AccountReported, self._on_account)
 
     def balance(self, venue: str) -> VenueBalance | None:
@@ -72,6 +74,7 @@ class CapitalSnapshotProvider:
         now_ns = self._clock.monotonic_ns()
         equity, free, wallet = totals
         self._balances[event.venue] = VenueBalance(equity, free, wallet, now_ns)
+        self.changes += 1
         self._publish(event, (equity, free, wallet), now_ns)
 
     def _publish(

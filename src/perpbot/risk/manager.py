@@ -18,6 +18,7 @@ from perpbot.domain.events import (
     GateDecision,
     HaltCleared,
     HaltLatched,
+    Measure,
     OrderFailed,
     OverrideGranted,
     TradeCompleted,
@@ -28,7 +29,9 @@ from perpbot.domain.pairs import PairPlan
 from perpbot.domain.sides import PositionSide, Purpose, Side
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import SECOND
+from perpbot.portfolio.capital import Claim
 from perpbot.risk.latches import ALL, FAILURE_EXITS, FAST
+from perpbot.risk.limits import PairLimits, pair_limits
 from perpbot.risk.rules import OPEN_RULES, OpenRequest, daily_loss_limit
 from perpbot.risk.settings import RiskSettings
 from perpbot.risk.world import RiskWorld
@@ -45,6 +48,7 @@ class RiskManager:
         self._world = world
         self._failed_owner = ""
         self._pausing = False
+        self._limits: dict[tuple[str, str, str], PairLimits] = {}
         bus.subscribe(EquitySampled, self._watch_losses)
         bus.subscribe(DayStarted, self._new_day)
         bus.subscribe(CooldownStarted, self._count_failures)
@@ -53,20 +57,41 @@ class RiskManager:
 
     # --- gates ---
 
-    def check_open(self, plan: PairPlan, orders: tuple[OrderRequest, ...]) -> GateDecision:
-        """Ask all four layers; raise `RiskDenied` at the first refusal."""
-        request = OpenRequest(plan, orders)
-        checks = {}
-        for layer, name, rule in OPEN_RULES:
+    def check_open(
+        self, plan: PairPlan, orders: tuple[OrderRequest, ...], claim: Claim
+    ) -> GateDecision:
+        """Ask all four layers; raise `RiskDenied` at the first refusal.
+
+        `claim` is what the pair would take of its pool.
+        """
+        world, venues = self._world, (plan.long_venue, plan.short_venue)
+        now_ns = world.clock.now_ns()
+        limits = self._limits_of_pair(plan.asset, venues)
+        request = OpenRequest(plan, orders, claim, limits, venues, now_ns)
+        checks: dict[str, Measure] = {}
+        for layer, name, key, rule in OPEN_RULES:
             try:
-                measure = rule(self._world, request)
+                measure = rule(world, request)
             except Exception as error:
                 text = f"not measurable ({type(error).__name__}: {error})"
                 raise RiskDenied(layer, name, text, "a measured value") from error
             if not measure.passed:
                 raise RiskDenied(layer, name, measure.value, measure.limit)
-            checks[f"{layer}.{name}"] = f"{measure.value} ({measure.limit})"
-        return self._passed("open", checks)
+            checks[key] = measure
+        return GateDecision(gate="open", checks=checks, ts_ns=now_ns)
+
+    def _limits_of_pair(self, asset: str, venues: tuple[str, str]) -> PairLimits:
+        """Return the limits of a pair, which are worked out once."""
+        found = self._limits.get((asset, *venues))
+        if found is None:
+            world = self._world
+            found = pair_limits(
+                world.settings,
+                [world.limits(venue, asset) for venue in venues],
+                [(venue, world.capital.margin_limit(venue)) for venue in venues],
+            )
+            self._limits[asset, *venues] = found
+        return found
 
     def check_hedge(self, order: OrderRequest, imbalance: Decimal, plan: PairPlan) -> GateDecision:
         """Let a hedge pass when it shrinks |`imbalance`| and fits its leg's reservation."""
@@ -99,8 +124,10 @@ class RiskManager:
         return self._passed(
             "hedge",
             {
-                "shrinks_net": f"{plain(imbalance)} -> {plain(after)}",
-                "fits_leg": f"{plain(order.quantity)} (<= {plain(plan.quantity)})",
+                "shrinks_net": _said(
+                    f"{plain(imbalance)} -> {plain(after)}", "closer to 0, not beyond"
+                ),
+                "fits_leg": _said(plain(order.quantity), f"<= {plain(plan.quantity)}"),
             },
         )
 
@@ -110,7 +137,7 @@ class RiskManager:
         if order.purpose not in {Purpose.REDUCE, Purpose.PROTECT}:
             raise RiskDenied("reduce", "purpose", str(order.purpose), "reduce or protect")
         if self._enforced(order):
-            return self._passed("reduce", {"enforced_by": "the venue"})
+            return self._passed("reduce", {"enforced_by": _said("the venue", "no growth")})
         world = self._world
         held = world.positions.quantity(order.venue, order.account, order.asset)
         free = held + world.orders.open_reduction(order.venue, order.account, order.asset)
@@ -119,7 +146,7 @@ class RiskManager:
             raise RiskDenied(
                 "reduce", "proven", plain(signed), f"at most {plain(-free)} against {plain(held)}"
             )
-        return self._passed("reduce", {"proven": f"{plain(signed)} against {plain(free)}"})
+        return self._passed("reduce", {"proven": _said(plain(signed), f"against {plain(free)}")})
 
     def _enforced(self, order: OrderRequest) -> bool:
         """Whether the venue itself keeps the order from growing a position."""
@@ -142,7 +169,7 @@ class RiskManager:
                 "finite, above 0",
             )
 
-    def _passed(self, gate: str, checks: dict[str, str]) -> GateDecision:
+    def _passed(self, gate: str, checks: dict[str, Measure]) -> GateDecision:
         return GateDecision(gate=gate, checks=checks, ts_ns=self._world.clock.now_ns())
 
     # --- latching ---
@@ -267,6 +294,10 @@ class RiskManager:
                 reason=reason,
             )
         )
+
+
+def _said(words: str, limit: str) -> Measure:
+    return Measure(passed=True, limit=limit, words=words)
 
 
 def _named(actor: str) -> None:

@@ -13,77 +13,70 @@ from decimal import Decimal
 import msgspec
 
 from perpbot.domain.errors import InvalidValue
-from perpbot.domain.money import BPS, ZERO, plain
+from perpbot.domain.events import Measure
+from perpbot.domain.money import BPS, ONE, ZERO, plain
 from perpbot.domain.orders import OrderRequest
 from perpbot.domain.pairs import PairPlan
 from perpbot.domain.sides import Purpose
 from perpbot.kernel.clock import SECOND
+from perpbot.portfolio.capital import Claim
 from perpbot.risk.latches import ALL, FAST
-from perpbot.risk.settings import RiskSettings
+from perpbot.risk.limits import Limit, PairLimits
 from perpbot.risk.world import RiskWorld
 
 
 class OpenRequest(msgspec.Struct, frozen=True):
-    """What wants to open."""
+    """What wants to open, and what several rules look at."""
 
     plan: PairPlan
     orders: tuple[OrderRequest, ...]
+    claim: Claim
+    """Of the pool's capital."""
+    limits: PairLimits
+    venues: tuple[str, str]
+    """Long and short venue."""
+    now_ns: int
 
-    @property
-    def venues(self) -> tuple[str, str]:
-        """Long and short venue."""
-        return (self.plan.long_venue, self.plan.short_venue)
-
-
-class Measure(msgspec.Struct, frozen=True):
-    """One measured value against its limit."""
-
-    passed: bool
-    value: str
-    limit: str
+    def settle_rate(self, world: RiskWorld, venue: str) -> Decimal:
+        """Return USD per unit of the settle currency on a venue; NaN where it is not known."""
+        rate = world.usd_rate(world.instruments[venue, self.plan.asset].settle)
+        return NAN if rate is None else rate
 
 
 Rule = Callable[[RiskWorld, OpenRequest], Measure]
 
+NAN = Decimal("NaN")
 
-def _below(value: Decimal | None, limit: Decimal, unit: str = "") -> Measure:
+
+def _below(value: Decimal | None, limit: Limit, unit: str = "") -> Measure:
     """Pass when `value` is known, finite and below `limit`."""
-    known = value is not None and value.is_finite()
-    text = plain(value) + unit if known and value is not None else f"unknown ({value})"
-    return Measure(known and value is not None and value < limit, text, f"< {plain(limit)}{unit}")
+    if value is None or not value.is_finite():
+        return Measure(passed=False, limit=limit.words, words=f"unknown ({value})")
+    return Measure(value < limit.number, limit.words, unit, value)
+
+
+def _at_most(value: Decimal, limit: Limit, unit: str) -> Measure:
+    return Measure(value <= limit.number, limit.words, unit, value)
 
 
 def _none(reasons: list[str], limit: str) -> Measure:
     """Pass when there is no reason against it."""
-    return Measure(not reasons, "; ".join(reasons) or "none", limit)
-
-
-def _strictest(
-    world: RiskWorld, request: OpenRequest, pick: Callable[[RiskSettings], Decimal]
-) -> Decimal:
-    """Return the smaller of a limit on both venues of a pair: every limit here is an upper one."""
-    asset = request.plan.asset
-    return min(pick(world.limits(venue, asset)) for venue in request.venues)
+    return Measure(not reasons, limit, "; ".join(reasons) or "none")
 
 
 # --- 1 capital ---
 
 
-def pool_funds(world: RiskWorld, request: OpenRequest) -> Measure:
+def pool_funds(_world: RiskWorld, request: OpenRequest) -> Measure:
     """The pool and both venues have free margin, told recently."""
-    plan = request.plan
-    notional = {
-        plan.long_venue: plan.quantity * plan.long_price,
-        plan.short_venue: plan.quantity * plan.short_price,
-    }
-    short = world.capital.short_of(world.pool(plan.strategy), notional)
-    return Measure(not short, short or "fits", "free margin of pool and venues")
+    short = request.claim.shortage
+    return Measure(not short, "free margin of pool and venues", short or "fits")
 
 
 def safe_mode(world: RiskWorld, request: OpenRequest) -> Measure:
     """Neither venue is in safe mode (it closes the arbitrage pool only)."""
-    if world.pool(request.plan.strategy) != "arbitrage":
-        return Measure(passed=True, value="pool not concerned", limit="no venue in safe mode")
+    if request.claim.pool != "arbitrage":
+        return Measure(passed=True, limit="no venue in safe mode", words="pool not concerned")
     safe = [v for v in request.venues if world.equity.safe_since_ns(v) is not None]
     return _none([f"{venue} is in safe mode" for venue in safe], "no venue in safe mode")
 
@@ -100,7 +93,7 @@ def pool_breach(world: RiskWorld, _request: OpenRequest) -> Measure:
 def kill_switch(world: RiskWorld, _request: OpenRequest) -> Measure:
     """The kill switch is off."""
     level = world.latches.kill_level
-    return Measure(level == 0, f"K{level}" if level else "off", "off")
+    return Measure(level == 0, "off", f"K{level}" if level else "off")
 
 
 def halts(world: RiskWorld, _request: OpenRequest) -> Measure:
@@ -115,27 +108,27 @@ def trade_risk(world: RiskWorld, request: OpenRequest) -> Measure:
     share = None
     if equity is not None and equity > 0:
         share = request.plan.notional_usd / equity
-    limit = _strictest(world, request, lambda limits: limits.max_trade_ratio)
-    return _below(share, limit, " of equity")
+    return _below(share, request.limits.trade, " of equity")
 
 
 def equity_fresh(world: RiskWorld, _request: OpenRequest) -> Measure:
     """Equity was sampled recently."""
     age_s, limit_s = world.capital.equity_age_s()
-    text = "never sampled" if age_s is None else f"{age_s:.1f} s old"
-    return Measure(age_s is not None and age_s <= limit_s, text, f"<= {limit_s:g} s")
+    words = "never sampled" if age_s is None else f"{age_s:.1f} s old"
+    return Measure(age_s is not None and age_s <= limit_s, f"<= {limit_s:g} s", words)
 
 
-def drawdown(world: RiskWorld, _request: OpenRequest) -> Measure:
+def drawdown(world: RiskWorld, request: OpenRequest) -> Measure:
     """Drawdown of the account, from the peak."""
     known = world.equity.total is not None
     measured = world.equity.drawdown() if known else None
-    return _below(measured, world.settings.max_drawdown_ratio, " of the peak")
+    return _below(measured, request.limits.drawdown, " of the peak")
 
 
 def daily_loss(world: RiskWorld, _request: OpenRequest) -> Measure:
     """Loss since the start of the day (UTC unless set otherwise)."""
-    return _below(world.equity.daily_loss(), daily_loss_limit(world), " USD")
+    limit = daily_loss_limit(world)
+    return _below(world.equity.daily_loss(), Limit(limit, f"< {plain(limit)} USD"), " USD")
 
 
 def daily_loss_limit(world: RiskWorld) -> Decimal:
@@ -144,21 +137,20 @@ def daily_loss_limit(world: RiskWorld) -> Decimal:
     return min(world.settings.max_daily_loss_usd, world.settings.max_daily_loss_ratio * start)
 
 
-def failure_pause(world: RiskWorld, _request: OpenRequest) -> Measure:
+def failure_pause(world: RiskWorld, request: OpenRequest) -> Measure:
     """No pause after too many failures in a row, unless a person lifted it."""
-    now_ns = world.clock.now_ns()
-    left_ns = world.latches.cooling_until_ns(ALL) - now_ns
-    if left_ns <= 0 or world.latches.overridden(now_ns):
-        return Measure(passed=True, value="no pause", limit="no pause")
-    return Measure(passed=False, value=f"paused for {left_ns / SECOND:.1f} s", limit="no pause")
+    left_ns = world.latches.cooling_until_ns(ALL) - request.now_ns
+    if left_ns <= 0 or world.latches.overridden(request.now_ns):
+        return Measure(passed=True, limit="no pause", words="no pause")
+    return Measure(passed=False, limit="no pause", words=f"paused for {left_ns / SECOND:.1f} s")
 
 
 def fast_market(world: RiskWorld, request: OpenRequest) -> Measure:
     """The asset is not frozen after a fast move."""
-    left_ns = world.latches.cooling_until_ns(FAST + request.plan.asset) - world.clock.now_ns()
+    left_ns = world.latches.cooling_until_ns(FAST + request.plan.asset) - request.now_ns
     if left_ns <= 0:
-        return Measure(passed=True, value="calm", limit="no freeze")
-    return Measure(passed=False, value=f"frozen for {left_ns / SECOND:.1f} s", limit="no freeze")
+        return Measure(passed=True, limit="no freeze", words="calm")
+    return Measure(passed=False, limit="no freeze", words=f"frozen for {left_ns / SECOND:.1f} s")
 
 
 def symbol_exposure(world: RiskWorld, request: OpenRequest) -> Measure:
@@ -166,9 +158,8 @@ def symbol_exposure(world: RiskWorld, request: OpenRequest) -> Measure:
     equity = world.equity.total
     share = None
     if equity is not None and equity > 0:
-        share = world.aggregator.exposure().net_share(request.plan.asset, equity)
-    limit = _strictest(world, request, lambda limits: limits.max_symbol_exposure_ratio)
-    return _below(share, limit, " of equity")
+        share = abs(world.aggregator.net(request.plan.asset)) / equity
+    return _below(share, request.limits.exposure, " of equity")
 
 
 # --- 3 position ---
@@ -177,34 +168,33 @@ def symbol_exposure(world: RiskWorld, request: OpenRequest) -> Measure:
 def position_size(world: RiskWorld, request: OpenRequest) -> Measure:
     """Notional of each leg after the trade, every order at work that may grow it filled."""
     plan = request.plan
+    growing = [
+        order
+        for order in world.orders.unsettled()
+        if order.request.asset == plan.asset
+        and order.request.purpose in {Purpose.OPEN, Purpose.HEDGE}
+    ]
     largest = ZERO
-    for index, venue in enumerate(request.venues):
-        account = plan.account_short if index else plan.account_long
+    for venue, account, price in (
+        (plan.long_venue, plan.account_long, plan.long_price),
+        (plan.short_venue, plan.account_short, plan.short_price),
+    ):
         held = abs(world.positions.quantity(venue, account, plan.asset))
-        for order in world.orders.unsettled():
-            resting = order.request
-            same = (resting.venue, resting.account, resting.asset) == (venue, account, plan.asset)
-            if same and resting.purpose in {Purpose.OPEN, Purpose.HEDGE}:
+        for order in growing:
+            if order.request.venue == venue and order.request.account == account:
                 held += order.open_quantity
-        price = (plan.short_price if index else plan.long_price) * _settle_rate(world, venue, plan)
-        largest = max(largest, (held + plan.quantity) * price)
-    limit = _strictest(world, request, lambda limits: limits.max_position_notional_usd)
-    return Measure(largest <= limit, f"{plain(largest)} USD", f"<= {plain(limit)} USD")
-
-
-def _settle_rate(world: RiskWorld, venue: str, plan: PairPlan) -> Decimal:
-    rate = world.usd_rate(world.instruments[venue, plan.asset].settle)
-    return Decimal("NaN") if rate is None else rate
+        after = (held + plan.quantity) * price * request.settle_rate(world, venue)
+        largest = max(largest, after)
+    return _at_most(largest, request.limits.position, " USD")
 
 
 def symbol_cooldown(world: RiskWorld, request: OpenRequest) -> Measure:
     """No cooldown of the asset after a failure, unless a person lifted it."""
-    now_ns = world.clock.now_ns()
-    left_ns = world.latches.cooling_until_ns(request.plan.asset) - now_ns
-    if left_ns <= 0 or world.latches.overridden(now_ns):
-        return Measure(passed=True, value="no cooldown", limit="no cooldown")
-    text = f"cooling down for {left_ns / SECOND:.1f} s"
-    return Measure(passed=False, value=text, limit="no cooldown")
+    left_ns = world.latches.cooling_until_ns(request.plan.asset) - request.now_ns
+    if left_ns <= 0 or world.latches.overridden(request.now_ns):
+        return Measure(passed=True, limit="no cooldown", words="no cooldown")
+    words = f"cooling down for {left_ns / SECOND:.1f} s"
+    return Measure(passed=False, limit="no cooldown", words=words)
 
 
 def venue_concentration(world: RiskWorld, request: OpenRequest) -> Measure:
@@ -217,14 +207,13 @@ def venue_concentration(world: RiskWorld, request: OpenRequest) -> Measure:
     for venue in request.venues:
         gross[venue] = gross.get(venue, ZERO) + request.plan.notional_usd
     heaviest = max(gross.values()) / sum(gross.values(), ZERO)
-    return _below(heaviest, world.settings.max_venue_share_ratio, " of gross exposure")
+    return _below(heaviest, request.limits.venue_share, " of gross exposure")
 
 
 def margin_ratio(world: RiskWorld, request: OpenRequest) -> Measure:
     """Margin in use over equity of each venue: a hedged leg can be liquidated on its own."""
-    for venue in request.venues:
-        limit = world.capital.margin_limit(venue)
-        measure = _below(world.capital.margin_ratio(venue), limit, f" of equity on {venue}")
+    for venue, limit in zip(request.venues, request.limits.margin, strict=True):
+        measure = _below(world.capital.margin_ratio(venue), limit, " of equity")
         if not measure.passed:
             return measure
     return measure
@@ -261,7 +250,7 @@ def instruments_tradable(world: RiskWorld, request: OpenRequest) -> Measure:
 def different_operators(world: RiskWorld, request: OpenRequest) -> Measure:
     """The venues belong to different operators: no trade with ourselves."""
     operators = [world.capabilities[venue].operator for venue in request.venues]
-    return Measure(operators[0] != operators[1], " / ".join(operators), "two operators")
+    return Measure(operators[0] != operators[1], "two operators", " / ".join(operators))
 
 
 def no_own_opposite(world: RiskWorld, request: OpenRequest) -> Measure:
@@ -276,42 +265,38 @@ def no_own_opposite(world: RiskWorld, request: OpenRequest) -> Measure:
     return _none(reasons, "no opposite order of ours")
 
 
-def slippage(world: RiskWorld, request: OpenRequest) -> Measure:
+def slippage(_world: RiskWorld, request: OpenRequest) -> Measure:
     """Worst accepted price against the touch that the decision was made on."""
-    limit = _strictest(world, request, lambda limits: Decimal(str(limits.max_slippage_bps)))
+    limit = request.limits.slippage
     worst = ZERO
     for order in request.orders:
         if order.price is None:
-            return Measure(
-                passed=False, value="unknown: no limit price", limit=f"<= {plain(limit)} bps"
-            )
+            return Measure(passed=False, limit=limit.words, words="unknown: no limit price")
         reference = order.reference_price
         worst = max(worst, (order.price - reference) / reference * BPS * order.side.sign)
-    return Measure(worst <= limit, f"{worst:.4f} bps", f"<= {plain(limit)} bps")
+    return _at_most(worst, limit, " bps")
 
 
 def price_sanity(world: RiskWorld, request: OpenRequest) -> Measure:
     """No price is many times off the mark of its venue: an obvious error."""
-    most = Decimal(str(world.settings.price_sanity_factor))
-    furthest = Decimal(1)
+    furthest = ONE
     for price, mark in _prices(world, request):
         furthest = max(furthest, price / mark, mark / price)
-    return Measure(furthest < most, f"{furthest:.4f} times", f"< {plain(most)} times")
+    return _below(furthest, request.limits.sanity, " times")
 
 
 def price_band(world: RiskWorld, request: OpenRequest) -> Measure:
     """Every price is near the mark of its venue."""
-    band = _strictest(world, request, lambda limits: Decimal(str(limits.price_band_bps)))
     furthest = ZERO
     for price, mark in _prices(world, request):
         furthest = max(furthest, abs(price - mark) / mark * BPS)
-    return Measure(furthest <= band, f"{furthest:.4f} bps", f"<= {plain(band)} bps")
+    return _at_most(furthest, request.limits.band, " bps")
 
 
 def _prices(world: RiskWorld, request: OpenRequest) -> Iterator[tuple[Decimal, Decimal]]:
     """Yield (price in USD, mark) of every order; raise `InvalidValue` for an unusable one."""
     for order in request.orders:
-        settle = _settle_rate(world, order.venue, request.plan)
+        settle = request.settle_rate(world, order.venue)
         price = (order.reference_price if order.price is None else order.price) * settle
         mark = world.market.mark(order.venue, order.asset)
         if mark is None or not mark.is_finite() or mark <= 0:
@@ -324,16 +309,16 @@ def _prices(world: RiskWorld, request: OpenRequest) -> Iterator[tuple[Decimal, D
 def back_pressure(world: RiskWorld, _request: OpenRequest) -> Measure:
     """The node keeps up with its events."""
     overloaded = world.overloaded()
-    return Measure(not overloaded, "overloaded" if overloaded else "keeps up", "keeps up")
+    return Measure(not overloaded, "keeps up", "overloaded" if overloaded else "keeps up")
 
 
 def journal_space(world: RiskWorld, _request: OpenRequest) -> Measure:
     """The disk has room for what follows an open."""
     low = world.low_space()
-    return Measure(not low, "disk full" if low else "room", "room in the journal")
+    return Measure(not low, "room in the journal", "disk full" if low else "room")
 
 
-OPEN_RULES: tuple[tuple[str, str, Rule], ...] = (
+_LAYERS: tuple[tuple[str, str, Rule], ...] = (
     ("capital", "pool_funds", pool_funds),
     ("capital", "safe_mode", safe_mode),
     ("capital", "pool_breach", pool_breach),
@@ -361,3 +346,6 @@ OPEN_RULES: tuple[tuple[str, str, Rule], ...] = (
     ("execution", "back_pressure", back_pressure),
     ("execution", "journal_space", journal_space),
 )
+
+OPEN_RULES = tuple((layer, name, f"{layer}.{name}", rule) for layer, name, rule in _LAYERS)
+"""Layer, rule, their name in a decision, and what measures it."""

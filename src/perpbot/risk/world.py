@@ -54,8 +54,6 @@ class RiskWorld(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: Mapping[str, Capabilities]
     usd_rate: Callable[[str], Decimal | None]
     """USD per unit of a settle currency."""
-    pool: Callable[[str], str]
-    """The pool of a strategy."""
     overloaded: Callable[[], bool]
     """Whether the bus is above its high-water mark."""
     low_space: Callable[[], bool] = lambda: False

@@ -22,11 +22,11 @@ from perpbot.domain.events import (
     Event,
     FillReported,
     OrderCancelFailed,
+    OrderIntent,
     OrderReported,
     QueryOrder,
     QuoteUpdated,
     ReconcileVenue,
-    SubmitOrders,
     VenueConnectionChanged,
     VenueSnapshot,
 )
@@ -93,7 +93,7 @@ class SimulatedVenue:
         """By symbol: the newest quote that is not on the book yet."""
         self._marked_ns: dict[str, int] = {}
         exchange.listen(self._on_news, PRIVATE_NEWS)
-        bus.subscribe(SubmitOrders, self._on_submit)
+        bus.subscribe(OrderIntent, self._on_submit)
         bus.subscribe(CancelOrders, self._on_cancel)
         bus.subscribe(QueryOrder, self._on_query)
         bus.subscribe(ReconcileVenue, self._on_reconcile)
@@ -163,17 +163,16 @@ class SimulatedVenue:
         return ((decimal_of_float(price), quantity),) if quantity > 0 else ()
 
     def _mark(self, symbol: str, now_ns: int) -> None:
-        book = self.exchange.book(symbol, 1)
-        if not book.bids or not book.asks:
+        mid = self.exchange.mid(symbol)
+        if mid is None:
             return
         self._marked_ns[symbol] = now_ns
-        mid = (book.bids[0][0] + book.asks[0][0]) / 2
         known = self.exchange.mark(symbol)
         self.exchange.set_mark(symbol, mid, mid, known.funding_rate, known.next_funding_ns)
 
     # --- commands --------------------------------------------------------------------------------
 
-    def _on_submit(self, command: SubmitOrders) -> None:
+    def _on_submit(self, command: OrderIntent) -> None:
         for order in command.orders:
             if order.venue == self.name:
                 self._submit(order)

@@ -15,19 +15,17 @@ from perpbot.domain.events import (
     Event,
     FundingPaid,
     HaltLatched,
-    LeaseGranted,
     OrderCancelled,
     OrderFilled,
     OrderPlaced,
-    PairPlanned,
     SubmitOrders,
     TradeCompleted,
     Transfer,
 )
 from perpbot.domain.pairs import ProfitSplit
-from perpbot.domain.sides import PositionSide, Side
+from perpbot.domain.sides import Side
 from perpbot.kernel.journal import MemoryJournal
-from tests.unit.portfolio.office import DECISION, d, request
+from tests.unit.portfolio.office import DECISION, d, planned, request
 from tests.unit.risk.world import ASSET, orders, plan
 
 
@@ -52,8 +50,7 @@ def opened() -> Folds:
     state = folds.state()
     wanted = plan()
     for event in (
-        PairPlanned(plan=wanted),
-        SubmitOrders(orders=orders(wanted), decision=DECISION),
+        planned(wanted, *orders(wanted)),
         fill(0, Side.BUY, "1", "100"),
         fill(1, Side.SELL, "1", "100"),
     ):
@@ -125,12 +122,12 @@ def histories(draw: st.DrawFn) -> list[Event]:
     made: list[Event] = []
     for number in range(draw(st.integers(1, 12))):
         amount = Decimal(draw(NUMBERS))
-        wanted = plan("1", pair_id=f"1-{number}", reservation_id=f"r{number}")
+        wanted = plan("1", pair_id=f"1-{number}", reservation_id=f"p{number}", asset=f"A{number}")
         client_id = f"o{draw(st.integers(0, number))}"
         made += draw(
             st.sampled_from(
                 [
-                    [PairPlanned(plan=wanted)],
+                    [planned(wanted)],
                     [
                         SubmitOrders(
                             orders=(request(f"o{number}", owner=wanted.pair_id),),
@@ -148,15 +145,6 @@ def histories(draw: st.DrawFn) -> list[Event]:
                             legs={"okx": amount},
                             leverage={"okx": d(1)},
                             expires_ns=0,
-                        )
-                    ],
-                    [
-                        LeaseGranted(
-                            venue="okx",
-                            account="main",
-                            asset=f"A{number}",
-                            position_side=PositionSide.NET,
-                            owner="p",
                         )
                     ],
                     [EquitySampled(per_venue={"okx": amount}, total_usd=amount)],

@@ -22,8 +22,8 @@ from perpbot.domain.events import (
     ClosePair,
     Event,
     OpportunityFound,
+    OrderIntent,
     PairStateChanged,
-    SubmitOrders,
 )
 from perpbot.domain.orders import OrderRequest
 from perpbot.domain.quotes import EdgeBreakdown, Opportunity
@@ -446,7 +446,7 @@ class Stand:
         """Return the orders that this process sent for a purpose."""
         return [
             order
-            for event in self.told(SubmitOrders)
+            for event in self.told(OrderIntent)
             for order in event.orders
             if order.purpose is purpose
         ]

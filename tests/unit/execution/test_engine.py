@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from perpbot.domain.errors import CapitalShort, InvalidValue, RiskDenied
-from perpbot.domain.events import RiskRejected, SubmitOrders
+from perpbot.domain.events import OrderIntent, RiskRejected
 from perpbot.domain.sides import Purpose
 from perpbot.execution.surroundings import Account, Surroundings
 from tests.unit.execution.stand import ASSET, LONG, SHORT, THIRD, Stand, d
@@ -61,7 +61,7 @@ def test_capital_that_is_short_is_told() -> None:
     stand.core.capital._check = _short  # type: ignore[method-assign,assignment]
     stand.open()
     assert stand.core.engine.refused == {"pool": 1}
-    assert not stand.told(SubmitOrders)
+    assert not stand.told(OrderIntent)
     assert stand.core.capital.reserved_total() == 0
 
 

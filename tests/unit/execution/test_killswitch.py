@@ -11,7 +11,6 @@ from perpbot.domain.events import (
     Event,
     KillSwitchCleared,
     KillSwitchEngaged,
-    PairPlanned,
 )
 from perpbot.domain.sides import Side
 from perpbot.execution.killswitch import LEVELS, KillSwitch
@@ -20,6 +19,7 @@ from perpbot.kernel.clock import VirtualTime
 from perpbot.portfolio.orders import OrderTable
 from perpbot.risk.latches import RiskLatches
 from tests.unit.execution.test_pair import Desk, fill, plan
+from tests.unit.portfolio.office import planned
 
 
 class Board:
@@ -131,5 +131,5 @@ def test_pair_that_was_decided_before_the_switch_is_closed() -> None:
     board = Board()
     board.switch.engage(4, actor="ann", reason="drill")
     board.said.clear()
-    board.bus.publish(PairPlanned(ts_ns=5, plan=plan("1-3")))
+    board.bus.publish(planned(plan("1-3"), ts_ns=5))
     assert board.closed == ["1-3"]

@@ -10,16 +10,12 @@ import pytest
 
 from perpbot.domain.errors import StateConflict
 from perpbot.domain.events import (
-    CapitalReserved,
     ClosePair,
     Event,
     FundingPaid,
-    GateDecision,
     OrderFilled,
-    PairPlanned,
     PairStateChanged,
     PositionAdjusted,
-    SubmitOrders,
     TradeCompleted,
 )
 from perpbot.domain.orders import OrderRequest
@@ -36,13 +32,12 @@ from perpbot.domain.sides import (
 from perpbot.execution.pair import KEPT_ENDED, TRANSITIONS, PairBook, check_move
 from perpbot.kernel.fold import DurableState
 from tests.unit.execution.stand import ASSET, EDGE, LONG, SHORT, d
+from tests.unit.portfolio.office import planned
 
 P = PairState
 LEGAL = {
     (P.PLANNED, P.RESERVED),
-    (P.PLANNED, P.FLAT),
     (P.RESERVED, P.OPENING),
-    (P.RESERVED, P.FLAT),
     (P.OPENING, P.HEDGED),
     (P.OPENING, P.HEDGING),
     (P.OPENING, P.UNWINDING),
@@ -112,23 +107,7 @@ class Desk:
 
     def planned(self, pair_id: str = "1-1") -> None:
         """A pair with one order a leg, `<pair>-0` and `<pair>-1`."""
-        self.take(
-            PairPlanned(ts_ns=1, plan=plan(pair_id)),
-            CapitalReserved(
-                ts_ns=1,
-                reservation_id=f"r{pair_id}",
-                pool="arbitrage",
-                owner=pair_id,
-                legs={LONG: d(200), SHORT: d(202)},
-                leverage={LONG: d(1), SHORT: d(1)},
-                expires_ns=100,
-            ),
-            SubmitOrders(
-                ts_ns=2,
-                orders=(order(pair_id, 0), order(pair_id, 1)),
-                decision=GateDecision(gate="open", checks={}, ts_ns=2),
-            ),
-        )
+        self.take(planned(plan(pair_id), order(pair_id, 0), order(pair_id, 1), ts_ns=1))
 
     def move(self, *states: PairState, pair_id: str = "1-1") -> None:
         for state in states:
@@ -336,7 +315,7 @@ def test_planned_twice_raises() -> None:
     desk = Desk()
     desk.planned()
     with pytest.raises(StateConflict, match="planned twice"):
-        desk.take(PairPlanned(ts_ns=2, plan=plan()))
+        desk.take(planned(plan(), ts_ns=2))
 
 
 def test_news_of_unknown_pairs_changes_nothing() -> None:

@@ -89,10 +89,10 @@ def test_size_that_does_not_fit_is_no_fault() -> None:
     for one in floor.core.markets.instruments.values():
         floor.core.quotes.slot(one).update(60_000.0, 0.002, 60_000.1, 0.0001, 0, now_ns)
         floor.core.quotes.slot(one).update(60_000.0, 0.002, 60_000.1, 0.002, 0, now_ns)
-    engine = floor.core.engine
-    engine._overrides = {
+    planner = floor.core.engine._planner
+    planner._overrides = {
         asset: msgspec.structs.replace(terms, notional_min_usd=stage.ONE * 1_000_000)
-        for asset, terms in engine._overrides.items()
+        for asset, terms in planner._overrides.items()
     }
     floor.wait(2)
     assert floor.warmer.rehearsals == 0

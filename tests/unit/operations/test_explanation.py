@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from perpbot.domain.events import CancelOrders, PairPlanned, RiskRejected, SubmitOrders
+from perpbot.domain.events import CancelOrders, OrderIntent, PairPlanned, RiskRejected
 from perpbot.kernel.journal import MemoryJournal
 from perpbot.operations.explanation import clock_text, explain
 from perpbot.research.world import World
@@ -28,7 +28,7 @@ def test_every_id_of_a_trade_tells_the_whole_trade(world: World, what: str) -> N
     """A pair, its opportunity, its reservation and its orders lead to one story."""
     plan = plan_of(world).plan
     events = (record.event() for record in world.journal.records())
-    sent = next(event for event in events if isinstance(event, SubmitOrders))
+    sent = next(event for event in events if isinstance(event, OrderIntent))
     order = sent.orders[0].client_id
     asked = {
         "pair": plan.pair_id,

@@ -14,9 +14,11 @@ from perpbot.domain.events import (
     GateDecision,
     Heartbeat,
     OrderFilled,
+    PairPlanned,
     SubmitOrders,
 )
 from perpbot.domain.orders import BalanceReport, FillReport, OrderReport, OrderRequest
+from perpbot.domain.pairs import PairPlan
 from perpbot.domain.sides import (
     Liquidity,
     OrderState,
@@ -233,6 +235,27 @@ def fill_report(trade_id: str = "t1", quantity: str = "1", **changes: Any) -> Fi
         "position_side": PositionSide.NET,
     }
     return FillReport(**(fields | changes))
+
+
+def planned(plan: PairPlan, *orders: OrderRequest, ts_ns: int = 0) -> PairPlanned:
+    """Return the decision to take a pair."""
+    return PairPlanned(
+        ts_ns=ts_ns,
+        orders=orders,
+        decision=DECISION,
+        plan=plan,
+        reservation=CapitalReserved(
+            reservation_id=plan.reservation_id,
+            pool="arbitrage",
+            owner=plan.pair_id,
+            legs={
+                plan.long_venue: plan.quantity * plan.long_price,
+                plan.short_venue: plan.quantity * plan.short_price,
+            },
+            leverage={plan.long_venue: d(1), plan.short_venue: d(1)},
+            expires_ns=0,
+        ),
+    )
 
 
 def reserved(reservation_id: str, **legs: str) -> CapitalReserved:

@@ -15,8 +15,8 @@ from perpbot.domain.events import (
     CapitalSnapshotUpdated,
     ConnectionState,
     FundingPaid,
-    LeaseGranted,
     LeaseReleased,
+    PairPlanned,
     PositionAdjusted,
     PositionUpdated,
     VenueConnectionChanged,
@@ -37,7 +37,8 @@ from perpbot.portfolio.leases import Leases, leg
 from perpbot.portfolio.orders import Order
 from perpbot.portfolio.positions import PositionBook
 from perpbot.portfolio.readiness import Readiness
-from tests.unit.portfolio.office import Office, d, order_report, request
+from tests.unit.portfolio.office import Office, d, order_report, planned, request
+from tests.unit.risk.world import plan
 
 LEG = leg("okx", "main", "BTC-PERP")
 
@@ -199,15 +200,9 @@ def test_the_aggregator_tells_every_change_of_a_leg() -> None:
 # --- leases --------------------------------------------------------------------------------------
 
 
-def granted(owner: str, **changes: Any) -> LeaseGranted:
-    """Return a lease of a leg."""
-    fields: dict[str, Any] = {
-        "venue": "okx",
-        "account": "main",
-        "asset": "BTC-PERP",
-        "position_side": PositionSide.NET,
-    }
-    return LeaseGranted(owner=owner, **(fields | changes))
+def granted(owner: str, **changes: Any) -> PairPlanned:
+    """Return the plan of a pair, which leases its legs."""
+    return planned(plan(pair_id=owner, **changes))
 
 
 def released(owner: str) -> LeaseReleased:
@@ -227,7 +222,7 @@ def test_a_leg_has_one_owner_until_it_lets_go() -> None:
     state = DurableState([leases])
     state.apply(granted("p1"))
     state.apply(granted("p1"))
-    state.apply(granted("p2", account="second"))
+    state.apply(granted("p2", account_long="second", account_short="second"))
     with pytest.raises(StateConflict, match="owned by p1"):
         state.apply(granted("p2"))
     state.apply(released("p2"))
@@ -235,7 +230,10 @@ def test_a_leg_has_one_owner_until_it_lets_go() -> None:
     DurableState([again]).load(state.dump())
 
     assert again.owner(LEG) == "p1"
-    assert again.of_owner("p2") == [leg("okx", "second", "BTC-PERP")]
+    assert again.of_owner("p2") == [
+        leg("okx", "second", "BTC-PERP"),
+        leg("binance", "second", "BTC-PERP"),
+    ]
     state.apply(released("p1"))
     assert leases.owner(LEG) is None
 

@@ -69,10 +69,11 @@ def test_the_view_adds_up() -> None:
 def test_a_pool_is_reserved_to_the_last_dollar_and_not_beyond() -> None:
     """At the limit it fits; a cent above it does not, with both numbers."""
     desk = office(settings=CapitalSettings(reserve_top_up_ratio=Decimal(1)))
-    assert "asked 400.01 USD, available 400 USD" in desk.capital.short_of(
-        "arbitrage", {"okx": d("200.01"), "binance": d(200)}
+    assert (
+        "asked 400.01 USD, available 400 USD"
+        in desk.capital.claim("arbitrage", {"okx": d("200.01"), "binance": d(200)}).shortage
     )
-    assert desk.capital.short_of("arbitrage", {"okx": d(200), "binance": d(200)}) == ""
+    assert desk.capital.claim("arbitrage", {"okx": d(200), "binance": d(200)}).shortage == ""
     desk.reserve("r1", okx="200", binance="200")
 
     with pytest.raises(CapitalShort, match=r"pool arbitrage: asked 0.01 USD, available 0 USD"):
@@ -138,11 +139,11 @@ def test_a_grant_that_is_never_published_is_forgotten() -> None:
     desk = office()
     desk.inside(
         lambda: desk.capital.grant(
-            reservation_id="r1", pool="arbitrage", owner="p", notional={"okx": d(400)}
+            desk.capital.claim("arbitrage", {"okx": d(400)}), reservation_id="r1", owner="p"
         )
     )
 
-    assert desk.capital.short_of("arbitrage", {"okx": d(400)}) == ""
+    assert desk.capital.claim("arbitrage", {"okx": d(400)}).shortage == ""
 
 
 def test_an_id_is_reserved_once() -> None:
@@ -167,12 +168,12 @@ def test_a_fill_counts_until_the_venue_has_told_its_new_margin() -> None:
     desk.reserve("r1", okx="80")
     desk.submit(request(reservation_id="r1"))
     desk.bus.publish(desk.filled(client_id="a", quantity=d("0.8")))
-    assert "free 20 USD" in desk.capital.short_of("arbitrage", {"okx": d(30)})
+    assert "free 20 USD" in desk.capital.claim("arbitrage", {"okx": d(30)}).shortage
     desk.advance(1)
     desk.tell("okx", "1000", free="20")
 
-    assert "free 20 USD" in desk.capital.short_of("arbitrage", {"okx": d(30)})
-    assert desk.capital.short_of("arbitrage", {"okx": d(20)}) == ""
+    assert "free 20 USD" in desk.capital.claim("arbitrage", {"okx": d(30)}).shortage
+    assert desk.capital.claim("arbitrage", {"okx": d(20)}).shortage == ""
 
 
 @pytest.mark.parametrize(("age_s", "fits"), [(15, True), (15.1, False)], ids=["at", "above"])
@@ -181,7 +182,7 @@ def test_old_balances_open_nothing(age_s: float, fits: bool) -> None:
     desk = office()
     desk.advance(age_s)
 
-    reason = desk.capital.short_of("arbitrage", {"okx": d(10)})
+    reason = desk.capital.claim("arbitrage", {"okx": d(10)}).shortage
     assert (reason == "") == fits
     if not fits:
         assert reason == "balances of okx are 15.1 s old, at most 15 s allowed"
@@ -189,14 +190,14 @@ def test_old_balances_open_nothing(age_s: float, fits: bool) -> None:
 
 def test_a_venue_that_never_told_opens_nothing() -> None:
     """No balance is not a balance of zero, and not of anything else."""
-    assert "never told" in office().capital.short_of("arbitrage", {"aster": d(10)})
+    assert "never told" in office().capital.claim("arbitrage", {"aster": d(10)}).shortage
 
 
 def test_a_currency_without_a_rate_opens_nothing() -> None:
     """No dollar value is invented."""
     desk = office(venue_rate=lambda _venue: None)
 
-    assert "no USD rate" in desk.capital.short_of("arbitrage", {"okx": d(10)})
+    assert "no USD rate" in desk.capital.claim("arbitrage", {"okx": d(10)}).shortage
 
 
 def test_margin_is_notional_over_the_leverage_of_the_venue() -> None:

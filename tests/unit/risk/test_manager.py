@@ -32,7 +32,7 @@ from perpbot.kernel.clock import SECOND
 from perpbot.kernel.fold import DurableState
 from perpbot.risk.latches import RiskLatches
 from perpbot.risk.settings import RiskSettings
-from tests.unit.portfolio.office import d, request, reserved
+from tests.unit.portfolio.office import d, planned, request, reserved
 from tests.unit.risk.world import ASSET, Desk, capabilities, hedge, orders, plan, reduction
 
 MINUTE = 60 * SECOND
@@ -70,12 +70,12 @@ def test_a_hedge_passes_though_everything_else_says_no() -> None:
     desk = ready()
     everything_off(desk)
     with pytest.raises(RiskDenied):
-        desk.risk.check_open(plan(), orders(plan()))
+        desk.check_open(plan(), orders(plan()))
 
     decision = desk.risk.check_hedge(hedge(), d(1), plan())
 
     assert decision.gate == "hedge"
-    assert decision.checks["shrinks_net"] == "1 -> 0"
+    assert decision.checks["shrinks_net"].value == "1 -> 0"
 
 
 @pytest.mark.parametrize(
@@ -143,10 +143,10 @@ def test_a_reduction_passes_though_everything_else_says_no() -> None:
     desk = holding("2")
     everything_off(desk)
 
-    assert desk.risk.check_reduce(reduction("2")).checks == {"proven": "-2 against 2"}
-    assert desk.risk.check_reduce(reduction("9", venue="binance", reduce_only=True)).checks == {
-        "enforced_by": "the venue"
-    }
+    checks = desk.risk.check_reduce(reduction("2")).checks
+    assert str(checks["proven"]) == "-2 (against 2)"
+    checks = desk.risk.check_reduce(reduction("9", venue="binance", reduce_only=True)).checks
+    assert str(checks["enforced_by"]) == "the venue (no growth)"
 
 
 @pytest.mark.parametrize(
@@ -469,7 +469,7 @@ def test_an_override_ends_by_time_and_by_trades() -> None:
     assert desk.latches.overridden(now_ns)
     assert not desk.latches.overridden(now_ns + MINUTE)
     for _ in range(3):
-        desk.bus.publish(PairPlanned(ts_ns=now_ns, plan=plan()))
+        desk.latches.folds()[PairPlanned](planned(plan(), ts_ns=now_ns))
 
     assert not desk.latches.overridden(now_ns)
     assert not Desk().latches.overridden(0)
@@ -540,4 +540,5 @@ def _calls(name: str) -> set[str]:
 def test_nothing_is_submitted_without_the_decision_of_a_gate() -> None:
     """Only the risk manager decides, only the two makers of orders submit what it decided."""
     assert _calls("GateDecision") == {"risk/manager.py"}
-    assert _calls("SubmitOrders") <= {"execution/engine.py", "execution/trader.py"}
+    assert _calls("PairPlanned") == {"execution/engine.py"}
+    assert _calls("SubmitOrders") == {"execution/trader.py"}

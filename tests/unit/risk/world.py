@@ -12,6 +12,7 @@ from perpbot.domain.events import (
     ConnectionState,
     DayStarted,
     EquitySampled,
+    GateDecision,
     QuoteUpdated,
     VenueConnectionChanged,
     VenueReconciled,
@@ -21,11 +22,13 @@ from perpbot.domain.orders import OrderRequest
 from perpbot.domain.pairs import PairPlan
 from perpbot.domain.quotes import EdgeBreakdown, Opportunity
 from perpbot.domain.sides import Purpose, Side
+from perpbot.portfolio.capital import Claim
 from perpbot.portfolio.exposure import PositionAggregator
 from perpbot.portfolio.readiness import Readiness
 from perpbot.portfolio.settings import CapitalSettings
 from perpbot.risk.latches import RiskLatches
 from perpbot.risk.manager import RiskManager
+from perpbot.risk.rules import OpenRequest
 from perpbot.risk.settings import RiskSettings
 from perpbot.risk.world import RiskWorld
 from tests.unit.portfolio.office import Office, d, request
@@ -81,10 +84,22 @@ class Desk:
         self.low_space = False
         self.overrides: dict[tuple[str, str], RiskSettings] = {}
         self.pool = "arbitrage"
+        self.world = self._world(RiskSettings(**limits))
+        self.risk = RiskManager(self.bus, self.world)
+        for venue in VENUES:
+            self.office.tell(venue, "10000")
+            self.bus.publish(VenueReconciled(venue=venue, agreed=True))
+            for channel in ("public", "private"):
+                self.connection(venue, channel, ConnectionState.LIVE)
+            self.bus.publish(VenueReconciled(venue=venue, agreed=True))
+        self.sample("20000")
+        self.bus.publish(DayStarted(day="2023-11-14", equity_usd=d(20_000)))
+
+    def _world(self, settings: RiskSettings) -> RiskWorld:
         readiness = Readiness(self.bus)
-        self.world = RiskWorld(
+        return RiskWorld(
             clock=self.time,
-            settings=RiskSettings(**limits),
+            settings=settings,
             latches=self.latches,
             orders=self.office.orders,
             positions=self.office.positions,
@@ -99,20 +114,28 @@ class Desk:
             instruments=self.instruments,
             capabilities=self.capabilities,
             usd_rate=lambda _currency: self.rate,
-            pool=lambda _strategy: self.pool,
             overloaded=lambda: self.overloaded,
             low_space=lambda: self.low_space,
             overrides=self.overrides,
         )
-        self.risk = RiskManager(self.bus, self.world)
-        for venue in VENUES:
-            self.office.tell(venue, "10000")
-            self.bus.publish(VenueReconciled(venue=venue, agreed=True))
-            for channel in ("public", "private"):
-                self.connection(venue, channel, ConnectionState.LIVE)
-            self.bus.publish(VenueReconciled(venue=venue, agreed=True))
-        self.sample("20000")
-        self.bus.publish(DayStarted(day="2023-11-14", equity_usd=d(20_000)))
+
+    def claim(self, of: PairPlan) -> Claim:
+        """What a plan would take of the pool."""
+        notional = {
+            of.long_venue: of.quantity * of.long_price,
+            of.short_venue: of.quantity * of.short_price,
+        }
+        return self.office.capital.claim(self.pool, notional)
+
+    def check_open(self, of: PairPlan, wanted: tuple[OrderRequest, ...]) -> GateDecision:
+        """Ask the open gate."""
+        return self.risk.check_open(of, wanted, self.claim(of))
+
+    def request(self, of: PairPlan) -> OpenRequest:
+        """What the rules are asked about."""
+        limits = self.risk._limits_of_pair(of.asset, (of.long_venue, of.short_venue))
+        venues = (of.long_venue, of.short_venue)
+        return OpenRequest(of, orders(of), self.claim(of), limits, venues, self.time.now_ns())
 
     def connection(self, venue: str, channel: str, state: ConnectionState) -> None:
         """Move a channel on its ladder."""

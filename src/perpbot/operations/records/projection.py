@@ -16,10 +16,12 @@ from perpbot.domain.events import (
     OrderFact,
     OrderFailed,
     OrderFilled,
+    OrderIntent,
     OrderPlaced,
     OrderProvenAbsent,
     OrderSent,
     OrderUnknown,
+    PairPlanned,
     SubmitOrders,
     TradeCompleted,
 )
@@ -52,7 +54,7 @@ def project(connection: Connection, record: Record) -> None:
     writer(connection, record.sequence, event)
 
 
-def _submitted(connection: Connection, _sequence: int, event: SubmitOrders) -> None:
+def _submitted(connection: Connection, _sequence: int, event: OrderIntent) -> None:
     for order in event.orders:
         connection.execute(
             insert(ORDERS)
@@ -159,6 +161,7 @@ def _sampled(connection: Connection, sequence: int, event: EquitySampled) -> Non
 
 
 _WRITERS: Mapping[type[Event], Callable[[Connection, int, Any], None]] = {
+    PairPlanned: _submitted,
     SubmitOrders: _submitted,
     OrderFilled: _filled,
     TradeCompleted: _completed,

@@ -283,6 +283,7 @@ class Witness:
             self.declared_dust[asset] = self.declared_dust.get(asset, ZERO) + quantity
 
     def _planned(self, event: Any) -> None:
+        self._intended(event)
         self.planned_usd += event.plan.notional_usd
 
     def _failed(self, event: Any) -> None:

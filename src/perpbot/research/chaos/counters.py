@@ -8,8 +8,8 @@ from perpbot.app.core import Core
 from perpbot.domain.events import (
     CancelOrders,
     OrderFact,
+    OrderIntent,
     PairStateChanged,
-    SubmitOrders,
 )
 from perpbot.domain.sides import OrderState
 
@@ -38,7 +38,7 @@ class Counters:
         """Count the edges that an incarnation of the node takes; call after the folds."""
         states = {order.request.client_id: order.state for order in core.folds.orders.unsettled()}
 
-        def submitted(event: SubmitOrders) -> None:
+        def submitted(event: OrderIntent) -> None:
             for order in event.orders:
                 states[order.client_id] = OrderState.INTENT
 
@@ -56,7 +56,7 @@ class Counters:
             for client_id in event.client_ids:
                 moved(client_id, event.kind)
 
-        core.bus.subscribe(SubmitOrders, submitted)
+        core.bus.subscribe(OrderIntent, submitted)
         core.bus.subscribe(OrderFact, lambda event: moved(event.client_id, event.kind))
         core.bus.subscribe(CancelOrders, cancelled)
         core.bus.subscribe(PairStateChanged, paired)

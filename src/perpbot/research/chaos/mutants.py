@@ -157,7 +157,7 @@ def _send_before_journal(old: Any) -> Any:
 
     def keep(self: Any, event: Any) -> int:
         waiting = self.__dict__.setdefault("waiting", [])
-        if event.kind == "SUBMIT_ORDERS":
+        if event.kind in {"PAIR_PLANNED", "SUBMIT_ORDERS"}:
             waiting.append(event)
             return int(self.last_sequence) + 1
         while waiting:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from perpbot.domain.events import ClosePair, OpportunityFound, PairPlanned, PairStateChanged
+from perpbot.domain.events import ClosePair, OpportunityFound, PairStateChanged
 from perpbot.domain.pairs import PairPlan
 from perpbot.domain.quotes import EdgeBreakdown, Opportunity
 from perpbot.domain.sides import PairState
@@ -19,6 +19,7 @@ from perpbot.strategies.arbitrage.exits import ExitManager
 from perpbot.strategies.arbitrage.scanner import Reliability, Scanner
 from perpbot.strategies.arbitrage.settings import ArbitrageSettings
 from tests.unit.market.floor import BTC, VENUES, Floor, instrument, one_dollar
+from tests.unit.portfolio.office import planned
 
 MARKET = MarketSettings(basis_window_s=60.0, basis_warmup_s=1.0)
 TOUCH = 95_000.0
@@ -105,14 +106,14 @@ class Desk(Floor):
         """Hedge 0.01 BTC long at okx and short at binance, bought and sold at `entry`."""
         plan = plan_of(pair_id, counted_funding_bps, strategy)
         now_ns = self.time.now_ns()
-        self.bus.publish(PairPlanned(ts_ns=now_ns, plan=plan))
+        self.bus.publish(planned(plan, ts_ns=now_ns))
         pair = self.pairs.get(pair_id)
         assert pair is not None
         pair.first_fill_ns = now_ns
         pair.long.quantity, pair.short.quantity = plan.quantity, -plan.quantity
         pair.long.cash = -plan.quantity * Decimal(entry[0])
         pair.short.cash = plan.quantity * Decimal(entry[1])
-        self.move(pair, PairState.RESERVED, PairState.OPENING, PairState.HEDGED)
+        self.move(pair, PairState.HEDGED)
         return pair
 
     def move(self, pair: Pair, *states: PairState) -> None:

@@ -6,10 +6,11 @@ from decimal import Decimal
 
 import pytest
 
-from perpbot.domain.events import FundingRateUpdated, MarkUpdated, PairPlanned, TradeCompleted
+from perpbot.domain.events import FundingRateUpdated, MarkUpdated, TradeCompleted
 from perpbot.domain.pairs import ProfitSplit
 from perpbot.domain.sides import PairState
 from tests.unit.market.floor import BTC
+from tests.unit.portfolio.office import planned
 from tests.unit.strategies.arbitrage.desk import Desk, plan_of
 
 
@@ -117,7 +118,7 @@ def test_close_all_leaves_every_pair_and_those_to_come() -> None:
     desk.hold("1-1")
     exits.close_all("shutdown")
     exits.close_all("shutdown")
-    desk.bus.publish(PairPlanned(plan=plan_of("1-2", 0.0, "arbitrage")))
+    desk.bus.publish(planned(plan_of("1-2", 0.0, "arbitrage")))
     assert [(close.pair_id, close.reason) for close in desk.closed] == [
         ("1-1", "shutdown"),
         ("1-2", "shutdown"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import socket
+import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
@@ -83,7 +85,11 @@ async def test_a_node_serves_its_console_and_leaves_nothing_behind(
         async with session.get("/metrics") as answer:
             assert "perpbot_info" in await answer.text()
         order = {"level": 5, "reason": "test"}
-        async with session.post("/api/v1/control/kill", json=order) as answer:
+        once = {
+            "X-Perpbot-Time": str(time.time_ns() // 1_000_000),
+            "Idempotency-Key": secrets.token_hex(16),
+        }
+        async with session.post("/api/v1/control/kill", json=order, headers=once) as answer:
             assert answer.status == 200
     async with asyncio.timeout(LIMIT_S):
         await node

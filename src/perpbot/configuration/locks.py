@@ -157,3 +157,9 @@ def _console(settings: Settings, environment: Environment) -> Iterator[Violation
             f" {CONSOLE_TOKEN.variable}",
             ("console.host",),
         )
+    if not settings.console.behind_proxy:
+        yield Violation(
+            f"was {settings.console.host}: beyond loopback the token must travel encrypted; put a"
+            " proxy with TLS before the console and set console.behind_proxy to true",
+            ("console.host",),
+        )

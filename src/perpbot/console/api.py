@@ -7,25 +7,22 @@ within a moment, so that many viewers cost the node as much as one.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable
+from typing import Annotated
 
 import msgspec
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 
 from perpbot.console.access import Gate
+from perpbot.console.guard import Application, guard
 from perpbot.console.state import ConsoleState
 from perpbot.operations.health import Grade
+from perpbot.settings import Mode
 
 KEPT_S = 0.1
 JSON = "application/json"
-
-Message = MutableMapping[str, Any]
-Application = Callable[
-    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
-    Awaitable[None],
-]
 
 
 class KillRequest(BaseModel):
@@ -54,8 +51,19 @@ class _Encoded:
 
 
 def make_api(state: ConsoleState, gate: Gate, metrics: Callable[[], bytes] | None) -> Application:
-    """Return the ASGI application. `metrics` None leaves /metrics out."""
-    app = FastAPI(title="perpbot", version=state.sources.version, docs_url=None, redoc_url=None)
+    """Return the ASGI application. `metrics` None leaves /metrics out.
+
+    Where real money moves it does not describe itself.
+    """
+    app = FastAPI(
+        title="perpbot",
+        version=state.sources.version,
+        openapi_url=None if state.sources.mode == Mode.LIVE else "/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.add_exception_handler(RequestValidationError, _malformed)
     for name in (
         "overview",
         "quotes",
@@ -78,7 +86,7 @@ def make_api(state: ConsoleState, gate: Gate, metrics: Callable[[], bytes] | Non
             return Response(metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
         app.get("/metrics", response_class=Response)(numbers)
-    return _guarded(app, gate)
+    return guard(app, gate)
 
 
 def _endpoint(make: Callable[[], object]) -> Callable[[], Awaitable[Response]]:
@@ -122,29 +130,14 @@ def _add_control(app: FastAPI, state: ConsoleState) -> None:
     app.post("/api/v1/control/kill", response_class=Response)(kill)
 
 
+async def _malformed(_: Request, error: Exception) -> Response:
+    """Say what is wrong with a body without repeating what was in it."""
+    assert isinstance(error, RequestValidationError)
+    problems = [
+        f"{'.'.join(map(str, details['loc']))}: {details['msg']}" for details in error.errors()
+    ]
+    return _json({"error": "; ".join(problems)}, 422)
+
+
 def _json(data: object, status: int) -> Response:
     return Response(msgspec.json.encode(data), status_code=status, media_type=JSON)
-
-
-def _guarded(app: FastAPI, gate: Gate) -> Application:
-    """Put the gate before everything, answers to unknown paths included."""
-
-    async def guarded(
-        scope: Message,
-        receive: Callable[[], Awaitable[Message]],
-        send: Callable[[Message], Awaitable[None]],
-    ) -> None:
-        if scope["type"] == "http":
-            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in
-                       scope["headers"]}  # fmt: skip
-            refused = gate.refusal(scope["path"], headers)
-            if refused is not None:
-                status, reason = refused
-                await _json({"error": reason}, status)(scope, receive, send)
-                return
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-            return
-        await app(scope, receive, send)
-
-    return guarded

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from perpbot.console.api import Application
+from perpbot.console.guard import HEAD_BYTES_MAX, Application
 
 STOP_LIMIT_S = 2
+CONNECTIONS_MAX = 128
 
 
 class PortUnavailable(OSError):
@@ -49,6 +50,13 @@ class ConsoleServer:
                 lifespan="off",
                 ws="none",
                 server_header=False,
+                date_header=False,
+                # Addresses of clients are judged by the gate, from one header and one flag.
+                proxy_headers=False,
+                http="h11",
+                h11_max_incomplete_event_size=HEAD_BYTES_MAX,
+                limit_concurrency=CONNECTIONS_MAX,
+                timeout_keep_alive=5,
                 timeout_graceful_shutdown=STOP_LIMIT_S,
             )
         )

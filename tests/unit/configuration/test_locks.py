@@ -249,7 +249,13 @@ def test_the_console_needs_a_token_beyond_loopback() -> None:
     with pytest.raises(SettingsError, match="needs a token in PERPBOT_CONSOLE_TOKEN"):
         enter(Mode.PAPER, "console.host=0.0.0.0")
 
-    loaded = enter(Mode.PAPER, "console.host=0.0.0.0", PERPBOT_CONSOLE_TOKEN="t" * 20)
+    with pytest.raises(SettingsError, match="must travel encrypted"):
+        enter(Mode.PAPER, "console.host=0.0.0.0", PERPBOT_CONSOLE_TOKEN="t" * 20)
+    loaded = enter(
+        Mode.PAPER,
+        "console.host=0.0.0.0 console.behind_proxy=yes",
+        PERPBOT_CONSOLE_TOKEN="t" * 20,
+    )
     assert loaded.settings.console.host == "0.0.0.0"
     assert (
         enter(Mode.PAPER, "console.host=0.0.0.0 console.enabled=no").settings.console.port == 8000

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -16,6 +18,7 @@ from perpbot.console.state import ConsoleState
 from perpbot.domain.events import AlertFired
 from perpbot.operations.health import Health
 from perpbot.research.world import World
+from tests.unit.console.asking import HOST, Call, ask, change_headers
 from tests.unit.operations.small_world import feed, rows, small_world, sources
 
 TOKEN = "t" * 40
@@ -126,7 +129,9 @@ async def test_kill_is_engaged_and_journalled(
 ) -> None:
     """The one write."""
     body = {"level": 1, "reason": "test"}
-    async with console.post("/api/v1/control/kill", json=body) as answer:
+    async with console.post(
+        "/api/v1/control/kill", json=body, headers=change_headers(time.time_ns())
+    ) as answer:
         assert answer.status == 200
 
     assert world.core.folds.latches.kill_level == 1
@@ -142,7 +147,9 @@ async def test_a_bad_kill_is_refused(
     console: aiohttp.ClientSession, world: World, body: object
 ) -> None:
     """And nothing happens."""
-    async with console.post("/api/v1/control/kill", json=body) as answer:
+    async with console.post(
+        "/api/v1/control/kill", json=body, headers=change_headers(time.time_ns())
+    ) as answer:
         assert answer.status == 422
 
     assert world.core.folds.latches.kill_level == 0
@@ -152,6 +159,20 @@ async def test_a_kill_by_get_is_refused(console: aiohttp.ClientSession) -> None:
     """Opening a page never kills."""
     async with console.get("/api/v1/control/kill") as answer:
         assert answer.status == 405
+
+
+@pytest.mark.parametrize(("mode", "status"), [("paper", 200), ("live", 404)])
+async def test_the_console_describes_itself_only_where_no_money_moves(
+    world: World, mode: str, status: int
+) -> None:
+    """No list of paths in live."""
+    state = ConsoleState(replace(sources(world), mode=mode))
+    app = make_api(state, Gate("127.0.0.1", 8000, TOKEN), None)
+    headers = {"host": HOST, "authorization": f"Bearer {TOKEN}"}
+
+    answer = await ask(app, Call("GET", "/openapi.json", headers, b""))
+
+    assert answer.status == status
 
 
 async def test_a_used_port_says_what_to_do(console: aiohttp.ClientSession) -> None:

@@ -77,7 +77,14 @@ class Attendants:
             return ""
         try:
             token = self._token()
-            gate = Gate(settings.console.host, settings.console.port, token)
+            gate = Gate(
+                settings.console.host,
+                settings.console.port,
+                token,
+                behind_proxy=settings.console.behind_proxy,
+                hosts=settings.console.allowed_hosts,
+                clock=self._node.core.clock,
+            )
             metrics = self._metrics.text if settings.metrics.enabled else None
             app = make_api(self.state, gate, metrics)
             console = ConsoleServer(app, settings.console.host, settings.console.port)

@@ -41,10 +41,12 @@ def make_venue(
     rng: random.Random,
     *,
     leverage: int | None = 1,
+    books: bool = False,
 ) -> Venue:
     """Return a venue, not yet connected; without `credentials` it is read-only.
 
     `leverage` is set for every instrument before anything opens; None leaves the account's own.
+    `books` also subscribes to depth.
     """
     module, struct = _CREDENTIALS[name]
     keys = None
@@ -55,6 +57,7 @@ def make_venue(
         credentials=keys,
         clock=clock,
         rng=rng,
+        books=books,
         trades=False,
         leverage=leverage,
     )

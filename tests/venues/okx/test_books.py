@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -86,6 +87,24 @@ def test_gap_spoils_the_book(following: BookRow) -> None:
     book = live_book()
 
     assert book.take("update", following) is Step.GAP
+    assert not book.is_ready
+
+
+@pytest.mark.parametrize("action", ["snapshot", "update"])
+def test_an_impossible_level_spoils_the_book(action: str) -> None:
+    """Whether it comes with a snapshot or an update."""
+    book = live_book()
+
+    assert book.take(action, row(10, 11, bids=((math.nan, 1.0),))) is Step.GAP
+    assert not book.is_ready
+
+
+def test_an_impossible_level_from_rest_is_a_gap() -> None:
+    """The book starts anew."""
+    book = SequencedBook()
+    book.take("update", row(10, 11))
+
+    assert book.align(row(None, 12, bids=((-1.0, 1.0),))) is Step.GAP
     assert not book.is_ready
 
 

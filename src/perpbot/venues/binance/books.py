@@ -7,19 +7,18 @@ throws the book away: a new one is built from a new snapshot, and the slot is to
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 
+from perpbot.domain.errors import InvalidValue
 from perpbot.domain.events import BookChanged, BookUpdated
 from perpbot.domain.instruments import Instrument
 from perpbot.kernel.clock import MS
 from perpbot.venues.binance.universe import VENUE
 from perpbot.venues.port import MarketSink
-
-Level = tuple[float, float]
+from perpbot.venues.wire.ladder import Ladder, Level
 
 MAX_WAITING = 1_000
 """Deltas that may wait for a snapshot: 100 s of the 100 ms stream."""
@@ -48,32 +47,6 @@ class DepthSnapshot(msgspec.Struct, rename="camel"):
     asks: list[Level]
 
 
-class _Ladder:
-    """One side: keys ascend towards the best (`sign` 1 for bids, -1 for asks)."""
-
-    __slots__ = ("keys", "sign", "sizes")
-
-    def __init__(self, sign: int) -> None:
-        self.sign = sign
-        self.keys: list[float] = []
-        self.sizes: dict[float, float] = {}
-
-    def put(self, levels: Sequence[Level]) -> None:
-        keys, sizes, sign = self.keys, self.sizes, self.sign
-        for price, size in levels:
-            key = sign * price
-            if size > 0.0:
-                if key not in sizes:
-                    keys.insert(bisect_left(keys, key), key)
-                sizes[key] = size
-            elif sizes.pop(key, None) is not None:
-                del keys[bisect_left(keys, key)]
-
-    def top(self, depth: int) -> tuple[Level, ...]:
-        sign, sizes = self.sign, self.sizes
-        return tuple((sign * key, sizes[key]) for key in self.keys[: -depth - 1 : -1])
-
-
 class BookSync:
     """Keeps one instrument's book in step and publishes it.
 
@@ -95,8 +68,8 @@ class BookSync:
         self._price_unit = float(instrument.price_multiplier)
         self._size_unit = float(instrument.contract_size)
         self._waiting: deque[DepthUpdate] = deque(maxlen=MAX_WAITING)
-        self._bids = _Ladder(1)
-        self._asks = _Ladder(-1)
+        self._bids = Ladder(bids=True)
+        self._asks = Ladder(bids=False)
         self._asked = False
         self._bridged = False
         self.last_update_id: int | None = None
@@ -115,7 +88,7 @@ class BookSync:
     def reset(self, reason: str) -> None:
         """Forget the book: the stream broke."""
         self._waiting.clear()
-        self._bids, self._asks = _Ladder(1), _Ladder(-1)
+        self._bids, self._asks = Ladder(bids=True), Ladder(bids=False)
         self._asked = False
         if self.last_update_id is not None:
             self.last_update_id = None
@@ -132,13 +105,17 @@ class BookSync:
         self._chain(update)
 
     def snapshot(self, snapshot: DepthSnapshot) -> None:
-        """Take the REST snapshot and everything that waited for it."""
+        """Take the REST snapshot and everything that waited for it.
+
+        Raises `InvalidValue` for a level that cannot be: then there is no book, as before.
+        """
         if not self._asked:
             return  # the stream broke while it was under way
+        bids, asks = Ladder(bids=True), Ladder(bids=False)
+        bids.put(snapshot.bids)
+        asks.put(snapshot.asks)
         self._asked = False
-        self._bids, self._asks = _Ladder(1), _Ladder(-1)
-        self._bids.put(snapshot.bids)
-        self._asks.put(snapshot.asks)
+        self._bids, self._asks = bids, asks
         self.last_update_id = snapshot.last_update_id
         self._bridged = False
         waiting = list(self._waiting)
@@ -165,8 +142,12 @@ class BookSync:
         elif update.pu != last:
             self._gap(update, f"depth continues {update.pu}, {last} was expected")
             return
-        self._bids.put(update.b)
-        self._asks.put(update.a)
+        try:
+            self._bids.put(update.b)
+            self._asks.put(update.a)
+        except InvalidValue as error:
+            self._spoil("depth level", str(error))
+            return
         self.last_update_id = update.u
         price_unit, size_unit = self._price_unit, self._size_unit
         self._sink.publish(
@@ -182,20 +163,22 @@ class BookSync:
         self._publish_top((update.T or update.E) * MS)
 
     def _gap(self, update: DepthUpdate, reason: str) -> None:
-        self.gaps += 1
-        self._sink.refuse(VENUE, "depth gap")
-        self.reset(reason)
+        self._spoil("depth gap", reason)
         self.delta(update)
 
+    def _spoil(self, what: str, reason: str) -> None:
+        self.gaps += 1
+        self._sink.refuse(VENUE, what)
+        self.reset(reason)
+
     def _publish_top(self, venue_ns: int) -> None:
-        bids, asks = self.top()
         price_unit, size_unit = self._price_unit, self._size_unit
         self._sink.publish(
             BookUpdated(
                 venue=VENUE,
                 asset=self.instrument.asset,
-                bids=tuple((price / price_unit, size * size_unit) for price, size in bids),
-                asks=tuple((price / price_unit, size * size_unit) for price, size in asks),
+                bids=self._bids.top(TOP_LEVELS, size_unit, price_unit),
+                asks=self._asks.top(TOP_LEVELS, size_unit, price_unit),
                 venue_ns=venue_ns,
             )
         )

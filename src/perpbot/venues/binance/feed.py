@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import msgspec
 
-from perpbot.domain.errors import ProtocolViolation, Unavailable
+from perpbot.domain.errors import InvalidValue, ProtocolViolation, Unavailable
 from perpbot.domain.events import (
     BookUpdated,
     ConnectionState,
@@ -411,7 +411,7 @@ class BinanceMarketData:
                 )
                 book.snapshot(decode_snapshot(body))
                 backoff.reset()
-            except (Unavailable, msgspec.MsgspecError):
+            except (Unavailable, InvalidValue, msgspec.MsgspecError):
                 book.snapshot_failed()
                 await asyncio.sleep(backoff.next_s())
 

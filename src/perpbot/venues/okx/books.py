@@ -9,12 +9,12 @@ book for good: the feed makes a new object.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
 from enum import Enum
 
-from perpbot.venues.okx.codec import BookRow, Level
+from perpbot.domain.errors import InvalidValue
+from perpbot.venues.okx.codec import BookRow
+from perpbot.venues.wire.ladder import Ladder
 
 MAX_WAITING = 1_000
 """Updates that may wait for a REST snapshot: 100 s of the 100 ms channel."""
@@ -32,43 +32,15 @@ class Step(Enum):
     SNAPSHOT_NEEDED = "snapshot_needed"
     """The first update came without a snapshot: ask REST for one."""
     GAP = "gap"
-    """Rows are missing: throw this object away and subscribe anew."""
-
-
-class Side:
-    """Sorted prices with their sizes, the best at the end (`sign` 1 for bids, -1 for asks)."""
-
-    __slots__ = ("_keys", "_sign", "_sizes")
-
-    def __init__(self, sign: int) -> None:
-        self._sign = sign
-        self._keys: list[float] = []
-        self._sizes: dict[float, float] = {}
-
-    def put(self, levels: Sequence[Level]) -> None:
-        """Set or (size 0) remove levels."""
-        keys, sizes, sign = self._keys, self._sizes, self._sign
-        for level in levels:
-            key = sign * level.price
-            if level.contracts > 0.0:
-                if key not in sizes:
-                    keys.insert(bisect_left(keys, key), key)
-                sizes[key] = level.contracts
-            elif sizes.pop(key, None) is not None:
-                del keys[bisect_left(keys, key)]
-
-    def top(self, depth: int, scale: float) -> tuple[tuple[float, float], ...]:
-        """Return the best levels first, sizes multiplied by `scale`."""
-        sign, sizes = self._sign, self._sizes
-        return tuple((sign * key, sizes[key] * scale) for key in self._keys[: -depth - 1 : -1])
+    """Rows are missing or impossible: throw this object away and subscribe anew."""
 
 
 class SequencedBook:
     """The book of one instrument from one subscription."""
 
     def __init__(self) -> None:
-        self.bids = Side(1)
-        self.asks = Side(-1)
+        self.bids = Ladder(bids=True)
+        self.asks = Ladder(bids=False)
         self.sequence: int | None = None
         self._ready = False
         self._from_rest = False
@@ -83,8 +55,7 @@ class SequencedBook:
     def take(self, action: str, row: BookRow) -> Step:
         """Take a row from the socket, in order of arrival."""
         if action == "snapshot":
-            self._replace(row, from_rest=False)
-            return Step.APPLIED
+            return self._replace(row, from_rest=False)
         if self._ready:
             return self._chain(row)
         if self._first is None:
@@ -102,20 +73,29 @@ class SequencedBook:
             return Step.GAP
         if self._first is not None and sequence < (self._first.seq_id or 0):
             return Step.SNAPSHOT_NEEDED
-        self._replace(snapshot, from_rest=True)
+        if self._replace(snapshot, from_rest=True) is Step.GAP:
+            return Step.GAP
         waiting, self._waiting = self._waiting, deque()
         for row in waiting:
             if self._chain(row) is Step.GAP:
                 return Step.GAP
         return Step.APPLIED
 
-    def _replace(self, row: BookRow, *, from_rest: bool) -> None:
-        self.bids, self.asks = Side(1), Side(-1)
-        self.bids.put(row.bids)
-        self.asks.put(row.asks)
+    def _replace(self, row: BookRow, *, from_rest: bool) -> Step:
+        self.bids, self.asks = Ladder(bids=True), Ladder(bids=False)
         self.sequence = row.seq_id
         self._from_rest = from_rest
         self._ready = True
+        return self._put(row)
+
+    def _put(self, row: BookRow) -> Step:
+        try:
+            self.bids.put([(level.price, level.contracts) for level in row.bids])
+            self.asks.put([(level.price, level.contracts) for level in row.asks])
+        except InvalidValue:
+            self._ready = False
+            return Step.GAP
+        return Step.APPLIED
 
     def _chain(self, row: BookRow) -> Step:
         if not self._follows(row):
@@ -130,9 +110,7 @@ class SequencedBook:
         self.sequence = sequence
         if not row.bids and not row.asks:
             return Step.QUIET
-        self.bids.put(row.bids)
-        self.asks.put(row.asks)
-        return Step.APPLIED
+        return self._put(row)
 
     def _follows(self, row: BookRow) -> bool:
         last, sequence, previous = self.sequence, row.seq_id, row.prev_seq_id

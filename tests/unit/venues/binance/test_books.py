@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perpbot.domain.errors import InvalidValue
 from perpbot.domain.events import BookChanged, BookUpdated
-from perpbot.venues.binance.books import BookSync, DepthSnapshot, DepthUpdate, Level
+from perpbot.venues.binance.books import BookSync, DepthSnapshot, DepthUpdate
+from perpbot.venues.wire.ladder import Level
 from tests.unit.venues.binance.conftest import Sink, make_instrument
 
 
@@ -118,6 +120,33 @@ def test_bundled_coins_are_published_in_base_coins() -> None:
 
     assert desk.sink.of(BookChanged)[0].bids == ((0.01, 2000.0),)
     assert desk.sink.of(BookUpdated)[-1].asks == ((0.011, 3000.0),)
+
+
+def test_an_impossible_level_throws_the_book_away() -> None:
+    """The delta that carries it is not tried again; the next one asks for a snapshot."""
+    desk = _Desk()
+    desk.book.delta(_update(5, 12, 4))
+    desk.book.snapshot(_snapshot(10))
+    desk.book.delta(_update(13, 14, 12, (float("nan"), 1.0)))
+
+    assert not desk.book.is_ready
+    assert desk.sink.refused == {"depth level": 1}
+    assert "level was nan" in desk.invalid[0]
+    desk.book.delta(_update(15, 16, 14))
+    assert desk.asked == 2
+
+
+def test_a_snapshot_with_an_impossible_level_is_no_book() -> None:
+    """The caller hears of it and waits before it asks again."""
+    desk = _Desk()
+    desk.book.delta(_update(5, 12, 4))
+    with pytest.raises(InvalidValue, match="level was"):
+        desk.book.snapshot(DepthSnapshot(last_update_id=10, bids=[(-1.0, 1.0)], asks=[]))
+    desk.book.snapshot_failed()
+
+    assert not desk.book.is_ready
+    desk.book.delta(_update(13, 14, 12))
+    assert desk.asked == 2
 
 
 _LEVELS = st.lists(

@@ -9,13 +9,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 
 from perpbot.app.core import Core, Folds, Markets
+<<<<<<< src/perpbot/app/node.py
 from perpbot.app.known import write_known
+=======
+from perpbot.app.lifeline import Lifeline
+>>>>>>> /tmp/theirs.py
 from perpbot.app.paper import PaperVenue
 from perpbot.app.rates import RateKeeper
 from perpbot.app.recovery import recover
@@ -31,11 +36,12 @@ from perpbot.domain.events import (
     VenueConnectionChanged,
 )
 from perpbot.domain.instruments import Instrument
-from perpbot.domain.sides import Purpose
+from perpbot.domain.sides import PairState, Purpose
 from perpbot.execution.deadman import DeadManSwitch
 from perpbot.execution.gateway import LatencySamples, VenueGateway
 from perpbot.execution.surroundings import Account
 from perpbot.execution.warmer import Warmer
+from perpbot.guardian.pulse import TakenOver
 from perpbot.kernel.clock import SECOND, Clock, LoopTimers
 from perpbot.kernel.journal import Journal
 from perpbot.kernel.supervisor import Supervisor
@@ -65,8 +71,11 @@ class Node:
         version: str,
         say: Callable[[str], None] = lambda _text: None,
         rates: CurrencyRates | None = None,
+        lifeline: Lifeline | None = None,
     ) -> None:
+        """`lifeline` ties it to a guardian and to systemd; None where positions die with it."""
         self.settings = settings
+        self._lifeline = lifeline
         self.venues = {venue.name: venue for venue in venues}
         self._clock = clock
         self._rng = rng
@@ -84,6 +93,7 @@ class Node:
         self._leaving = asyncio.Event()
         self._halt: BaseException | None = None
         self._snapshot_at = 0
+        self._held = ExitStack()
 
     # --- starting ---
 
@@ -95,6 +105,8 @@ class Node:
         try:
             await self._open()
         except BaseException:
+            self._fall_silent(in_order=False)
+            self._held.close()
             for venue in self.venues.values():
                 await venue.close()
             raise
@@ -110,6 +122,7 @@ class Node:
             self._state_directory / "journal",
             segment_bytes=self.settings.journal.segment_max_mb * 1024 * 1024,
         )
+        self._held.callback(self.journal.close)
         folds = self._recover()
         timers = LoopTimers(loop)
         self.core = Core(
@@ -130,7 +143,10 @@ class Node:
             wake=self._wake,
             on_halt=self._halted,
             leave=self._leave_when_flat,
+            takeover=None if self._lifeline is None else self._lifeline.takeover(),
         )
+        if self._lifeline is not None:
+            self._lifeline.begin(self.core, timers)
         self.core.bus.subscribe(VenueConnectionChanged, self._learn_account)
         self.tally = RunTally(self.core.bus)
         self.supervisor = Supervisor(self.core.bus.publish, self._clock, self._rng)
@@ -187,7 +203,13 @@ class Node:
                 self._simulate_fills(venue, listed, timers)
             else:
                 VenueGateway(
-                    venue, core.bus, self._clock, self.supervisor, core.folds.orders, self.latency
+                    venue,
+                    core.bus,
+                    self._clock,
+                    self.supervisor,
+                    core.folds.orders,
+                    self.latency,
+                    fence=self._may_send,
                 )
             manager = ExchangeConnectionManager(
                 venue,
@@ -265,8 +287,15 @@ class Node:
         else:
             self._snapshot_at = self.journal.last_sequence
 
+    def _may_send(self) -> None:
+        if self._lifeline is not None:
+            self._lifeline.check()
+
     def _halted(self, error: BaseException) -> None:
         self._halt = error
+        if isinstance(error, TakenOver):
+            # What waits for its turn in an adapter must not go out either.
+            self.supervisor.cancel()
         self._leaving.set()
 
     # --- running ---
@@ -309,10 +338,12 @@ class Node:
 
     async def close(self, reason: str) -> None:
         """Cancel our resting orders, let what is under way answer, close everything."""
+        in_order = False
         if self.core.bus.halted is None:
             self.core.stop_opening()
             self.core.reconcile.stop()
             await self._cancel_resting()
+            in_order = self._left_in_order()
             self.core.bus.publish(
                 RunEnded(
                     ts_ns=self._clock.now_ns(), epoch=self.core.folds.runs.epoch, reason=reason
@@ -327,7 +358,22 @@ class Node:
             if self.core.bus.halted is None:
                 self._write_snapshot()
         finally:
-            self.journal.close()
+            self._fall_silent(in_order=in_order)
+            self._held.close()
+
+    def _fall_silent(self, *, in_order: bool) -> None:
+        if self._lifeline is not None:
+            self._lifeline.end(in_order=in_order)
+
+    def _left_in_order(self) -> bool:
+        """Whether nothing is under way and every pair that stays open is hedged.
+
+        Else the guardian is not told that we ended: it will see to what we leave behind.
+        """
+        folds = self.core.folds
+        return all(order.state.is_end for order in folds.orders.unsettled()) and all(
+            pair.state in {PairState.HEDGED, PairState.FLAT} for pair in folds.pairs
+        )
 
     async def _cancel_resting(self) -> None:
         """Take back what may still open; reductions and protective stops stay at the venue."""

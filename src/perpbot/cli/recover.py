@@ -77,10 +77,17 @@ def run_recover(
         _repair(place, report.repair, yes=yes, as_json=as_json)
         report = _look(place, node, ask=ask)
     if as_json:
-        emit(msgspec.to_builtins(report))
+        emit(_as_json(report))
     else:
         show(report_text(report, RealClock().now_ns()))
     return Exit.ERROR if report.problem else Exit.OK
+
+
+def _as_json(report: Report) -> dict[str, Any]:
+    data: dict[str, Any] = msgspec.to_builtins(report)
+    found = report.journal
+    data["journal"] |= {"records": found.records, "newest": found.newest, "anchor": found.anchor}
+    return data
 
 
 # --- looking ---
@@ -218,8 +225,8 @@ def _skip(
             fail(f"record {sequence} stops nothing: {poison}", Exit.USAGE)
         decision = pass_over(directory, poison, RealClock(), getpass.getuser(), reason)
         say(
-            f"record {sequence} is passed over (decision {decision}); the kill switch is latched at"
-            " level 1: nothing opens until you clear it with `perpbot kill --clear`"
+            f"record {sequence} is passed over (decision {decision}); the kill switch is latched"
+            " at level 1: nothing opens until you clear it with `perpbot kill --clear`"
         )
     else:
         fail(f"record {sequence} stops nothing: the whole journal can be folded", Exit.USAGE)

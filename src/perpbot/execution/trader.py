@@ -91,6 +91,7 @@ class PairTrader:
         self._progress: dict[str, tuple[Decimal, Decimal]] = {}
         self._resting_until_ns: dict[str, int] = {}
         self._cancelled_ns: dict[str, int] = {}
+        self._born_ns = clock.now_ns()
         self._waits_for: frozenset[str] = frozenset()
         bus.subscribe(VenueReconciled, self._reconciled)
         bus.subscribe(OrderFact, self._order_changed)
@@ -218,11 +219,12 @@ class PairTrader:
     def _is_left_alone(self, pair: Pair, working: Sequence[Order]) -> bool:
         """Whether one leg is held and the venue of the other has been silent for too long.
 
-        Then what is held is taken back, towards the net that is proven.
+        Then what is held is taken back, towards the net that is proven. A venue that no process
+        asked was not silent: after a restart it has as much time as ever.
         """
         if pair.state in _SHRINKING or not pair.unhedged_since_ns or self._is_balanced(pair):
             return False
-        silent_ns = self._clock.now_ns() - pair.unhedged_since_ns
+        silent_ns = self._clock.now_ns() - max(pair.unhedged_since_ns, self._born_ns)
         heavier = _heavier(pair)
         return silent_ns >= self._patience(pair.plan).wait_limit_ns and all(
             order.state in _UNANSWERED and order.request.leg != heavier for order in working

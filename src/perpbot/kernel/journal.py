@@ -459,6 +459,20 @@ class JournalCursor:
 
     def read(self) -> list[Record]:
         """Return the next records, oldest first; an empty list when there are none yet."""
+        # What seems to be the end may be a segment that the writer has left since.
+        found = self._read() or (self._read() if self._left_behind() else [])
+        if not found and self._left_behind():
+            raise JournalCorrupt(f"{self._directory}: record {self.sequence + 1} is missing")
+        return found
+
+    def _left_behind(self) -> bool:
+        """Whether there are later segments that the next record should have led to."""
+        segments = segment_files(self._directory)
+        if segments and not self.sequence:
+            self.sequence = segments[0][0] - 1  # whatever was before is no part of it any more
+        return any(first > self.sequence + 1 for first, _ in segments)
+
+    def _read(self) -> list[Record]:
         found: list[Record] = []
         while not found and self._place():
             data = self._part()

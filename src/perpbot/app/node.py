@@ -16,11 +16,8 @@ from pathlib import Path
 import msgspec
 
 from perpbot.app.core import Core, Folds, Markets
-<<<<<<< src/perpbot/app/node.py
 from perpbot.app.known import write_known
-=======
 from perpbot.app.lifeline import Lifeline
->>>>>>> /tmp/theirs.py
 from perpbot.app.paper import PaperVenue
 from perpbot.app.rates import RateKeeper
 from perpbot.app.recovery import recover

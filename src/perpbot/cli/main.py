@@ -178,6 +178,24 @@ def kill(
     guarded(lambda: run_kill(level, reason, clear=clear, mode=mode, as_json=json, files=config))
 
 
+@app.command(epilog="Example: perpbot guardian --testnet -c config.yaml")
+def guardian(
+    testnet: Annotated[bool, typer.Option("--testnet", help="The venues' test networks.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Real money; needs the same confirmations as run.")
+    ] = False,
+    json: JsonFlag = False,
+    config: ConfigFiles = None,
+) -> None:
+    """Watch a node of the same configuration; when it falls silent, cancel and flatten for it.
+
+    Runs beside `perpbot run`, with keys of its own (docs/guardian.md). With --json one fact a line.
+    """
+    from perpbot.cli.guardian import run_guard
+
+    guarded(lambda: run_guard(testnet=testnet, live=live, as_json=json, files=config))
+
+
 @app.command(epilog="Example: perpbot explain 3-17")
 def explain(
     asked: Annotated[

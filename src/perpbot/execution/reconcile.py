@@ -81,7 +81,8 @@ class ReconcileDriver:
         self._since_ns: dict[str, int] = {}
         self._whole_until_ns: Callable[[str], int] | None = None
         self._asked: dict[str, TimerHandle] = {}
-        self._seen: dict[tuple[Leg, Decimal], int] = {}
+        self._seen: dict[tuple[Leg, Decimal], tuple[int, int]] = {}
+        """Differences: how often they were seen, and when last (UTC)."""
         self._missed_ns: dict[str, int] = {}
         """By client id: when an answer first missed an order that should rest."""
         self._stopped = False
@@ -192,7 +193,7 @@ class ReconcileDriver:
         to the intake, which judges whether its absence is proof already.
         """
         listed = {report.client_id for report in snapshot.orders or ()}
-        asked_ns = self._clock.now_ns() - (self._clock.monotonic_ns() - snapshot.asked_ns)
+        asked_ns = self._asked_at_ns(snapshot)
         for order in tuple(self._orders.unsettled()):
             request = order.request
             if request.venue != snapshot.venue or order.state.is_end:
@@ -217,8 +218,12 @@ class ReconcileDriver:
         }
         open_differences = []
         for key, difference in seen.items():
-            self._seen[key] = self._seen.get(key, 0) + 1
-            if self._seen[key] >= self._confirmations and difference.price > 0:
+            count, last_ns = self._seen.get(key, (0, 0))
+            # Two answers to questions that were on their way together are one look.
+            if self._asked_at_ns(snapshot) >= last_ns:
+                count += 1
+            self._seen[key] = (count, self._clock.now_ns())
+            if count >= self._confirmations and difference.price > 0:
                 del self._seen[key]
                 self._adjust(difference)
             else:
@@ -231,8 +236,13 @@ class ReconcileDriver:
             request = order.request
             if (request.venue, request.account, request.asset) == key[:3]:
                 return True
-        quiet_since_ns = snapshot.ts_ns - self._quiet_ns
+        # The venue looked when it was asked; what it said may have taken long to come together.
+        quiet_since_ns = self._asked_at_ns(snapshot) - self._quiet_ns
         return self._orders.last_change_ns(key[0], key[1], key[2]) > quiet_since_ns
+
+    def _asked_at_ns(self, snapshot: VenueSnapshot) -> int:
+        """Return when the question left (UTC)."""
+        return self._clock.now_ns() - (self._clock.monotonic_ns() - snapshot.asked_ns)
 
     def _adjust(self, difference: PositionDifference) -> None:
         venue, account, asset, side = difference.key

@@ -110,7 +110,9 @@ class Table:
     def run(self, ms: int) -> None:
         self.time.run_until(self.time.now_ns() + ms * MS)
 
-    def answer(self, *, venue: str = LONG, reason: str = "timer", **parts: Any) -> None:
+    def answer(
+        self, *, venue: str = LONG, reason: str = "timer", after_ms: int = 0, **parts: Any
+    ) -> None:
         """The venue's answer, complete unless a part is None."""
         now_ns = self.time.now_ns()
         self.bus.publish(
@@ -118,7 +120,7 @@ class Table:
                 ts_ns=now_ns,
                 venue=venue,
                 reason=reason,
-                asked_ns=now_ns,
+                asked_ns=now_ns - after_ms * MS,
                 **{**NOTHING, **parts},
             )
         )
@@ -336,6 +338,31 @@ def test_difference_just_after_an_order_waits() -> None:
     table.run(5_100)
     for _ in range(2):
         table.answer(positions=(position("0.5"),))
+    assert len(table.told(PositionAdjusted)) == 1
+
+
+def test_answer_that_was_long_on_its_way_is_compared_later() -> None:
+    """What changed since the venue was asked is not in its answer, however late that comes."""
+    table = Table()
+    table.rest_order()
+    ended = msgspec.structs.replace(report(OrderState.CANCELLED), filled=d(0))
+    table.driver._intake.take_order(ended)
+    table.run(9_000)
+    for _ in range(3):
+        table.answer(positions=(position("0.5"),), after_ms=9_500)
+    assert not table.told(PositionAdjusted)
+    assert all(event.agreed for event in table.told(VenueReconciled))
+
+
+def test_answers_to_questions_asked_together_are_one_look() -> None:
+    """Both may come from the same moment; a third that was asked later confirms."""
+    table = Table()
+    table.run(1_000)
+    for _ in range(3):
+        table.answer(positions=(position("0.5"),), after_ms=500)
+    assert not table.told(PositionAdjusted)
+    table.run(1_000)
+    table.answer(positions=(position("0.5"),), after_ms=500)
     assert len(table.told(PositionAdjusted)) == 1
 
 

@@ -201,10 +201,12 @@ async def launch(
     model: MarketModel | None = None,
     balance: Decimal = BALANCE,
     timeout_s: float = START_TIMEOUT_S,
+    program: str = "perpbot.simulation.wire",
 ) -> RunningServers:
     """Start the servers in a child process and wait until they answer.
 
-    The child ends with us, however we end. Raises `ServersFailed` with what the child said.
+    `program` is a module that takes the same arguments. The child ends with us, however we end.
+    Raises `ServersFailed` with what the child said.
     """
     arguments = [*venues, f"--seed={seed}", f"--port-base={port_base}", f"--balance={balance}"]
     if tape is not None:
@@ -214,7 +216,7 @@ async def launch(
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "perpbot.simulation.wire", "--control", "--until-input-ends", *arguments),
+        *("-m", program, "--control", "--until-input-ends", *arguments),
         stdin=pipe,
         stdout=pipe,
         stderr=pipe,

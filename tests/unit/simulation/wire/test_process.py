@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
 from perpbot.domain.errors import ConfigError, InvalidValue
 from perpbot.domain.sides import OrderType, Side, TimeInForce
+from perpbot.simulation.market import TEN_PERPS, MarketModel
 from perpbot.simulation.model import Ticket
 from perpbot.simulation.wire import __main__ as wire_main
 from perpbot.simulation.wire import process as process_module
@@ -221,12 +223,32 @@ async def test_control_wants_its_token(header: str, status: int) -> None:
         await door.stop()
 
 
+def test_taken_orders_are_told_by_client_id() -> None:
+    """How many orders came under an id, what they asked for and what was filled."""
+    clock = HandClock()
+    fleet = Fleet(["binance"], seed=1, clock_ns=clock, model=MarketModel(assets=TEN_PERPS[:1]))
+    fleet.step()
+    exchange = fleet.exchanges["binance"]
+    assert not exchange.book("ETHUSDT").bids
+    ticket = msgspec.structs.replace(buy("BTCUSDT", "0.002"), client_id="x-1")
+    for _ in range(2):
+        exchange.submit("client", ticket)
+    (row,) = fleet.orders()
+    assert row == {
+        "venue": "binance",
+        "client_id": "x-1",
+        "taken": 2,
+        "quantity": "0.004",
+        "filled": "0.004",
+    }
+
+
 # --- the process ---------------------------------------------------------------------------------
 
 
 async def test_launch_answer_and_stop() -> None:
     """The child serves all venues, answers for the accountant, and is gone afterwards."""
-    running = await launch(["binance", "okx"], seed=3)
+    running = await launch(["binance", "okx"], seed=3, model=MarketModel(assets=TEN_PERPS[:2]))
     try:
         assert [server.venue for server in running.servers] == ["binance", "okx"]
         found = running.server("binance")
@@ -237,6 +259,8 @@ async def test_launch_answer_and_stop() -> None:
             async with session.get(url) as answer:
                 assert (await answer.json())["bids"]
         assert (await running.accountant())["net"] == "0"
+        assert await running.orders() == []
+        assert running.pid > 0
         codes = [running.exit_code]
     finally:
         await running.stop()

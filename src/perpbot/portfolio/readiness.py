@@ -1,13 +1,16 @@
 """Which venues may open anything: only those whose books have agreed with ours.
 
 True per process: a restart or a reconnect of the private stream takes it away until the next
-successful comparison.
+successful comparison. A channel that nobody has told of is down: a venue that could not be
+prepared, or whose private stream never stood, opens nothing, whatever its REST side answers.
 """
 
 from __future__ import annotations
 
 from perpbot.domain.events import ConnectionState, VenueConnectionChanged, VenueReconciled
 from perpbot.kernel.bus import EventBus
+
+_NEEDED = ("trading", "public", "private")
 
 
 class Readiness:
@@ -24,12 +27,9 @@ class Readiness:
         """Return why nothing may open on a venue, or ""."""
         if not self._agreed.get(venue, False):
             return self._why.get(venue, "not compared with the venue yet")
-        for (name, channel), state in self._channels.items():
-            if (
-                name == venue
-                and channel in {"public", "private"}
-                and (state is not ConnectionState.LIVE)
-            ):
+        for channel in _NEEDED:
+            state = self.state(venue, channel)
+            if state is not ConnectionState.LIVE:
                 return f"{channel} channel is {state}"
         return ""
 

@@ -297,7 +297,7 @@ def test_rates_are_positive_numbers_or_unknown() -> None:
 
 
 def test_a_venue_is_ready_after_it_agreed_and_while_it_is_connected() -> None:
-    """A private stream that was away needs a new comparison."""
+    """A channel that nobody told of is down; a private stream that was away needs a comparison."""
     desk = Office()
     ready = Readiness(desk.bus)
 
@@ -315,13 +315,18 @@ def test_a_venue_is_ready_after_it_agreed_and_while_it_is_connected() -> None:
     assert ready.refusal("okx") == "the venue did not answer"
     compared(agreed=False, differences=("BTC differs",))
     assert ready.refusal("okx") == "BTC differs"
+    for channel in ("trading", "public", "private"):
+        compared(agreed=True)
+        assert ready.refusal("okx") == f"{channel} channel is down"
+        connection(channel, ConnectionState.LIVE)
     compared(agreed=True)
     assert ready.refusal("okx") == ""
     connection("public", ConnectionState.POLLING)
     assert ready.refusal("okx") == "public channel is polling"
     connection("public", ConnectionState.LIVE)
     connection("trading", ConnectionState.DOWN)
-    assert ready.refusal("okx") == ""
+    assert ready.refusal("okx") == "trading channel is down"
+    connection("trading", ConnectionState.LIVE)
     connection("private", ConnectionState.DOWN)
     assert ready.refusal("okx") == "private channel is down: why"
     compared(agreed=True)

@@ -89,7 +89,7 @@ class Desk:
         for venue in VENUES:
             self.office.tell(venue, "10000")
             self.bus.publish(VenueReconciled(venue=venue, agreed=True))
-            for channel in ("public", "private"):
+            for channel in ("trading", "public", "private"):
                 self.connection(venue, channel, ConnectionState.LIVE)
             self.bus.publish(VenueReconciled(venue=venue, agreed=True))
         self.sample("20000")

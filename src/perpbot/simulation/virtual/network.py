@@ -134,6 +134,8 @@ class Link:
         self.name = name
         self.number = number
         self.first_line = b""
+        self.label = ""
+        """For whoever decides about links."""
         self.client: Pipe
         self.server: Pipe
         self.silent_up = False
@@ -165,7 +167,7 @@ class Pipe(asyncio.Transport):
         super().__init__()
         self._network = network
         self._loop = network.loop
-        self._link = link
+        self.link = link
         self._socket = sock
         self._up = up
         self.context = context
@@ -276,7 +278,7 @@ class Pipe(asyncio.Transport):
             self._lose(ConnectionResetError(errno.ECONNRESET, "connection reset by peer"))
 
     def _carry(self, data: bytes) -> None:
-        link, loop = self._link, self._loop
+        link, loop = self.link, self._loop
         if self._up and not link.first_line:
             link.first_line = data[:FIRST_LINE_LIMIT].split(b"\r\n", 1)[0]
         carriage = self._network.weather.carry(link, len(data), up=self._up)
@@ -302,7 +304,7 @@ class Pipe(asyncio.Transport):
             self._last_due_ns = at_ns
 
     def _send_end(self, *, reset: bool) -> None:
-        link = self._link
+        link = self.link
         if link.silent_up if self._up else link.silent_down:
             return
         carriage = self._network.weather.carry(link, 0, up=self._up)
@@ -368,7 +370,7 @@ class Pipe(asyncio.Transport):
             return
         self.lost = True
         self._socket.close()
-        self._network.forget(self._link)
+        self._network.forget(self.link)
         self._loop.call_soon(self._tell_lost, error, context=self.context)
 
     def _tell_lost(self, error: Exception | None) -> None:

@@ -75,6 +75,11 @@ class Gate:
             )
         self.requests += items
 
+    def spend_nonce(self, nonce: int) -> None:
+        """Let every agent have used a nonce already, as a second program with their keys does."""
+        for agent in self.agents:
+            self._nonces.setdefault(agent, set()).add(nonce)
+
     def _signer(self, envelope: Envelope) -> str:
         signature = envelope.signature
         kind = USER_ACTIONS.get(str(envelope.action.get("type")))

@@ -1,0 +1,1 @@
+"""Tier B: real adapters, limiters, reconnects and journal files over wires that break, by seed."""

@@ -1,0 +1,117 @@
+"""One seed of tier B from its plan to its verdict."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from perpbot.app import node
+from perpbot.kernel.clock import SECOND
+from perpbot.kernel.journal import Journal, read_records
+from perpbot.research.chaos.counters import Counters
+from perpbot.research.chaos.mutants import mutated
+from perpbot.research.chaos.plan import Plan
+from perpbot.research.chaos.run import HEALTHY_UNHEDGED_NS, SeedResult, loss_bound
+from perpbot.research.chaos.wires.life import LifeJournal, wall_ns
+from perpbot.research.chaos.wires.plan import BLOCKING, draw
+from perpbot.research.chaos.wires.stage import Stage
+from perpbot.simulation.virtual.fence import fenced
+
+RESOLVE_NS = 15 * SECOND
+"""What it may take to learn the fate of one request: its timeout, its expiry, a reconnect."""
+_MEMORY = Path("/dev/shm")  # noqa: S108 - where there is one, journals are kept in memory
+
+
+def run_seed(
+    seed: int, mutant: str | None = None, row: str | None = None, plan: Plan | None = None
+) -> SeedResult:
+    """Run a seed; raises `InvalidValue` for a mutant that does not exist."""
+    chosen = plan or draw(seed, row)
+    counters = Counters()
+    context: AbstractContextManager[None] = nullcontext() if mutant is None else mutated(mutant)
+    place = _MEMORY if _MEMORY.is_dir() else None
+    directory = Path(tempfile.mkdtemp(prefix="perpbot-wires-", dir=place))
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        stage = Stage(chosen, counters, directory)
+        rng = random.Random(f"wires libraries {seed}")
+        with context, fenced(stage.loop, wall_ns(stage.clock), rng), _journals(stage):
+            stage.run()
+            result = _verdict(chosen, stage, counters, directory)
+            stage.loop.close()
+        return result
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+        if collecting:
+            gc.enable()
+
+
+@contextmanager
+def _journals(stage: Stage) -> Iterator[None]:
+    """Let nodes open journals that the stage hears of."""
+
+    def open_journal(directory: Path, **options: Any) -> Journal:
+        assert stage.life is not None
+        return LifeJournal(directory, stage.life, **options)
+
+    before = node.Journal
+    setattr(node, "Journal", open_journal)  # noqa: B010 - a seam of the test
+    try:
+        yield
+    finally:
+        setattr(node, "Journal", before)  # noqa: B010
+
+
+def _verdict(plan: Plan, stage: Stage, counters: Counters, directory: Path) -> SeedResult:
+    witness = stage.witness
+    loss = -stage.ground.accountant.summary()["net"]
+    bound = loss_bound(plan, witness.planned_usd)
+    if loss > bound:
+        witness.violate(f"the loss is {loss:.4f} USD, its bound {bound:.4f}")
+    unhedged_ns = unhedged_bound(plan)
+    if witness.worst_unhedged_ns > unhedged_ns:
+        witness.violate(
+            f"P4 unhedged for {witness.worst_unhedged_ns / SECOND:.1f} s, "
+            f"the bound is {unhedged_ns / SECOND:.1f} s"
+        )
+    return SeedResult(
+        seed=plan.seed,
+        violations=tuple(witness.violations),
+        counters=counters,
+        trace_hash=trace_hash(stage, directory),
+        pairs_usd=witness.planned_usd,
+        worst_unhedged_s=witness.worst_unhedged_ns / SECOND,
+        unhedged_bound_s=unhedged_ns / SECOND,
+        loss=loss,
+        bound=bound,
+        lives=len(stage.dead) + 1,
+    )
+
+
+def unhedged_bound(plan: Plan) -> int:
+    """Return how long a net may stay open: 7 s, or the blocking windows and their resolution."""
+    blocking = [fault for fault in plan.faults if fault.row in BLOCKING]
+    if not blocking:
+        return HEALTHY_UNHEDGED_NS
+    windows = sum(fault.stop_ns - fault.start_ns for fault in blocking)
+    return windows + len(blocking) * RESOLVE_NS + HEALTHY_UNHEDGED_NS
+
+
+def trace_hash(stage: Stage, directory: Path) -> str:
+    """Return a hash over every step of the loop, every record and every execution."""
+    digest = hashlib.sha256(stage.loop.trace_hash.encode())
+    journal = directory / "journal"
+    for record in read_records(journal) if journal.is_dir() else ():
+        digest.update(f"{record.sequence} {record.ts_ns} {record.kind} ".encode())
+        digest.update(record.payload)
+    for line in stage.witness.trace:
+        digest.update(line.encode())
+    return digest.hexdigest()

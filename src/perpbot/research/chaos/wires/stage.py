@@ -1,0 +1,336 @@
+"""One seed of tier B from its first callback to its verdict.
+
+Chaos, healing and settling as in tier A, on a virtual loop: the node is a host of a small network,
+so are the exchanges, and the stage stands outside of both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+
+from perpbot.app.core import Core, Folds
+from perpbot.configuration import Settings
+from perpbot.kernel.clock import MS, SECOND
+from perpbot.kernel.journal import read_records
+from perpbot.research.chaos.checkers import Witness
+from perpbot.research.chaos.counters import Counters
+from perpbot.research.chaos.plan import (
+    QUOTE_INTERVAL_S,
+    START_NS,
+    TAKER_BPS,
+    VENUES,
+    Fault,
+    Plan,
+)
+from perpbot.research.chaos.stage import chaos_settings
+from perpbot.research.chaos.wires.ground import Ground
+from perpbot.research.chaos.wires.life import Doom, Life
+from perpbot.research.chaos.wires.weather import DOMAIN, PRIVATE, PUBLIC, PlannedWeather, kind_of
+from perpbot.simulation.virtual import loop as virtual
+from perpbot.simulation.virtual.loop import HOST, HostDied, VirtualLoop
+from perpbot.simulation.virtual.network import Link, Network
+
+LOOK_S = 0.3
+CLOSE_AFTER_NS = 4 * SECOND
+"""After healing: how long pairs may go on before all are asked to close."""
+CONVERGE_NS = 60 * SECOND
+LIVES = 20
+_POINTS = ("moment", "before", "after", "write", "after", "sent")
+_CLOCK_STEPS_S = (-7, -3, 2, 6, 40, -40)
+
+
+class WorldClock:
+    """The true time of the world, on a loop's clock."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+
+    def now_ns(self) -> int:
+        """UTC nanoseconds."""
+        return START_NS + self._loop.now_ns() - virtual.START_NS
+
+    def monotonic_ns(self) -> int:
+        """For durations."""
+        return self._loop.now_ns()
+
+
+@lru_cache(maxsize=8)
+def wire_settings(fallback: str, assets: tuple[str, ...]) -> Settings:
+    """Return the settings of tier A for a node with venues of its own."""
+    chosen = chaos_settings(fallback).model_dump(exclude_unset=True)
+    venue = {
+        "quote_interval_s": QUOTE_INTERVAL_S,
+        "maker_fee_bps": 0,
+        "taker_fee_bps": TAKER_BPS,
+        "data_silence_s": 5,
+        "account_dedicated": True,
+    }
+    return Settings.model_validate(
+        chosen
+        | {
+            "mode": "demo",
+            "market": chosen["market"] | {"symbols": list(assets)},
+            "venues": dict.fromkeys(VENUES, venue),
+        }
+    )
+
+
+class Stage:
+    """See the module. `run` returns when the seed is over; read `witness` then."""
+
+    def __init__(self, plan: Plan, counters: Counters, directory: Path) -> None:
+        self.plan = plan
+        self.counters = counters
+        self._directory = directory
+        self.loop = VirtualLoop(random.Random(f"wires schedule {plan.seed}"))
+        self.clock = WorldClock(self.loop)
+        self.witness = Witness(plan, self.clock)
+        self.witness.start_ns = START_NS
+        weather = PlannedWeather(plan, self.clock.now_ns, counters)
+        weather.on_bytes = self._on_bytes
+        self.network = Network(self.loop, weather)
+        self.ground = Ground(plan, self.loop, self.clock, self.network, self.witness, counters)
+        self.doom = Doom(counters)
+        self.life: Life | None = None
+        self.dead: list[Life] = []
+        self._rng = random.Random(f"wires stage {plan.seed}")
+        self._nested: list[int] = []
+        self._healed = False
+
+    # --- lives -----------------------------------------------------------------------------------
+
+    def _begin_life(self) -> None:
+        number = len(self.dead) + 1
+        life = Life(
+            host=self.loop.new_host(f"node {number}"),
+            settings=wire_settings(self.plan.fallback, self.plan.assets),
+            ground=self.ground,
+            witness=self.witness,
+            counters=self.counters,
+            doom=self.doom,
+            clock=self.clock,
+            directory=self._directory,
+            number=number,
+            bury=self._bury,
+        )
+        self.life = life
+        life.host.run(life.run())
+        if self._nested and not self._healed:
+            self.doom.arm("after", self._nested.pop(0))
+
+    def _bury(self, life: Life) -> None:
+        """The node died; another one starts after a while."""
+        self.network.drop_host(life.host)
+        self.dead.append(life)
+        self.life = None
+        self.witness.died()
+        if len(self.dead) >= LIVES:
+            self.witness.violate(f"the node died {LIVES} times")
+            return
+        self._recovers_the_same()
+        self.network.later(self._rng.randrange(200, 4_000) * MS, self._begin_life)
+
+    def _recovers_the_same(self) -> None:
+        """V1: the journal folds, and a snapshot gives the state that it was taken of."""
+        first, second = Folds().state(), Folds().state()
+        first.replay(read_records(self._directory / "journal"))
+        second.load(first.dump())
+        if first.digest() != second.digest():
+            self.witness.violate("V1 a snapshot does not give the state that it was taken of")
+
+    def _on_bytes(self, link: Link, up: bool) -> None:  # noqa: FBT001 - the weather's signature
+        """Bytes are about to leave: the node may die before, or right after."""
+        life = self.life
+        if not up or life is None or HOST.get() is not life.host:
+            return
+        if self.doom.strikes("write", kind_of(link)):
+            life.die()
+            raise HostDied("write")
+        if self.doom.strikes("sent", kind_of(link)):
+            self.network.later(0, life.die)
+
+    # --- the run ---------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Chaos, heal, converge."""
+        self.loop.run_until_complete(self._play())
+
+    async def _play(self) -> None:
+        plan, clock = self.plan, self.clock
+        await self.ground.open()
+        moving = self.loop.create_task(self.ground.run())
+        for fault in plan.faults:
+            self._schedule(fault)
+        self._begin_life()
+        end_ns = plan.heal_ns + CONVERGE_NS
+        while clock.now_ns() < end_ns:
+            await asyncio.sleep(LOOK_S)
+            if moving.done():
+                moving.result()
+            if not self._healed and clock.now_ns() >= plan.heal_ns:
+                self._heal()
+            core = self._core()
+            if core is not None:
+                self._look(core)
+            if self._failed():
+                break
+            if clock.now_ns() >= plan.heal_ns + CLOSE_AFTER_NS and core is not None:
+                self._on_host(lambda core=core: core.close_all("chaos_end"))
+                if not self.witness.settled(core):
+                    break
+        await asyncio.sleep(1.0)
+        await self._finish()
+        moving.cancel()
+        await self.ground.close()
+
+    def _core(self) -> Core | None:
+        """The core of a living, open node that is awake."""
+        life = self.life
+        if life is None or not life.ready or life.node is None:
+            return None
+        if life.host.frozen_until_ns > self.loop.now_ns():
+            return None
+        return life.node.core
+
+    def _on_host(self, act: Callable[[], None]) -> None:
+        """Do something in the node, as one of its own callbacks."""
+        if self.life is not None:
+            self.life.host.context().run(self.loop.call_soon, act)
+
+    def _look(self, core: Core) -> None:
+        assert self.life is not None
+        halted = core.bus.halted
+        if halted is not None:
+            self.witness.violate(f"E3 the core halted: {type(halted).__name__}: {halted}")
+            return
+        self.witness.inspect(core, self.life.awake_ns)
+        if self._healed:
+            self._on_host(core.stop_opening)
+
+    def _failed(self) -> bool:
+        life = self.life
+        if life is not None and life.failed is not None:
+            self.witness.violate(f"E3 {type(life.failed).__name__}: {life.failed}")
+        for text in self.loop.errors:
+            self.witness.violate(f"E3 {text}")
+        return bool(self.loop.errors) or (life is not None and life.failed is not None)
+
+    def _heal(self) -> None:
+        self._healed = True
+        self.ground.market.calm = True
+        self.doom.disarm()
+        self._nested.clear()
+
+    async def _finish(self) -> None:
+        """Everything must agree; then the node ends in order and leaves nothing behind."""
+        self.witness.close()
+        self._failed()
+        life, core = self.life, self._core()
+        if life is None or core is None:
+            self.witness.violate("the node did not come back")
+            return
+        for text in self.witness.settled(core):
+            self.witness.violate(f"not settled {CONVERGE_NS // SECOND} s after healing: {text}")
+        self._check_recovery(core)
+        self._check_ledger(core)
+        await life.host.run(life.close())
+        await asyncio.sleep(1.0)
+        left = [task.get_name() for task in life.host.tasks]
+        if left:
+            self.witness.violate(f"tasks are left behind: {', '.join(left)}")
+        open_links = [link.name for link in self.network.links.values() if not link.client.lost]
+        if open_links:
+            self.witness.violate(f"sockets are left behind: {', '.join(open_links)}")
+
+    def _check_recovery(self, core: Core) -> None:
+        folded = Folds().state()
+        folded.replay(read_records(self._directory / "journal"))
+        if folded.digest() != core.state.digest():
+            self.witness.violate("V1 the journal does not fold to the state of the node")
+
+    def _check_ledger(self, core: Core) -> None:
+        """M1, M2: wallets of the exchanges, the accountant and the node's books agree."""
+        for venue, exchange in self.ground.exchanges.items():
+            account = self.ground.servers[venue].account
+            told = sum((view.equity for view in exchange.balances(account)), Decimal(0))
+            true = self.ground.accountant.equity(venue, account, self.ground.settle(venue))
+            if abs(told - true) > Decimal("0.0001"):
+                self.witness.violate(f"M1 equity of {venue} is {told}, the accountant has {true}")
+        flat = not any(self.witness.true.values()) and not any(self.witness.booked.values())
+        ours = core.folds.positions.profit({}).net if flat else None
+        net = self.ground.accountant.summary()["net"]
+        if ours is not None and abs(ours - net) > Decimal("0.01"):
+            self.witness.violate(f"M2 our profit is {ours}, the accountant has {net}")
+
+    # --- what happens at a moment ----------------------------------------------------------------
+
+    def _schedule(self, fault: Fault) -> None:
+        starts: dict[str, Callable[[Fault], None]] = {
+            "3": self._silence,
+            "19": self._step_clock,
+            "21": self._doom,
+            "29": self._freeze,
+            "38": self._revoke,
+            "42": self._cut_off,
+        }
+        start = starts.get(fault.row)
+        now_ns = self.clock.now_ns()
+        if start is not None:
+            self.network.later(fault.start_ns - now_ns, lambda: start(fault))
+        if fault.row == "19":
+            self.network.later(fault.stop_ns - now_ns, lambda: self._restore_clock(fault))
+
+    def _links(self, fault: Fault, *kinds: str) -> list[Link]:
+        return [
+            link
+            for link in list(self.network.links.values())
+            if link.name == fault.venue + DOMAIN and (not kinds or kind_of(link) in kinds)
+        ]
+
+    def _silence(self, fault: Fault) -> None:
+        """From here on no byte of these connections arrives."""
+        kinds = ((PUBLIC,), (PRIVATE,), (PUBLIC, PRIVATE), ())[fault.variant % 4]
+        for link in self._links(fault, *kinds):
+            self.counters.hit("3")
+            link.silent_up = link.silent_down = True
+
+    def _step_clock(self, fault: Fault) -> None:
+        self.counters.hit("19")
+        self.ground.skew_ns[fault.venue] = _CLOCK_STEPS_S[fault.variant] * SECOND
+
+    def _restore_clock(self, fault: Fault) -> None:
+        self.ground.skew_ns[fault.venue] = 0
+
+    def _doom(self, fault: Fault) -> None:
+        point = _POINTS[fault.variant]
+        self._nested = list(fault.numbers[1:])
+        if point != "moment":
+            self.doom.arm(point, fault.numbers[0])
+        elif self.life is not None:
+            self.counters.hit("21")
+            self.counters.kill_points["moment"] += 1
+            self.life.die()
+
+    def _freeze(self, fault: Fault) -> None:
+        life = self.life
+        if life is None:
+            return
+        self.counters.hit("29")
+        duration_ns = fault.stop_ns - fault.start_ns
+        self.loop.freeze(life.host, duration_ns)
+        life.awake_ns = self.clock.now_ns() + duration_ns
+
+    def _revoke(self, fault: Fault) -> None:
+        for link in self._links(fault, PRIVATE):
+            self.counters.hit("38")
+            link.reset()
+
+    def _cut_off(self, fault: Fault) -> None:
+        for link in self._links(fault):
+            self.counters.hit("42")
+            link.reset()

@@ -121,7 +121,7 @@ class Node:
         )
         self._held.callback(self.journal.close)
         folds = self._recover()
-        timers = LoopTimers(loop)
+        self._timers = timers = LoopTimers(loop)
         self.core = Core(
             self.settings,
             Markets(
@@ -155,7 +155,6 @@ class Node:
         self.core.start(mode=self.settings.mode, version=self._version)
         self._snapshot_at = self.journal.last_sequence
         timers.call_later(SNAPSHOT_CHECK_S * SECOND, self._check_snapshot)
-        self._timers = timers
 
     async def _leave_out(self, instruments: Mapping[tuple[str, str], Instrument]) -> None:
         """Close the venues that could not be reached, or list nothing that is traded here."""
@@ -290,6 +289,7 @@ class Node:
 
     def _halted(self, error: BaseException) -> None:
         self._halt = error
+        self._timers.close()
         if isinstance(error, TakenOver):
             # What waits for its turn in an adapter must not go out either.
             self.supervisor.cancel()

@@ -26,6 +26,7 @@ from perpbot.guardian.watch import Verdict, Watch
 from perpbot.kernel.clock import SECOND, Clock
 
 LOOK_S = 0.25
+"""Between two looks at the heartbeat, or a tenth of the silence where that is less."""
 TRY_S = 60.0
 """Between two tries of a key that works."""
 RETRY_S = 5.0
@@ -81,7 +82,7 @@ class Guardian:
                     tasks.create_task(self._keep_ready(hand))
                 while True:
                     await self.step()
-                    await asyncio.sleep(LOOK_S)
+                    await asyncio.sleep(min(LOOK_S, self._settings.silence_s / 10))
         finally:
             await self._stop_work()
             self._record.write("ended", epoch=self._epoch)

@@ -30,7 +30,7 @@ class Watch:
 
     def __init__(self, *, silence_ns: int, now_ns: int, boot_id: str) -> None:
         self._silence_ns = silence_ns
-        self._gap_ns = silence_ns // 4
+        self._gap_ns = silence_ns // 2
         self._since_ns = now_ns
         self._looked_ns = now_ns
         self._boot_id = boot_id

@@ -300,7 +300,10 @@ class WebSocketChannel:
         except (OSError, PerpbotError, picows.WSError, picows.WSInvalidURL) as error:
             self._lost("connect", f"cannot connect: {str(error) or type(error).__name__}")
             return None
-        assert isinstance(listener, _Socket)
+        if not isinstance(listener, _Socket):
+            # Lost before the handshake was answered: picows returns without a listener.
+            self._lost("connect", "cannot connect: the connection was lost in the handshake")
+            return None
         self._statistics.connects += 1
         return listener
 

@@ -205,6 +205,30 @@ async def test_refused_connection_is_told_once_and_retried_without_end(listen: A
         assert not heard.channel.is_up
 
 
+async def test_connection_lost_in_the_handshake_is_retried(
+    serve: Any, listen: Any, upgrade: Script, websocket_frame: Frame
+) -> None:
+    """A socket that closes before it answers is no fault of ours: the next attempt counts."""
+    calls: list[int] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            await reader.readuntil(b"\r\n\r\n")
+            return
+        await upgrade(reader, writer)
+        writer.write(websocket_frame(b"fine"))
+        await writer.drain()
+        await reader.read(-1)
+
+    port = await serve(script)
+
+    async with listen(port) as heard:
+        await heard.until(lambda: heard.texts == [b"fine"])
+
+        assert heard.downs == ["cannot connect: the connection was lost in the handshake"]
+
+
 async def test_failing_url_and_failing_open_are_retried(
     serve: Any, listen: Any, upgrade: Script, websocket_frame: Frame
 ) -> None:

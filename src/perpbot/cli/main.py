@@ -304,6 +304,60 @@ def journal_verify(
     guarded(lambda: run_verify(mode=mode, as_json=json, files=config))
 
 
+@journal.command("replay", epilog="Example: perpbot journal replay --until 120000")
+def journal_replay(
+    until: Annotated[int | None, typer.Option(min=1, metavar="SEQ", help="Stop there.")] = None,
+    mode: ModeText = None,
+    json: JsonFlag = False,
+    config: ConfigFiles = None,
+) -> None:
+    """Fold every record anew; the state must equal every snapshot on the way, byte for byte."""
+    from perpbot.cli.journal_replay import run_journal_replay
+
+    guarded(lambda: run_journal_replay(until, mode=mode, as_json=json, files=config))
+
+
+@journal.command("export", epilog="Example: perpbot journal export --since 1d --out day.jsonl")
+def journal_export(
+    kind: Annotated[list[str] | None, typer.Option(help="Only this kind; may repeat.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File; default: standard output.")] = None,
+    form: Annotated[str, typer.Option("--format", help="jsonl or csv.")] = "jsonl",
+    first: Annotated[
+        int, typer.Option("--from", min=1, metavar="SEQ", help="First record.")
+    ] = 1,
+    last: Annotated[
+        int | None, typer.Option("--until", min=1, metavar="SEQ", help="Last record.")
+    ] = None,
+    since: Annotated[str | None, typer.Option(help="10m, 2h, 1d or an ISO time.")] = None,
+    to: Annotated[str | None, typer.Option(help="Up to then; as --since.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N.")] = None,
+    mode: ModeText = None,
+    json: JsonFlag = False,
+    config: ConfigFiles = None,
+) -> None:
+    """Write records to a file or standard output, as JSON lines or CSV."""
+    import time
+
+    from perpbot.cli.journal_export import run_journal_export
+
+    guarded(
+        lambda: run_journal_export(
+            kind or (),
+            out,
+            form,
+            first=first,
+            last=last,
+            since=since,
+            until=to,
+            limit=limit,
+            mode=mode,
+            as_json=json,
+            files=config,
+            now_ns=time.time_ns(),
+        )
+    )
+
+
 trades = typer.Typer(help="What was traded.", no_args_is_help=True)
 app.add_typer(trades, name="trades")
 

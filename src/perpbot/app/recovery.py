@@ -55,8 +55,12 @@ class Recovered(msgspec.Struct, frozen=True):
     """Why the newest snapshot was not used, where one was there."""
 
 
-def recover(memory: Memory, heard: Callable[[Record], None] | None = None) -> Recovered:
-    """Fold a journal. `heard` is called with every record before it is folded.
+Heard = Callable[[Record, DurableState], None]
+"""Called with every record before it is folded, and the state of all before it."""
+
+
+def recover(memory: Memory, heard: Heard | None = None) -> Recovered:
+    """Fold a journal.
 
     Raises `PoisonRecord` for one that cannot be folded, `JournalCorrupt` for damage.
     """
@@ -65,7 +69,7 @@ def recover(memory: Memory, heard: Callable[[Record], None] | None = None) -> Re
         folds, state, after, refused = _from_snapshot(memory)
         records = memory.records(after)
         if heard is not None:
-            records = _overheard(records, heard)
+            records = _overheard(records, state, heard)
         try:
             with _no_collections():
                 count = state.replay(records, passing_over=passing)
@@ -105,9 +109,9 @@ def passed_over(records: Iterator[Record]) -> frozenset[int]:
     return frozenset(found)
 
 
-def _overheard(records: Iterator[Record], heard: Callable[[Record], None]) -> Iterator[Record]:
+def _overheard(records: Iterator[Record], state: DurableState, heard: Heard) -> Iterator[Record]:
     for record in records:
-        heard(record)
+        heard(record, state)
         yield record
 
 

@@ -11,12 +11,15 @@ from pathlib import Path
 import msgspec
 
 from perpbot.cli.output import Exit, emit, fail, show
-from perpbot.cli.place import place_of
-from perpbot.domain.errors import ConfigError, JournalCorrupt
+from perpbot.cli.place import Place, place_of
+from perpbot.cli.progress import Progress
+from perpbot.domain.errors import ConfigError, InvalidValue, JournalCorrupt
 from perpbot.domain.events import event_class
 from perpbot.kernel.clock import SECOND
-from perpbot.kernel.journal import JournalCursor, Record, read_records
+from perpbot.kernel.journal import JournalCursor, Record
+from perpbot.kernel.survey import JournalView, Survey, survey
 from perpbot.operations.explanation import clock_text, explain, ids_of, line
+from perpbot.operations.runfile import running
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -28,7 +31,7 @@ def records_of(directory: Path) -> Iterator[Record]:
         yield from found
 
 
-def since_ns(text: str, now_ns: int) -> int:
+def moment_ns(text: str, now_ns: int) -> int:
     """Read `10m`, `2h`, `1d` (ago) or an ISO time (UTC where it names no zone)."""
     if text[-1:] in _UNITS and text[:-1].isdigit():
         return now_ns - int(text[:-1]) * _UNITS[text[-1]] * SECOND
@@ -36,7 +39,7 @@ def since_ns(text: str, now_ns: int) -> int:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise ConfigError(
-            f"--since was {text!r}, such as 10m, 2h, 1d or 2026-01-31T12:00 was expected"
+            f"a time was {text!r}, such as 10m, 2h, 1d or 2026-01-31T12:00 was expected"
         ) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
@@ -56,7 +59,7 @@ def run_show(
 ) -> int:
     """Print records, one a line; with `--json` one JSON object a line."""
     wanted = {event_class(kind.upper()).kind for kind in kinds}
-    from_ns = since_ns(since, now_ns) if since else 0
+    from_ns = moment_ns(since, now_ns) if since else 0
     found = []
     for record in records_of(place_of(files, mode).journal):
         if wanted and record.kind not in wanted:
@@ -89,29 +92,42 @@ def _print(record: Record, *, as_json: bool) -> None:
 
 def run_verify(*, mode: str | None, as_json: bool, files: Sequence[Path] | None) -> int:
     """Check every checksum and sequence number, and that every record can be read."""
-    directory = place_of(files, mode).journal
-    count = last = 0
-    problem = ""
-    try:
-        for record in read_records(directory):
-            record.event()
-            count, last = count + 1, record.sequence
-    except (JournalCorrupt, ValueError) as error:
-        problem = str(error)
+    place = place_of(files, mode)
+    found = survey(place.journal)
+    progress = Progress("reading")
+    problem = "; ".join(f"{h.file} at byte {h.offset}: {h.problem}" for h in found.holes)
+    if not problem:
+        problem = _unreadable(place, found, progress)
+    torn = 0 if running(place.state) else found.torn
     answer = {
-        "directory": str(directory),
-        "records": count,
-        "last_sequence": last,
+        "directory": str(place.journal),
+        "records": found.records,
+        "last_sequence": found.newest,
+        "torn_bytes": torn,
         "intact": not problem,
         "problem": problem,
     }
     if as_json:
         emit(answer)
     elif problem:
-        show(f"{directory}: damaged after record {last}: {problem}")
+        after = found.holes[0].after if found.holes else progress.count
+        show(f"{place.journal}: damaged after record {after}: {problem}")
     else:
-        show(f"{directory}: {count} records, intact")
+        rest = f"; the next start cuts off {torn} bytes of a write cut short" if torn else ""
+        show(f"{place.journal}: {found.records} records, intact{rest}")
     return Exit.ERROR if problem else Exit.OK
+
+
+def _unreadable(place: Place, found: Survey, progress: Progress) -> str:
+    """Return which record does not fit this version, or ""."""
+    first = found.runs[0][0] if found.runs else 1
+    try:
+        for record in JournalView(place.journal).records(first - 1):
+            record.event()
+            progress.tick()
+    except (JournalCorrupt, InvalidValue) as error:
+        return str(error)
+    return ""
 
 
 def run_explain(

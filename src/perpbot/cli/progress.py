@@ -18,7 +18,7 @@ class Progress:
         self._begun = self._told = time.monotonic()
         self.count = 0
 
-    def tick(self, _record: object = None) -> None:
+    def tick(self, *_told: object) -> None:
         """Count one; say so now and then."""
         self.count += 1
         if self.count % _LOOK_EVERY:

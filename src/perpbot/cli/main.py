@@ -539,12 +539,21 @@ def chaos(
     mutant: Annotated[
         str | None, typer.Option(help="Safeguard to take away, or all: each must be caught.")
     ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=0, help="Processes that run seeds; 0: one for every core.")
+    ] = 0,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Fail also when a row, an edge or a kill point is not hit."),
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Break everything by seed, in virtual time; every invariant must hold."""
     from perpbot.cli.chaos import run_chaos
 
-    guarded(lambda: run_chaos(seeds, first, tier, row, mutant, as_json=json))
+    guarded(
+        lambda: run_chaos(seeds, first, tier, row, mutant, jobs=jobs, strict=strict, as_json=json)
+    )
 
 
 def main() -> None:

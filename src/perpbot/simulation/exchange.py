@@ -148,6 +148,11 @@ class Exchange:
             ts_ns=self._clock_ns(),
         )
 
+    def mid(self, symbol: str) -> Decimal | None:
+        """Middle of the best prices, None while one side is empty."""
+        self._contract(symbol)
+        return self._core.books[symbol].mid
+
     def mark(self, symbol: str) -> Mark:
         """Mark, index and funding now."""
         contract = self._contract(symbol)

@@ -1,30 +1,84 @@
-"""Many seeds, one verdict: what broke, what was hit, and how to see it again."""
+"""Many seeds, one verdict: what broke, what was hit, and how to see it again.
+
+Seeds run in this process or in several; results are taken in the order of the seeds, so that the
+verdict and the trace hash do not depend on how many there were.
+"""
 
 from __future__ import annotations
 
+import gc
 import hashlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from typing import Protocol, TypeVar
 
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.plan import ROWS
-from perpbot.research.chaos.run import run_seed
+from perpbot.research.chaos.run import SeedResult, run_seed
+
+T = TypeVar("T")
+R = TypeVar("R")
+_CHUNK = 8
+"""Seeds that a process takes at once."""
+
+
+class Runner(Protocol):
+    """Runs one seed. A function of a module, so that other processes can find it."""
+
+    def __call__(self, seed: int, mutant: str | None = None, row: str | None = None) -> SeedResult:
+        """Return what the seed gave; raise `InvalidValue` for a mutant that does not exist."""
+
+
+def cores() -> int:
+    """Return how many processes this machine runs at once."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class Campaign:
-    """Runs seeds one by one and keeps the sums. With a mutant, a violation is what is wanted."""
+    """Runs seeds and keeps the sums. With a mutant, a violation is what is wanted."""
 
-    def __init__(self, mutant: str | None = None, row: str | None = None) -> None:
+    def __init__(
+        self,
+        mutant: str | None = None,
+        row: str | None = None,
+        *,
+        tier: str = "A",
+        runner: Runner = run_seed,
+        rows: Iterable[str] = ROWS,
+    ) -> None:
         self.mutant = mutant
         self.row = row
+        self.tier = tier
+        self.runner = runner
         self.counters = Counters()
         self.violations: list[dict[str, object]] = []
+        self.seeds = 0
         self.killed_at: int | None = None
         self.worst_unhedged_s = 0.0
         self.worst_loss_ratio = 0.0
+        self._rows = tuple(rows)
         self._hash = hashlib.sha256()
 
     def run(self, seed: int) -> tuple[str, ...]:
-        """Run one seed; return its violations."""
-        result = run_seed(seed, self.mutant, self.row)
+        """Run one seed here; return its violations."""
+        return self.take(self.runner(seed, self.mutant, self.row))
+
+    def run_all(self, seeds: Sequence[int], jobs: int = 1) -> Iterator[SeedResult]:
+        """Run seeds in up to `jobs` processes; yield what each gave, in order."""
+        for result in each(partial(self.runner, mutant=self.mutant, row=self.row), seeds, jobs):
+            self.take(result)
+            yield result
+
+    def take(self, result: SeedResult) -> tuple[str, ...]:
+        """Add what a seed gave; return its violations."""
+        seed = result.seed
+        self.seeds += 1
         self.counters.add(result.counters)
         self._hash.update(result.trace_hash.encode())
         self.worst_unhedged_s = max(self.worst_unhedged_s, result.worst_unhedged_s)
@@ -57,11 +111,44 @@ class Campaign:
 
     def rows(self) -> dict[str, int]:
         """Hits of every row, those that were never hit included."""
-        return {row: self.counters.rows[row] for row in ROWS}
+        return {row: self.counters.rows[row] for row in self._rows}
 
     def replay_line(self, seed: int) -> str:
         """Return the command that runs this seed again."""
         parts = ["perpbot chaos", "--seeds 1", f"--from {seed}"]
+        parts += [f"--tier {self.tier}"] if self.tier != "A" else []
         parts += [f"--row {self.row}"] if self.row else []
         parts += [f"--mutant {self.mutant}"] if self.mutant else []
         return " ".join(parts)
+
+
+def hunt(
+    mutant: str, seeds: Sequence[int], row: str | None = None, runner: Runner = run_seed
+) -> Campaign:
+    """Run seeds until one catches a mutant."""
+    campaign = Campaign(mutant, row, runner=runner)
+    for seed in seeds:
+        if campaign.run(seed):
+            break
+    return campaign
+
+
+def each(
+    work: Callable[[T], R], subjects: Sequence[T], jobs: int, chunk: int = _CHUNK
+) -> Iterator[R]:
+    """Yield `work(subject)` of each subject, in order, made by up to `jobs` processes."""
+    jobs = min(jobs, -(-len(subjects) // chunk))
+    if jobs <= 1:
+        yield from map(work, subjects)
+        return
+    # Fresh processes: nothing of this one's threads, loops and sockets comes along.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=prepare_worker) as pool:
+        yield from pool.map(work, subjects, chunksize=chunk)
+
+
+def prepare_worker() -> None:
+    """Leave interrupts to the parent, and what is loaded out of garbage collections."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.collect()
+    gc.freeze()

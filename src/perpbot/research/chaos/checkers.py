@@ -14,6 +14,7 @@ from typing import Any
 from perpbot.domain.orders import OrderRequest
 from perpbot.kernel.clock import MS, SECOND, Clock
 from perpbot.research.chaos.plan import QUOTE_INTERVAL_S, Plan
+from perpbot.research.chaos.unhedged import Spell
 from perpbot.simulation.model import Execution
 
 ZERO = Decimal(0)
@@ -54,7 +55,7 @@ class Witness:
         self._requests: dict[str, OrderRequest] = {}
         self._sent: dict[str, int] = {}
         self._filled: dict[str, Decimal] = {}
-        self._journalled: set[str] = set()
+        self._intents: dict[str, OrderRequest] = {}
         self._trades: set[tuple[str, str, str, str]] = set()
         self._pair_net: dict[object, Decimal] = {}
         self._leg_net: dict[object, Decimal] = {}
@@ -64,6 +65,11 @@ class Witness:
         self._compared: set[str] = set()
         self._good_ns: dict[tuple[str, str], int] = {}
         self._open_ns: dict[str, int] = {}
+        self._pair_venues: dict[str, frozenset[str]] = {}
+        self._doubt_ns: dict[str, int] = {}
+        """By asset: when the outcome of an order was last unknown, and became known."""
+        self.spells: list[Spell] = []
+        """Of unhedged time that have ended."""
         self._handlers: dict[str, Callable[[Any], None]] = {
             "SUBMIT_ORDERS": self._intended,
             "ORDER_FILLED": self._booked,
@@ -79,8 +85,12 @@ class Witness:
         self._absent: set[str] = set()
         self._stray = ("", ZERO)
         """The newest execution that the journal holds and that is no order of ours."""
-        self.worst_unhedged_ns = 0
         self.trace: list[str] = []
+
+    @property
+    def worst_unhedged_ns(self) -> int:
+        """The longest unhedged spell."""
+        return max((spell.lasted_ns for spell in self.spells), default=0)
 
     def violate(self, text: str) -> None:
         """Note a violation once."""
@@ -128,7 +138,7 @@ class Witness:
         self._sent[client_id] = self._sent.get(client_id, 0) + 1
         if self._sent[client_id] > 1:
             self.violate(f"O2 {order.purpose} order transmitted twice on {order.venue}")
-        if client_id not in self._journalled:
+        if client_id not in self._intents:
             self.violate(f"O1 {order.purpose} order sent before it was journalled")
         for number in (order.quantity, order.reference_price, order.price or Decimal(1)):
             if not number.is_finite() or number <= 0:
@@ -145,7 +155,7 @@ class Witness:
     def _again(self, order: OrderRequest) -> None:
         """Nothing is sent for what an order of unknown outcome may have done already."""
         unknown = [
-            self._requests[client_id].quantity - self._filled_told.get(client_id, ZERO)
+            self._intents[client_id].quantity - self._filled_told.get(client_id, ZERO)
             for client_id, place in self._unknown.items()
             if place == (order.owner, order.leg) and client_id != order.client_id
         ]
@@ -239,9 +249,15 @@ class Witness:
         since_ns = self._open_ns.get(asset)
         if hedged and since_ns is not None:
             del self._open_ns[asset]
-            self.worst_unhedged_ns = max(self.worst_unhedged_ns, now_ns - since_ns)
+            self._spell(asset, since_ns, now_ns)
         elif not hedged and since_ns is None:
             self._open_ns[asset] = now_ns
+
+    def _spell(self, asset: str, start_ns: int, stop_ns: int) -> None:
+        unknown = any(self._intents[name].asset == asset for name in self._unknown)
+        doubt_ns = stop_ns if unknown else self._doubt_ns.get(asset, 0)
+        venues = self._pair_venues.get(asset, frozenset())
+        self.spells.append(Spell(asset, venues, start_ns, stop_ns, doubt_ns >= start_ns))
 
     # --- the journal ---
 
@@ -255,15 +271,16 @@ class Witness:
             handler(event)
 
     def _intended(self, event: Any) -> None:
-        self._journalled.update(order.client_id for order in event.orders)
+        self._intents.update((order.client_id, order) for order in event.orders)
 
     def _unanswered(self, event: Any) -> None:
-        order = self._requests.get(event.client_id)
+        order = self._intents.get(event.client_id)
         if order is not None:
             self._unknown[event.client_id] = (order.owner, order.leg)
 
     def _resolved(self, event: Any) -> None:
-        self._unknown.pop(event.client_id, None)
+        if self._unknown.pop(event.client_id, None) is not None:
+            self._doubt_ns[self._intents[event.client_id].asset] = self._clock.now_ns()
         if event.kind == "ORDER_PROVEN_ABSENT":
             self._absent.add(event.client_id)
 
@@ -284,7 +301,9 @@ class Witness:
 
     def _planned(self, event: Any) -> None:
         self._intended(event)
-        self.planned_usd += event.plan.notional_usd
+        plan = event.plan
+        self.planned_usd += plan.notional_usd
+        self._pair_venues[plan.asset] = frozenset({plan.long_venue, plan.short_venue})
 
     def _failed(self, event: Any) -> None:
         self.violate(f"E3 {event.component}: {event.error}")
@@ -379,5 +398,5 @@ class Witness:
 
     def close(self) -> None:
         """Count exposures that are still open."""
-        for since_ns in self._open_ns.values():
-            self.worst_unhedged_ns = max(self.worst_unhedged_ns, self._clock.now_ns() - since_ns)
+        for asset, since_ns in self._open_ns.items():
+            self._spell(asset, since_ns, self._clock.now_ns())

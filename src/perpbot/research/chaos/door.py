@@ -8,7 +8,6 @@ arrives at the exchange; what the exchange answers it is lost.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -27,6 +26,7 @@ from perpbot.kernel.clock import MS, Clock
 from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.plan import Fault, Plan
+from perpbot.research.chaos.reaper import Place, Reaper
 from perpbot.simulation.fates import ARRIVES, Fate, Message
 from perpbot.simulation.model import ExchangeNews
 from perpbot.simulation.venue import SimulatedVenue
@@ -153,7 +153,7 @@ class Door(SimulatedVenue):
         wire: Wire,
         witness: Witness,
         fed: dict[str, tuple[float, float, float, float]],
-        before_send: Callable[[], None],
+        reaper: Reaper,
         **rest: Any,
     ) -> None:
         """`fed` is shared by all incarnations: the market does not die with the node."""
@@ -162,7 +162,7 @@ class Door(SimulatedVenue):
         self._wire = wire
         self._witness = witness
         self._fed = fed
-        self._before_send = before_send
+        self._reaper = reaper
         self._old_fills: list[FillReported] = []
         self._held: tuple[PositionReport, ...] | None = None
         """Positions of the answer before: what a lagging replica tells."""
@@ -195,10 +195,11 @@ class Door(SimulatedVenue):
         return len(chosen)
 
     def _submit(self, order: OrderRequest) -> None:
-        self._before_send()
+        self._reaper.before(Place.SEND, order.purpose)
         self._wire.purposes[order.client_id] = order.purpose
         self._witness.sent(order)
         super()._submit(order)
+        self._reaper.after(Place.SEND, order.purpose)
 
     def _on_query(self, command: QueryOrder) -> None:
         self._witness.asked(command.client_id)
@@ -222,8 +223,10 @@ class Door(SimulatedVenue):
     def _deliver(self, event: Event) -> None:
         if not self.open:
             return
+        self._reaper.before(Place.RECEIVE, event.kind)
         if isinstance(event, FillReported):
             self._old_fills.append(event)
         elif isinstance(event, VenueSnapshot) and event.complete:
             self._witness.compared(self.name)
         self._bus.publish(event)
+        self._reaper.after(Place.RECEIVE, event.kind)

@@ -1,7 +1,6 @@
 """One life of the node: folds rebuilt from the journal, a new core, new ways to the exchanges.
 
-`NodeCrash` is the death of the process: it is no `Exception`, nothing in the node handles it, and
-what the dead core had scheduled never runs. What was journalled before it survives.
+What a dead core had scheduled never runs; what it had journalled survives.
 """
 
 from __future__ import annotations
@@ -16,10 +15,7 @@ from perpbot.kernel.clock import TimerHandle, VirtualTime
 from perpbot.kernel.journal import MemoryJournal
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.door import Door
-
-
-class NodeCrash(BaseException):
-    """The process dies here."""
+from perpbot.research.chaos.reaper import Place, Reaper
 
 
 class LifeTimers:
@@ -40,65 +36,27 @@ class LifeTimers:
 
 
 class ChaosJournal(MemoryJournal):
-    """A journal that can kill the node before or after any append; outlives every node."""
+    """A journal at which the node can die, before or after any append; outlives every node."""
 
-    def __init__(self, counters: Counters, heard: Callable[[Event], None]) -> None:
+    def __init__(self, reaper: Reaper, counters: Counters, heard: Callable[[Event], None]) -> None:
         super().__init__()
+        self._reaper = reaper
         self._counters = counters
         self._heard = heard
-        self._dead = False
-        self._left = 0
-        self._point = "before"
-
-    def arm(self, appends: int, point: str) -> None:
-        """Die at the n-th append from now (`before` or `after` it), or at the next send."""
-        self._left, self._point = max(appends, 1), point
-
-    def revive(self) -> None:
-        """A new process opened the journal."""
-        self._dead = False
-
-    @property
-    def armed(self) -> bool:
-        """Whether a death is waiting."""
-        return self._left > 0
-
-    def disarm(self) -> None:
-        """No death after all."""
-        self._left = 0
 
     def append(self, event: Event) -> int:
         """Keep one event, or die."""
-        if self._dead:
-            raise NodeCrash("dead already")
-        dies = False
-        if self._left and self._point != "send":
-            self._left -= 1
-            dies = self._left == 0
-        if dies and self._point == "before":
-            self._die(event.kind)
+        self._reaper.before(Place.APPEND, event.kind)
         sequence = self.keep(event)
-        if dies:
-            self._die(event.kind)
+        self._reaper.after(Place.APPEND, event.kind)
         return sequence
 
     def keep(self, event: Event) -> int:
         """Write the record."""
         sequence = super().append(event)
+        self._counters.journalled[event.kind] += 1
         self._heard(event)
         return sequence
-
-    def before_send(self) -> None:
-        """A request is about to leave: die here when armed for it."""
-        if self._left and self._point == "send":
-            self._left = 0
-            self._die("request")
-
-    def _die(self, what: str) -> None:
-        self._dead = True
-        self._counters.kill_points[f"{self._point} {what}"] += 1
-        self._counters.hit("21")
-        raise NodeCrash(f"{self._point} {what}")
 
 
 class Life:

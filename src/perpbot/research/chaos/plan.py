@@ -14,6 +14,7 @@ import msgspec
 
 from perpbot.domain.capabilities import Capabilities, ClientIdScope, Lookup
 from perpbot.kernel.clock import MS, SECOND
+from perpbot.research.chaos.reaper import Death, Place
 from perpbot.simulation.model import ClientIdRule, Contract, Profile
 
 VENUES = ("binance", "okx", "hyperliquid")
@@ -39,7 +40,7 @@ ROWS: dict[str, str] = {
     "17": "reports out of order",
     "18": "fill before the acknowledgement",
     "19": "clock of a venue steps",
-    "21": "the node dies at a journal append or at a send",
+    "21": "the node dies before or after a journal append, a send or a receive",
     "33": "NaN, negative, zero, ten times, a tenth",
     "34": "crossed quotes",
     "35": "symbol halted",
@@ -52,8 +53,61 @@ ROWS: dict[str, str] = {
 }
 """Every row that tier A expresses."""
 
-BLOCKING = frozenset({"2", "3", "6", "7", "8", "9", "11", "12", "13", "14", "21", "35", "19"})
-"""Rows that may keep a hedge from being sent or known; their windows bound unhedged time."""
+BLOCKING = frozenset({"2", "3", "6", "7", "8", "9", "11", "12", "13", "14", "35", "19"})
+"""Rows that may keep a hedge from being sent or known; their windows bound unhedged time. So do
+the times without a node (row 21)."""
+
+KILL_POINTS: tuple[tuple[Place, str], ...] = (
+    *((Place.SEND, purpose) for purpose in ("open", "hedge", "reduce")),
+    *(
+        (Place.RECEIVE, kind)
+        for kind in (
+            "ACCOUNT_REPORTED",
+            "FILL_REPORTED",
+            "ORDER_CANCEL_FAILED",
+            "ORDER_REPORTED",
+            "VENUE_SNAPSHOT",
+        )
+    ),
+    *(
+        (Place.APPEND, kind)
+        for kind in (
+            "ALERT_FIRED",
+            "CANCEL_ORDERS",
+            "CAPITAL_RELEASED",
+            "CAPITAL_SNAPSHOT_UPDATE",
+            "CLOSE_PAIR",
+            "COOLDOWN_STARTED",
+            "DAY_STARTED",
+            "EQUITY_SAMPLED",
+            "FOREIGN_ORDER_SEEN",
+            "FUNDING_PAID",
+            "HEDGE_REQUIRED",
+            "KILL_SWITCH",
+            "KILL_SWITCH_CLEARED",
+            "LEASE_RELEASED",
+            "ORDER_CANCELLED",
+            "ORDER_CANCEL_FAILED",
+            "ORDER_EXPIRED",
+            "ORDER_FAILED",
+            "ORDER_FILLED",
+            "ORDER_PLACED",
+            "ORDER_PROVEN_ABSENT",
+            "ORDER_SENT",
+            "ORDER_UNKNOWN",
+            "PAIR_PLANNED",
+            "PAIR_STATE_CHANGED",
+            "POSITION_ADJUSTED",
+            "POSITION_UPDATED",
+            "RISK_REJECTED",
+            "RUN_STARTED",
+            "SUBMIT_ORDERS",
+            "TRADE_COMPLETED",
+            "VENUE_RECONCILED",
+        )
+    ),
+)
+"""Every place where a node of tier A can die, by what it does there; each before and after."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -67,6 +121,8 @@ class Fault(msgspec.Struct, frozen=True):
     intensity: float
     variant: int
     numbers: tuple[int, ...] = ()
+    deaths: tuple[Death, ...] = ()
+    """Of the node: the first one, then those in its recoveries."""
 
     def active(self, now_ns: int) -> bool:
         """Whether the window is open."""
@@ -153,8 +209,26 @@ def _fault(
         stop_ns=start_ns + lasts_ns,
         intensity=rng.choice((0.2, 0.5, 0.8, 1.0)),
         variant=rng.randrange(6),
-        numbers=tuple(rng.randrange(1, 40) for _ in range(rng.choice((1, 1, 2, 3)))),
+        deaths=_deaths(rng) if row == "21" else (),
     )
+
+
+def _deaths(rng: random.Random) -> tuple[Death, ...]:
+    """Return where the node dies: anywhere, or at a kind of place that is hit seldom by chance."""
+    if rng.random() < 0.3:
+        first = Death(Place.APPEND, after=rng.random() < 0.5, count=rng.randrange(1, 40))
+    else:
+        place, kind = rng.choice(KILL_POINTS)
+        first = Death(place, after=rng.random() < 0.5, count=rng.randrange(1, 3), kind=kind)
+    nested = (
+        Death(
+            rng.choice((Place.APPEND, Place.APPEND, Place.SEND, Place.RECEIVE)),
+            after=rng.random() < 0.5,
+            count=rng.randrange(1, 20),
+        )
+        for _ in range(rng.choice((0, 0, 1, 2)))
+    )
+    return (first, *nested)
 
 
 def _venue(rng: random.Random, name: str) -> VenuePlan:

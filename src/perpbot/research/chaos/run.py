@@ -8,19 +8,21 @@ from decimal import Decimal
 
 import msgspec
 
-from perpbot.domain.capabilities import Lookup
 from perpbot.kernel.clock import SECOND
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.market import LARGEST_JUMP
 from perpbot.research.chaos.mutants import mutated
-from perpbot.research.chaos.plan import BLOCKING, Plan, draw
+from perpbot.research.chaos.plan import Plan, draw
 from perpbot.research.chaos.stage import Stage
+from perpbot.research.chaos.unhedged import (
+    HEALTHY_UNHEDGED_NS,
+    bound_ns,
+    in_ms,
+    is_healthy,
+)
 
-HEALTHY_UNHEDGED_NS = 7 * SECOND
-RESOLVE_NS = 12 * SECOND
-"""What it may take to learn the fate of a request where requests expire and orders are found."""
-RESOLVE_WEAK_NS = 45 * SECOND
-"""The same where either is missing: twice unknown, long after the intent."""
+__all__ = ["HEALTHY_UNHEDGED_NS", "SeedResult", "loss_bound", "run_seed", "shrink"]
+
 CLIP_LOSS = Decimal("0.0204")
 """Of a pair's notional: slip cap of 100 bps on both ways, four taker fees."""
 DRIFT = Decimal("0.006")
@@ -37,6 +39,7 @@ class SeedResult(msgspec.Struct, frozen=True, kw_only=True):
     pairs_usd: Decimal
     worst_unhedged_s: float
     unhedged_bound_s: float
+    """The largest bound of any spell."""
     loss: Decimal
     bound: Decimal
     lives: int
@@ -61,12 +64,7 @@ def _verdict(plan: Plan, stage: Stage, counters: Counters) -> SeedResult:
     bound = loss_bound(plan, witness.planned_usd)
     if loss > bound:
         witness.violate(f"the loss is {loss:.4f} USD, its bound {bound:.4f}")
-    unhedged_bound_ns = unhedged_bound(plan)
-    if witness.worst_unhedged_ns > unhedged_bound_ns:
-        witness.violate(
-            f"P4 unhedged for {witness.worst_unhedged_ns / SECOND:.1f} s, "
-            f"the bound is {unhedged_bound_ns / SECOND:.1f} s"
-        )
+    bound_s = _judge_spells(plan, stage, counters) / SECOND
     return SeedResult(
         seed=plan.seed,
         violations=tuple(witness.violations),
@@ -74,11 +72,27 @@ def _verdict(plan: Plan, stage: Stage, counters: Counters) -> SeedResult:
         trace_hash=trace_hash(stage),
         pairs_usd=witness.planned_usd,
         worst_unhedged_s=witness.worst_unhedged_ns / SECOND,
-        unhedged_bound_s=unhedged_bound_ns / SECOND,
+        unhedged_bound_s=bound_s,
         loss=loss,
         bound=bound,
         lives=stage.lives,
     )
+
+
+def _judge_spells(plan: Plan, stage: Stage, counters: Counters) -> int:
+    """Hold every unhedged spell against its own bound; count it. Return the largest bound, ns."""
+    largest_ns = HEALTHY_UNHEDGED_NS
+    for spell in stage.witness.spells:
+        healthy = is_healthy(spell, plan, stage.absences)
+        (counters.healthy_ms if healthy else counters.blocked_ms)[in_ms(spell.lasted_ns)] += 1
+        allowed_ns = bound_ns(spell, plan, stage.absences)
+        largest_ns = max(largest_ns, allowed_ns)
+        if spell.lasted_ns > allowed_ns:
+            stage.witness.violate(
+                f"P4 {spell.asset} unhedged for {spell.lasted_ns / SECOND:.1f} s, "
+                f"the bound is {allowed_ns / SECOND:.1f} s"
+            )
+    return largest_ns
 
 
 def loss_bound(plan: Plan, planned_usd: Decimal) -> Decimal:
@@ -86,23 +100,6 @@ def loss_bound(plan: Plan, planned_usd: Decimal) -> Decimal:
     jumps = sum(fault.row == "jump" for fault in plan.faults)
     moves = Decimal(str(LARGEST_JUMP)) * jumps + DRIFT
     return planned_usd * (CLIP_LOSS + moves) + Decimal("0.01")
-
-
-def unhedged_bound(plan: Plan) -> int:
-    """Return how long a net may stay open: 7 s, or the blocking windows and their resolution.
-
-    Each fault may leave one request unresolved, and they may follow each other.
-    """
-    blocking = [fault for fault in plan.faults if fault.row in BLOCKING]
-    if not blocking:
-        return HEALTHY_UNHEDGED_NS
-    windows = sum(fault.stop_ns - fault.start_ns for fault in blocking)
-    strong = all(
-        venue.capabilities.request_expiry and venue.capabilities.lookup is Lookup.FULL
-        for venue in plan.venues.values()
-    )
-    resolve_ns = RESOLVE_NS if strong else RESOLVE_WEAK_NS
-    return windows + len(blocking) * resolve_ns + HEALTHY_UNHEDGED_NS
 
 
 def trace_hash(stage: Stage) -> str:

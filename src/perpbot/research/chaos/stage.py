@@ -24,8 +24,10 @@ from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.door import CHANNELS, Door, Wire
 from perpbot.research.chaos.market import LARGEST_JUMP, ChaosMarket, Tick
-from perpbot.research.chaos.node import ChaosJournal, Life, NodeCrash
+from perpbot.research.chaos.node import ChaosJournal, Life
 from perpbot.research.chaos.plan import START_NS, Fault, Plan
+from perpbot.research.chaos.reaper import Death, NodeCrash, Reaper
+from perpbot.research.chaos.unhedged import Window
 from perpbot.simulation.accountant import Accountant
 from perpbot.simulation.exchange import Exchange
 from perpbot.simulation.model import ExchangeNews, ExchangeRefusal, OrderUpdate, Ticket
@@ -37,7 +39,6 @@ CLOSE_AFTER_NS = 4 * SECOND
 """After healing: how long pairs may go on before all are asked to close."""
 CONVERGE_NS = 60 * SECOND
 LIVES = 40
-_POINTS = ("before", "after", "send", "before", "after", "after")
 
 
 @lru_cache(maxsize=4)
@@ -79,7 +80,8 @@ class Stage:
         self.time = VirtualTime(START_NS)
         self.witness = Witness(plan, self.time)
         self.witness.start_ns = START_NS
-        self.journal = ChaosJournal(counters, self.witness.journalled)
+        self.reaper = Reaper(counters)
+        self.journal = ChaosJournal(self.reaper, counters, self.witness.journalled)
         self.accountant = Accountant()
         self.market = ChaosMarket(plan.seed, tuple(plan.venues), plan.assets)
         self._rng = random.Random(f"chaos stage {plan.seed}")
@@ -93,10 +95,13 @@ class Stage:
         self.life: Life | None = None
         self._feeders: Mapping[str, Door] = {}
         self.lives = 0
+        self.absences: list[Window] = []
+        """When there was no node."""
+        self._died_ns = 0
         self._over = False
         """Something raised that nothing may raise: the seed has failed, nothing can go on."""
-        self._nested: list[int] = []
-        self._nested_point = "before"
+        self._nested: list[Death] = []
+        """Deaths in the recoveries to come."""
 
     def _build_venue(self, venue: str) -> None:
         def clock_ns() -> int:
@@ -138,7 +143,7 @@ class Stage:
                 wire=self.wires[venue],
                 witness=self.witness,
                 fed=self._fed[venue],
-                before_send=self.journal.before_send,
+                reaper=self.reaper,
                 exchange=exchange,
                 account_name=ACCOUNT,
                 capabilities=self.plan.venues[venue].capabilities,
@@ -153,7 +158,8 @@ class Stage:
 
     def _begin_life(self) -> None:
         self.lives += 1
-        self.journal.revive()
+        self._returned()
+        self.reaper.revive()
         life = Life(
             chaos_settings(self.plan.fallback),
             self._markets,
@@ -165,10 +171,15 @@ class Stage:
         )
         self.life, self._feeders = life, life.doors
         if self._nested:
-            self.journal.arm(self._nested.pop(0), self._nested_point)
+            self.reaper.arm(self._nested.pop(0), nested=True)
         life.start()
         if self.time.now_ns() >= self.plan.heal_ns:
             life.core.stop_opening()
+
+    def _returned(self) -> None:
+        if self._died_ns:
+            self.absences.append((self._died_ns, self.time.now_ns()))
+            self._died_ns = 0
 
     def _end_life(self) -> None:
         """The node died; another one starts after a while."""
@@ -177,6 +188,7 @@ class Stage:
             life.die()
             self._guard(self._recovers_the_same)
         self.life = None
+        self._died_ns = self._died_ns or self.time.now_ns()
         self.witness.died()
         if self.lives >= LIVES:
             self.witness.violate(f"the node died {self.lives} times")
@@ -240,7 +252,7 @@ class Stage:
 
     def _heal(self) -> None:
         self.market.calm = True
-        self.journal.disarm()
+        self.reaper.disarm()
         self._nested.clear()
         if self.life is not None:
             self._guard(self.life.core.stop_opening)
@@ -248,6 +260,7 @@ class Stage:
     def _finish(self) -> None:
         """The last answers arrive; then everything must agree."""
         self._advance(self.time.now_ns() + SECOND)
+        self._returned()
         self.witness.close()
         if self._over:
             return
@@ -362,9 +375,8 @@ class Stage:
         self._skew_ns[fault.venue] = 0
 
     def _arm(self, fault: Fault) -> None:
-        self._nested = list(fault.numbers[1:])
-        self._nested_point = _POINTS[(fault.variant + 1) % 6]
-        self.journal.arm(fault.numbers[0], _POINTS[fault.variant])
+        first, *self._nested = fault.deaths
+        self.reaper.arm(first)
 
     def _symbol(self, fault: Fault) -> str:
         contracts = self.plan.contracts[fault.venue]

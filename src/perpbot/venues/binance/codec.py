@@ -22,8 +22,9 @@ from perpbot.domain.orders import (
 from perpbot.domain.sides import Liquidity, OrderState, PositionSide, Side
 from perpbot.kernel.clock import MS
 from perpbot.venues.binance.universe import VENUE, Universe
+from perpbot.venues.wire import decoding
 
-UNREADABLE = (msgspec.MsgspecError, InvalidValue)
+UNREADABLE = (*decoding.UNREADABLE, InvalidValue)
 
 CLIENT_PREFIX = "pb"
 ALGO_PREFIX = "algo-"

@@ -19,6 +19,7 @@ from perpbot.domain.errors import (
     Rejected,
     VenueError,
 )
+from perpbot.venues.wire.decoding import UNREADABLE
 from perpbot.venues.wire.http import HttpReply
 from perpbot.venues.wire.limits import retry_after_s
 
@@ -72,7 +73,7 @@ def error_of(venue: str, reply: HttpReply, now_ns: int) -> VenueError:
     """Return the error that a non-200 reply to a write means."""
     try:
         refusal = msgspec.json.decode(reply.body, type=Refusal)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return _error_of_status(venue, reply, now_ns)
     message = refusal.msg or "refused without a message"
     code = str(refusal.code)

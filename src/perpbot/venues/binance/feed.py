@@ -36,6 +36,7 @@ from perpbot.venues.binance.universe import (
 )
 from perpbot.venues.port import MarketSink
 from perpbot.venues.wire.backoff import Backoff
+from perpbot.venues.wire.decoding import UNREADABLE
 from perpbot.venues.wire.websocket import ChannelStatistics, Connection, WebSocketChannel
 
 MAX_STREAMS = 200
@@ -181,7 +182,7 @@ class FrameReader:
         try:
             is_wrapped = payload[2] == _STREAM
             message = _decode_wrapped(payload).data if is_wrapped else _decode(payload)
-        except (msgspec.MsgspecError, IndexError):
+        except (*UNREADABLE, IndexError):
             self._on_other(payload)
             return
         route = self._routes.get(message.s)
@@ -257,7 +258,7 @@ class FrameReader:
     def _on_other(self, payload: memoryview) -> None:
         try:
             reply = _decode_reply(payload)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             self._sink.refuse(VENUE, "unreadable frame")
             return
         detail = bytes(reply.error).decode("utf-8", "replace")
@@ -316,7 +317,7 @@ class BinanceMarketData:
         body = await self._rest.read(path, msgspec.Raw, weight=5, signed=False)
         try:
             rows = msgspec.json.decode(body, type=list[TickerRow], strict=False)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise Unavailable(VENUE, f"{path} could not be read: {error}") from error
         wanted = {one.symbol: one for one in instruments}
         return [_polled(row, wanted[row.symbol]) for row in rows if row.symbol in wanted]
@@ -411,7 +412,7 @@ class BinanceMarketData:
                 )
                 book.snapshot(decode_snapshot(body))
                 backoff.reset()
-            except (Unavailable, InvalidValue, msgspec.MsgspecError):
+            except (Unavailable, InvalidValue, *UNREADABLE):
                 book.snapshot_failed()
                 await asyncio.sleep(backoff.next_s())
 
@@ -424,7 +425,7 @@ def decode_snapshot(body: bytes | str | msgspec.Raw) -> DepthSnapshot:
 def _kind_of(payload: memoryview) -> str:
     try:
         message = _decode_kind(payload)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return "frame"
     return message.e or (message.data.e if message.data is not None else "") or "frame"
 

@@ -95,6 +95,7 @@ class BinanceVenue:
                 base_url=rest_url,
                 clock=clock,
                 timeout_s=settings.request_timeout_s,
+                secrets=(credentials.api_key,) if credentials is not None else (),
             ),
             signer=Signer(credentials) if credentials is not None else None,
             budget=RateBudget(WINDOWS, clock=clock),

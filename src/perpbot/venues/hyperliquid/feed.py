@@ -32,6 +32,7 @@ from perpbot.venues.hyperliquid.codec import (
 from perpbot.venues.hyperliquid.silence import Watched
 from perpbot.venues.hyperliquid.universe import FUNDING_INTERVAL_S, VENUE
 from perpbot.venues.port import MarketSink, QuoteSlot
+from perpbot.venues.wire.decoding import UNREADABLE
 
 _HOUR_NS = FUNDING_INTERVAL_S * SECOND
 _BBO_SILENCE_S = 4.0
@@ -134,7 +135,7 @@ class MarketStream:
         except msgspec.ValidationError:
             self._sink.refuse(VENUE, "unexpected_frame")
             return
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             if payload[: len(GREETING)] != GREETING:
                 self._sink.refuse(VENUE, "not_json")
             return

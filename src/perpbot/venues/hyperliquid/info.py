@@ -20,6 +20,7 @@ from perpbot.venues.hyperliquid.limits import (
     retry_after_s,
 )
 from perpbot.venues.hyperliquid.universe import VENUE
+from perpbot.venues.wire.decoding import UNREADABLE
 from perpbot.venues.wire.http import HttpClient
 from perpbot.venues.wire.limits import Lane, RateBudget
 
@@ -59,7 +60,7 @@ class InfoClient:
             )
         try:
             return msgspec.json.decode(reply.body, type=answer, strict=False)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise Unavailable(VENUE, f"{kind}: unreadable answer: {error}") from None
 
     async def ask_user(self, answer: type[T], kind: str, **fields: Any) -> T:

@@ -20,6 +20,7 @@ from perpbot.domain.errors import (
     VenueError,
 )
 from perpbot.venues.hyperliquid.universe import VENUE
+from perpbot.venues.wire.decoding import UNREADABLE
 
 
 class _Meaning(NamedTuple):
@@ -135,7 +136,7 @@ def read_reply(body: bytes | msgspec.Raw) -> tuple[str | ItemStatus, ...]:
     """
     try:
         reply = _REPLY.decode(body)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise OutcomeUnknown(VENUE, f"unreadable answer: {error}") from None
     response = reply.response
     if reply.status == "err" and isinstance(response, str):

@@ -11,6 +11,7 @@ from perpbot.venues.hyperliquid.statement import (
     WireFill,
     WireFunding,
 )
+from perpbot.venues.wire.decoding import UNREADABLE
 
 
 class PostResponse(msgspec.Struct, frozen=True):
@@ -128,5 +129,5 @@ def channel_of(payload: bytes | memoryview) -> str:
     """Return the channel of a frame that could not be read; "" where it has none."""
     try:
         return _CHANNEL.decode(payload).channel
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return ""

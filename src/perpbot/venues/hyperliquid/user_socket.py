@@ -33,6 +33,7 @@ from perpbot.venues.hyperliquid.user_codec import (
     channel_of,
     decode_user,
 )
+from perpbot.venues.wire.decoding import UNREADABLE
 from perpbot.venues.wire.pending import PendingReplies
 from perpbot.venues.wire.websocket import Connection, WebSocketChannel
 
@@ -192,7 +193,7 @@ class UserSocket:
         self._last_data_ns = recv_ns
         try:
             frame = decode_user(payload)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             if payload[: len(GREETING)] != GREETING:
                 self.on_unreadable(channel_of(payload))
             return
@@ -227,6 +228,6 @@ class UserSocket:
             return
         try:
             text = msgspec.json.decode(payload, type=str)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             text = payload.decode(errors="replace")
         self._pending.fail(post.id, refused_post(text))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from perpbot.domain.sides import Purpose
 from perpbot.kernel.clock import Clock
-from perpbot.venues.wire.limits import Lane, RateBudget, Window
+from perpbot.venues.wire.limits import Fare, Lane, RateBudget, Window
 
 LANES: Mapping[Purpose, Lane] = {
     Purpose.REDUCE: Lane.REDUCE,
@@ -45,6 +45,8 @@ ENDPOINTS: Mapping[str, tuple[int, float]] = {
 _PLACE = Window(name="place", limit=60, period_s=2.0)
 _CANCEL = Window(name="cancel", limit=60, period_s=2.0)
 _ACCOUNT = Window(name="account_orders", limit=1_000, period_s=2.0)
+_ONE_ORDER = {_PLACE.name: 1}
+_ONE_OF_ALL = {_ACCOUNT.name: 1}
 
 
 class Budgets:
@@ -58,6 +60,7 @@ class Budgets:
         }
         self._account = RateBudget([_ACCOUNT], clock=clock)
         self._instruments: dict[str, RateBudget] = {}
+        self._orders: dict[tuple[str, Lane], tuple[RateBudget, Fare, Fare]] = {}
 
     async def endpoint(self, path: str, lane: Lane) -> None:
         """Wait for one request to `path`."""
@@ -65,14 +68,18 @@ class Budgets:
 
     async def place(self, symbol: str, lane: Lane) -> None:
         """Wait for one new order."""
-        await self._account.acquire(lane, {_ACCOUNT.name: 1})
-        await self._of(symbol).acquire(lane, {_PLACE.name: 1})
+        await self._account.acquire(lane, _ONE_OF_ALL)
+        await self._of(symbol).acquire(lane, _ONE_ORDER)
 
     def try_place(self, symbol: str, lane: Lane) -> bool:
         """Take the leave for one new order if it is there now; False: wait by `place`."""
-        return self._of(symbol).try_acquire(lane, {_PLACE.name: 1}) and self._account.try_acquire(
-            lane, {_ACCOUNT.name: 1}
-        )
+        order = self._orders.get((symbol, lane))
+        if order is None:
+            budget = self._of(symbol)
+            order = budget, budget.fare(lane, _ONE_ORDER), self._account.fare(lane, _ONE_OF_ALL)
+            self._orders[symbol, lane] = order
+        budget, fare, of_all = order
+        return budget.try_spend(fare) and self._account.try_spend(of_all)
 
     async def cancel(self, symbol: str, lane: Lane) -> None:
         """Wait for one cancel."""

@@ -17,15 +17,13 @@ from typing import Any
 import msgspec
 
 from perpbot.domain.errors import ProtocolViolation
+from perpbot.venues.wire.decoding import UNREADABLE
 
 QUOTES = "bbo-tbt"
 BOOKS = "books"
 MARKS = "mark-price"
 FUNDING = "funding-rate"
 TRADES = "trades"
-
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""Everything a decoder raises on bytes it cannot read."""
 
 
 # --- public frames -------------------------------------------------------------------------------

@@ -34,7 +34,6 @@ from perpbot.venues.okx.codec import (
     MARKS,
     QUOTES,
     TRADES,
-    UNREADABLE,
     Frame,
     IndexRow,
     TickerRow,
@@ -48,6 +47,7 @@ from perpbot.venues.okx.codec import (
 )
 from perpbot.venues.okx.rest import RestClient
 from perpbot.venues.port import MarketSink, QuoteSlot
+from perpbot.venues.wire.decoding import UNREADABLE
 from perpbot.venues.wire.websocket import Connection, WebSocketChannel
 
 PING = b"ping"

@@ -1,5 +1,6 @@
 """Order requests as OKX bytes, by formatting: one frame for the websocket, one body for REST.
 
+What orders of one kind share is put together once. 
 The websocket takes `instIdCode` and no `instId` (since 2026-03), REST takes `instId`. Sizes leave
 in contracts. `tdMode` is cross. `stpMode` is cancel_maker: of two own orders that meet, the
 resting one goes and the newer one trades on, because the newer one may be a hedge or a reduction,
@@ -9,10 +10,11 @@ and those must never be refused by an order of our own.
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 
 from perpbot.domain.errors import InvalidValue, Rejected
 from perpbot.domain.instruments import Instrument
-from perpbot.domain.money import plain
+from perpbot.domain.money import ONE, plain
 from perpbot.domain.orders import OrderRequest
 from perpbot.domain.sides import OrderType, PositionSide, Side, TimeInForce
 from perpbot.kernel.clock import MS
@@ -32,6 +34,9 @@ class PositionMode(StrEnum):
 
     NET = "net_mode"
     LONG_SHORT = "long_short_mode"
+
+_BUY, _MARKET = Side.BUY, OrderType.MARKET  # an enum's attribute costs more than a name
+_NET, _NET_MODE = PositionSide.NET, PositionMode.NET
 
 
 def place_frame(
@@ -82,48 +87,72 @@ def position_side(order: OrderRequest, mode: PositionMode) -> PositionSide:
     that names a leg on a one-way account is refused: it would net against the other leg.
     """
     named = order.position_side
-    if mode is PositionMode.NET:
-        if named is not PositionSide.NET:
+    if mode is _NET_MODE:
+        if named is not _NET:
             raise Rejected(
                 order.venue,
                 f"position side was {named}, but the account is in net mode",
                 code="position_mode",
             )
         return named
-    if named is not PositionSide.NET:
+    if named is not _NET:
         return named
-    opens_long = (order.side is Side.BUY) is not order.reduce_only
+    opens_long = (order.side is _BUY) is not order.reduce_only
     return PositionSide.LONG if opens_long else PositionSide.SHORT
 
 
-def order_type(order: OrderRequest) -> str:
-    """Return `ordType`; raise `Rejected` for a combination that OKX does not have."""
-    if order.order_type is OrderType.MARKET:
-        if order.time_in_force is TimeInForce.POST_ONLY:
-            raise Rejected(order.venue, "a market order cannot be post-only", code="invalid_order")
-        return "market"
+def _terms(order: OrderRequest, instrument: Instrument, mode: PositionMode) -> str:
+    leg = position_side(order, mode)
+    form = order_form(
+        order.venue,
+        order.side,
+        order.order_type,
+        order.time_in_force,
+        leg,
+        mode,
+        reduce_only=order.reduce_only,
+    )
+    contracts, unit = order.quantity, instrument.contract_size
+    if unit != ONE:
+        contracts /= unit
+    if order.order_type is _MARKET:
+        return form % (plain(contracts), _client_id(order))
     if order.price is None:
         raise Rejected(order.venue, "a limit order needs a price", code="invalid_order")
-    return _LIMIT_TYPES[order.time_in_force]
+    return form % (plain(order.price), plain(contracts), _client_id(order))
 
 
-def _terms(order: OrderRequest, instrument: Instrument, mode: PositionMode) -> str:
-    kind = order_type(order)
-    leg = position_side(order, mode)
-    price = "" if order.price is None or kind == "market" else f'"px":"{plain(order.price)}",'
+@lru_cache(maxsize=1_024)
+def order_form(
+    venue: str,
+    side: Side,
+    order_type: OrderType,
+    time_in_force: TimeInForce,
+    leg: PositionSide,
+    mode: PositionMode,
+    *,
+    reduce_only: bool,
+) -> str:
+    """Return what orders of one kind share, with places for price, contracts and client id.
+
+    Raises `Rejected` for a kind that OKX does not have.
+    """
+    market = order_type is OrderType.MARKET
+    if market and time_in_force is TimeInForce.POST_ONLY:
+        raise Rejected(venue, "a market order cannot be post-only", code="invalid_order")
+    kind = "market" if market else _LIMIT_TYPES[time_in_force]
+    price = "" if market else '"px":"%s",'
     # In long/short mode posSide says it all, and reduceOnly is refused.
     extent = (
         f',"posSide":"{leg}"'
         if mode is PositionMode.LONG_SHORT
         else ',"reduceOnly":true'
-        if order.reduce_only
+        if reduce_only
         else ""
     )
-    side = "buy" if order.side is Side.BUY else "sell"  # an enum's own text costs a call
-    contracts = plain(order.quantity / instrument.contract_size)
     return (
-        f'"tdMode":"cross","side":"{side}","ordType":"{kind}",{price}"sz":"{contracts}",'
-        f'"clOrdId":"{_client_id(order)}","stpMode":"{SELF_TRADE}"{extent}'
+        f'"tdMode":"cross","side":"{side}","ordType":"{kind}",{price}"sz":"%s",'
+        f'"clOrdId":"%s","stpMode":"{SELF_TRADE}"{extent}'
     )
 
 

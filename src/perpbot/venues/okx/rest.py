@@ -22,7 +22,6 @@ from perpbot.domain.errors import (
 )
 from perpbot.venues.okx.budgets import Budgets
 from perpbot.venues.okx.codec import (
-    UNREADABLE,
     Envelope,
     ItemResult,
     decode_envelope,
@@ -31,6 +30,7 @@ from perpbot.venues.okx.codec import (
 )
 from perpbot.venues.okx.errors import error_of, error_of_status
 from perpbot.venues.okx.signing import Signer
+from perpbot.venues.wire.decoding import UNREADABLE
 from perpbot.venues.wire.http import HttpClient, HttpReply
 from perpbot.venues.wire.limits import Lane
 

@@ -21,10 +21,11 @@ from perpbot.domain.errors import (
     VenueError,
 )
 from perpbot.kernel.clock import Clock
-from perpbot.venues.okx.codec import UNREADABLE, Frame, decode_frame
+from perpbot.venues.okx.codec import Frame, decode_frame
 from perpbot.venues.okx.errors import error_of
 from perpbot.venues.okx.feed import PING, PONG, SERVICE_NOTICE
 from perpbot.venues.okx.signing import Signer
+from perpbot.venues.wire.decoding import UNREADABLE
 from perpbot.venues.wire.pending import PendingReplies
 from perpbot.venues.wire.websocket import Connection, WebSocketChannel
 

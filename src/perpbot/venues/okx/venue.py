@@ -97,6 +97,7 @@ class OkxVenue:
             base_url=(settings.rest_url or REST_URL).rstrip("/"),
             clock=clock,
             timeout_s=settings.request_timeout_s,
+            secrets=() if credentials is None else (credentials.api_key, credentials.passphrase),
         )
         self._budgets = Budgets(clock)
         self._rest = RestClient(

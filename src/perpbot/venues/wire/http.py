@@ -8,7 +8,7 @@ and a URL goes out exactly as it was signed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType, SimpleNamespace
 
 import aiohttp
@@ -16,9 +16,11 @@ import msgspec
 from yarl import URL
 
 from perpbot.domain.errors import OutcomeUnknown, Unavailable
+from perpbot.domain.masking import MASK
 from perpbot.kernel.clock import Clock
 
 MAX_REPLY_BYTES = 4 << 20
+SECRET_LENGTH_MIN = 16
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _CHUNK = 1 << 16
 
@@ -68,8 +70,14 @@ class HttpClient:
         clock: Clock,
         timeout_s: float = 5.0,
         max_reply_bytes: int = MAX_REPLY_BYTES,
+        secrets: Sequence[str] = (),
     ) -> None:
+        """`secrets` are masked in answers: a proxy or a venue may quote a request's headers.
+
+        Short ones are not: they may be part of an honest answer.
+        """
         self._venue = venue
+        self._secrets = tuple(s.encode() for s in secrets if len(s) >= SECRET_LENGTH_MIN)
         self._base_url = base_url.rstrip("/")
         self._clock = clock
         self._timeout_s = timeout_s
@@ -147,7 +155,13 @@ class HttpClient:
                 response.close()
                 raise ValueError(f"reply is larger than {self._max_reply_bytes} bytes")
             parts.append(chunk)
-        return b"".join(parts)
+        return self._without_secrets(b"".join(parts))
+
+    def _without_secrets(self, content: bytes) -> bytes:
+        for secret in self._secrets:
+            if secret in content:
+                content = content.replace(secret, MASK.encode())
+        return content
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._closed:

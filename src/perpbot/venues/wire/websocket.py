@@ -291,7 +291,7 @@ class WebSocketChannel:
                 max_redirects=0,
                 # Protocol pings find a half-open socket even where data may pause for hours.
                 enable_auto_ping=self._ping is None,
-                # Whatever comes in meanwhile: sending is tried too, and the loop's clock is enough.
+                # Whatever comes in: sending is tried too, and the loop's clock is enough.
                 auto_ping_strategy=picows.WSAutoPingStrategy.PING_PERIODICALLY,
                 auto_ping_idle_timeout=self._ping_interval_s,
                 auto_ping_reply_timeout=self._ping_interval_s,

@@ -161,6 +161,7 @@ def test_marks_funding_and_trades() -> None:
         (b"\xff\xfe", "unreadable frame"),
         (b"{", "unreadable frame"),
         (b"[1,2,3]", "unreadable frame"),
+        (b'{"arg":' * 5_000, "unreadable frame"),
         (b'{"e":"kline","s":"BTCUSDT"}', "unreadable kline"),
         (b'{"stream":"x","data":{"e":"kline"}}', "unreadable kline"),
         (b'{"e":"bookTicker","s":"BTCUSDT"}', "unreadable bookTicker"),

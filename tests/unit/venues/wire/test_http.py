@@ -209,3 +209,23 @@ async def test_closed_client_sends_nothing() -> None:
 
     with pytest.raises(Unavailable, match="closed"):
         await client.request("GET", "/")
+
+
+async def test_secrets_that_an_answer_repeats_are_masked(serve: Any) -> None:
+    """A proxy that quotes our headers gives nothing to log; short words are left alone."""
+    key = "k" * 40
+
+    async def script(reader: Reader, writer: Writer) -> None:
+        head = await _request(reader)
+        writer.write(_answer(b"bad gateway: " + head + b" USDT", "502 Bad Gateway"))
+        await writer.drain()
+
+    client = _client(await serve(script), secrets=(key, "USDT", ""))
+    try:
+        reply = await client.request("GET", "/x", headers={"X-Key": key})
+    finally:
+        await client.close()
+
+    assert b"X-Key: ********" in reply.body
+    assert key.encode() not in reply.body
+    assert reply.body.endswith(b" USDT")

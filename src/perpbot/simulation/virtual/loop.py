@@ -100,7 +100,7 @@ class Host:
 
 def _close(task: asyncio.Task[Any]) -> None:
     """End a coroutine where it stands; what it says then is nobody's to hear."""
-    with contextlib.suppress(Exception, SystemExit, asyncio.CancelledError, GeneratorExit):
+    with contextlib.suppress(BaseException):
         task.get_coro().close()
 
 
@@ -343,8 +343,16 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         moments = [timers[0][0]] if timers else []
         moments += [host.frozen_until_ns for host in self._hosts if host.ready]
         if not moments:
-            raise Deadlock("nothing is ready, no timer is set, and the work is not done")
+            raise Deadlock(f"nothing can happen any more; waiting: {self._waiting()}")
         self._now_ns = max(self._now_ns, min(moments))
+
+    def _waiting(self) -> str:
+        """Say what waits, by host."""
+        return "; ".join(
+            f"{host.name}: {', '.join(_place(task) for task in host.tasks)}"
+            for host in self._hosts
+            if host.alive and host.tasks
+        )
 
     def stop(self) -> None:
         """Leave `run_forever` after this callback."""
@@ -438,6 +446,13 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     async def shutdown_default_executor(self, *_: Any) -> None:
         """There is none."""
+
+
+def _place(task: asyncio.Task[Any]) -> str:
+    """Return where a task stands."""
+    frames = task.get_stack()
+    where = f"{frames[-1].f_code.co_qualname}:{frames[-1].f_lineno}" if frames else "?"
+    return f"{task.get_name()} in {where}"
 
 
 def _context_of(handle: asyncio.Handle) -> Context:

@@ -186,6 +186,9 @@ class Stage:
         await asyncio.sleep(1.0)
         await self._finish()
         moving.cancel()
+        # Half-open connections would let the servers wait for ever.
+        for link in list(self.network.links.values()):
+            link.reset()
         await self.ground.close()
 
     def _core(self) -> Core | None:

@@ -7,8 +7,7 @@ from functools import partial
 from typing import Any
 
 from perpbot.cli.output import Exit, emit, fail, say, show
-from perpbot.domain.errors import InvalidValue
-from perpbot.research.chaos.campaign import Campaign, cores, each, hunt
+from perpbot.research.chaos.campaign import Campaign, Hunt, cores, each, hunt
 from perpbot.research.chaos.gate import missing
 from perpbot.research.chaos.mutants import MUTANTS
 from perpbot.research.chaos.plan import ROWS
@@ -48,25 +47,29 @@ def run_chaos(
     began = time.monotonic()
     numbers = range(first, first + seeds)
     jobs = jobs or cores()
-    try:
-        if mutant is None:
-            campaigns = [_run(numbers, row, jobs)]
-        else:
-            campaigns = _hunt([name for name in names if name], numbers, row, jobs)
-    except InvalidValue as error:
-        fail(str(error), Exit.USAGE)
-    lacks = missing(campaigns[0].counters) if strict and mutant is None else []
-    result = _summary(campaigns, first, tier, time.monotonic() - began, lacks)
+    campaign, hunts = Campaign(row=row), list[Hunt]()
+    if mutant is None:
+        _run(campaign, numbers, jobs)
+    else:
+        hunts = _hunt([name for name in names if name], numbers, row, jobs)
+    result = {
+        "seeds": campaign.seeds + sum(found.seeds for found in hunts),
+        "from": first,
+        "tier": tier,
+        "seconds": round(time.monotonic() - began, 3),
+        **_summary(campaign, hunts),
+        "missing": missing(campaign.counters) if strict and mutant is None else [],
+    }
     if as_json:
         emit(result)
     else:
         show(_text(result, mutant))
-    good = all(campaign.passed for campaign in campaigns) and not lacks
+    alive = [found.mutant for found in hunts if found.killed_at is None]
+    good = campaign.passed and not alive and not result["missing"]
     return Exit.OK if good else Exit.ERROR
 
 
-def _run(seeds: range, row: str | None, jobs: int) -> Campaign:
-    campaign = Campaign(row=row)
+def _run(campaign: Campaign, seeds: range, jobs: int) -> None:
     told = time.monotonic()
     for result in campaign.run_all(seeds, jobs):
         seed = result.seed
@@ -74,48 +77,39 @@ def _run(seeds: range, row: str | None, jobs: int) -> Campaign:
             say(f"seed {seed}: {result.violations[0]}")
             say(f"  replay: {campaign.replay_line(seed)}")
             if len(campaign.failed) <= SHRUNK:
-                say(f"  needs: {'; '.join(map(str, shrink(seed, row).faults)) or 'no fault'}")
+                faults = shrink(seed, campaign.row).faults
+                say(f"  needs: {'; '.join(map(str, faults)) or 'no fault'}")
         if time.monotonic() - told > PROGRESS_S:
             told = time.monotonic()
             say(f"{campaign.seeds} of {len(seeds)} seeds")
-    return campaign
 
 
-def _hunt(names: list[str], seeds: range, row: str | None, jobs: int) -> list[Campaign]:
-    campaigns = []
-    for campaign in each(partial(hunt, seeds=seeds, row=row), names, jobs, chunk=1):
-        campaigns.append(campaign)
-        if campaign.killed_at is not None:
-            text = campaign.violations[0]["text"]
-            say(f"mutant {campaign.mutant}: caught at seed {campaign.killed_at}: {text}")
-    return campaigns
+def _hunt(names: list[str], seeds: range, row: str | None, jobs: int) -> list[Hunt]:
+    hunts = []
+    for found in each(partial(hunt, seeds=seeds, row=row), names, jobs, chunk=1):
+        hunts.append(found)
+        if found.killed_at is not None:
+            say(f"mutant {found.mutant}: caught at seed {found.killed_at}: {found.text}")
+    return hunts
 
 
-def _summary(
-    campaigns: list[Campaign], first: int, tier: str, seconds: float, lacks: list[str]
-) -> dict[str, Any]:
-    plain = campaigns[0]
-    counters = plain.counters
+def _summary(campaign: Campaign, hunts: list[Hunt]) -> dict[str, Any]:
+    counters = campaign.counters
     return {
-        "seeds": sum(campaign.seeds for campaign in campaigns),
-        "from": first,
-        "tier": tier,
-        "seconds": round(seconds, 3),
-        "violations": [] if plain.mutant else plain.violations,
-        "rows": plain.rows(),
+        "violations": campaign.violations,
+        "rows": campaign.rows(),
         "order_edges": dict(sorted(counters.order_edges.items())),
         "pair_edges": dict(sorted(counters.pair_edges.items())),
         "reservation_edges": dict(sorted(counters.reservation_edges.items())),
         "kill_points": dict(sorted(counters.kill_points.items())),
-        "missing": lacks,
-        "mutants": {c.mutant: c.killed_at for c in campaigns if c.mutant},
+        "mutants": {found.mutant: found.killed_at for found in hunts},
         "unhedged_s": {
             "healthy": figures(counters.healthy_ms),
             "blocked": figures(counters.blocked_ms),
         },
-        "worst_unhedged_s": round(plain.worst_unhedged_s, 3),
-        "worst_loss_ratio": round(plain.worst_loss_ratio, 4),
-        "trace_hash": plain.trace_hash,
+        "worst_unhedged_s": round(campaign.worst_unhedged_s, 3),
+        "worst_loss_ratio": round(campaign.worst_loss_ratio, 4),
+        "trace_hash": campaign.trace_hash,
     }
 
 

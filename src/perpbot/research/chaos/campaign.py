@@ -16,6 +16,8 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import Protocol, TypeVar
 
+import msgspec
+
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.plan import ROWS
 from perpbot.research.chaos.run import SeedResult, run_seed
@@ -122,15 +124,26 @@ class Campaign:
         return " ".join(parts)
 
 
+class Hunt(msgspec.Struct, frozen=True):
+    """How looking for a mutant ended."""
+
+    mutant: str
+    seeds: int
+    """How many were run."""
+    killed_at: int | None
+    text: str
+    """What caught it."""
+
+
 def hunt(
     mutant: str, seeds: Sequence[int], row: str | None = None, runner: Runner = run_seed
-) -> Campaign:
+) -> Hunt:
     """Run seeds until one catches a mutant."""
-    campaign = Campaign(mutant, row, runner=runner)
-    for seed in seeds:
-        if campaign.run(seed):
-            break
-    return campaign
+    for count, seed in enumerate(seeds, 1):
+        broken = runner(seed, mutant, row).violations
+        if broken:
+            return Hunt(mutant, count, seed, broken[0])
+    return Hunt(mutant, len(seeds), None, "")
 
 
 def each(

@@ -22,7 +22,14 @@ import picows
 
 from perpbot.app.core import Core
 from perpbot.domain.errors import PerpbotError
-from perpbot.domain.events import OrderIntent, OrderReported, ReconcileVenue, VenueSnapshot
+from perpbot.domain.events import (
+    ConnectionState,
+    OrderIntent,
+    OrderReported,
+    ReconcileVenue,
+    VenueConnectionChanged,
+    VenueSnapshot,
+)
 from perpbot.domain.orders import BalanceReport, OrderReport
 from perpbot.domain.sides import OrderState
 from perpbot.execution.gateway import LatencySamples, VenueGateway
@@ -158,6 +165,10 @@ class _OtherVenue:
         self._loop = asyncio.get_running_loop()
         core.bus.subscribe(OrderIntent, self._submit)
         core.bus.subscribe(ReconcileVenue, self._reconcile)
+        for channel in ("public", "private", "trading"):
+            core.bus.publish(
+                VenueConnectionChanged(venue=_OTHER, channel=channel, state=ConnectionState.LIVE)
+            )
         self._quote()
 
     def _quote(self) -> None:

@@ -79,13 +79,6 @@ class Markets(msgspec.Struct, frozen=True):
     accounts: Mapping[str, Account]
     rates: CurrencyRates
 
-    def venue_rate(self, venue: str) -> Decimal | None:
-        """Return the USD rate of the settle currency of a venue."""
-        for (name, _), instrument in self.instruments.items():
-            if name == venue:
-                return self.rates.usd(instrument.settle)
-        return None
-
     def steps(self, venue: str) -> dict[str, Decimal]:
         """Return the quantity step of each asset that is traded on a venue."""
         return {
@@ -207,6 +200,9 @@ class Core:
         self._patiences: dict[tuple[str, str, str], Patience] = {}
         self._journal = journal
         self._capital_settings: dict[str, CapitalSettings] = {}
+        self._settles: dict[str, str] = {}
+        for instrument in markets.instruments.values():
+            self._settles.setdefault(instrument.venue, instrument.settle)
         self.bus = EventBus(
             clock,
             journal,
@@ -261,7 +257,7 @@ class Core:
             folds.booked,
             self.markets.rates,
             folds.pairs.owner_of,
-            venue_rate=self.markets.venue_rate,
+            venue_rate=self._venue_rate,
             resolve_s=settings.execution.resolve_limit_s,
         )
         self.aggregator = PositionAggregator(bus, clock, folds.positions, self.quotes.mark)
@@ -273,7 +269,7 @@ class Core:
             folds.reservations,
             self.snapshots,
             folds.equity,
-            self.markets.venue_rate,
+            self._venue_rate,
             lambda venue: self._capital_of(venue).leverage,
             lambda venue: self._capital_of(venue).max_margin_ratio,
         )
@@ -283,6 +279,11 @@ class Core:
             settings_of=self._capital_of,
             day_start_hour_utc=settings.risk.day_start_hour_utc,
         )  # fmt: skip
+
+    def _venue_rate(self, venue: str) -> Decimal | None:
+        """Return the USD rate of the settle currency of a venue."""
+        settle = self._settles.get(venue)
+        return None if settle is None else self.markets.rates.usd(settle)
 
     def _capital_of(self, venue: str) -> CapitalSettings:
         """Return the capital settings with the overrides of a venue, resolved once."""

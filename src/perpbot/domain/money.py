@@ -7,6 +7,7 @@ finite number; from there on no float touches money.
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
+from math import isfinite
 
 from perpbot.domain.errors import InvalidValue
 
@@ -33,8 +34,13 @@ def decimal_of(value: str | int | Decimal, field: str = "value") -> Decimal:
 
 
 def decimal_of_float(value: float, field: str = "value") -> Decimal:
-    """Return the shortest decimal that reads back as `value` (a quote entering an order)."""
-    return decimal_of(repr(value), field)
+    """Return the shortest decimal that reads back as `value` (a quote entering an order).
+
+    Raises `InvalidValue` for what is not a finite number.
+    """
+    if not isfinite(value):
+        raise InvalidValue(f"{field} was {value!r}, a finite number was expected")
+    return Decimal(repr(value))
 
 
 def floor_to(value: Decimal, step: Decimal) -> Decimal:

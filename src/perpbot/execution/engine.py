@@ -76,9 +76,9 @@ class ExecutionEngine:
         pairs, most = self._pairs, self._terms
         if len(pairs) >= most.max_pairs:
             return "pairs_full"
-        venues = (opportunity.long_venue, opportunity.short_venue)
-        if any(pairs.at_venue(venue) >= most.max_pairs_per_venue for venue in venues):
-            return "venue_full"
+        for venue in (opportunity.long_venue, opportunity.short_venue):
+            if pairs.at_venue(venue) >= most.max_pairs_per_venue:
+                return "venue_full"
         for leg in self._planner.course(opportunity).legs:
             # A pair that a late execution revived holds a leg without a lease.
             if self._leases.owner(leg) is not None or pairs.owner_of(*leg[:3]):

@@ -138,6 +138,8 @@ class PairBook:
     def __init__(self) -> None:
         self._pairs: dict[str, Pair] = {}
         self._orders: dict[str, tuple[str, int]] = {}
+        self._sent: dict[str, list[str]] = {}
+        """By pair: its orders in that table."""
         self._ended: dict[str, PairPlan] = {}
         self.opened = 0
         """Pairs whose both legs had a fill."""
@@ -161,9 +163,10 @@ class PairBook:
 
     def at_venue(self, venue: str) -> int:
         """Return how many pairs use a venue."""
-        return sum(
-            venue in {pair.plan.long_venue, pair.plan.short_venue} for pair in self._pairs.values()
-        )
+        count = 0
+        for pair in self._pairs.values():
+            count += venue in (pair.plan.long_venue, pair.plan.short_venue)
+        return count
 
     def moved(self, mark: Callable[[str, str], Decimal | None]) -> dict[str, Decimal] | None:
         """Return what the legs of all pairs lost on a venue and won on the other, by venue, USD.
@@ -229,6 +232,7 @@ class PairBook:
             pair = self._pairs.get(request.owner)
             if pair is not None:
                 self._orders[request.client_id] = (request.owner, request.leg)
+                self._sent.setdefault(request.owner, []).append(request.client_id)
                 pair.attempts += 1
 
     def _filled(self, event: OrderFilled) -> None:
@@ -319,7 +323,8 @@ class PairBook:
 
     def _forget(self, pair_id: str) -> None:
         del self._ended[pair_id]
-        self._orders = {key: place for key, place in self._orders.items() if place[0] != pair_id}
+        for client_id in self._sent.pop(pair_id, ()):
+            del self._orders[client_id]
 
     # --- surviving ---
 
@@ -341,6 +346,9 @@ class PairBook:
         pairs = msgspec.convert(state["pairs"], list[Pair], strict=False)
         self._pairs = {pair.plan.pair_id: pair for pair in pairs}
         self._orders = {row[0]: (row[1], row[2]) for row in state["orders"]}
+        self._sent = {}
+        for client_id, (owner, _) in self._orders.items():
+            self._sent.setdefault(owner, []).append(client_id)
         ended = msgspec.convert(state["ended"], list[PairPlan], strict=False)
         self._ended = {plan.pair_id: plan for plan in ended}
         self.opened = state["opened"]

@@ -64,7 +64,8 @@ class QuoteEngine:
         self._of_asset: dict[str, list[Slot]] = {}
         self._offsets: dict[str, ClockOffset] = {}
         self._unreadable: dict[str, dict[str, int]] = {}
-        self._marks: dict[tuple[str, str], tuple[MarkUpdated, int]] = {}
+        self._marks: dict[tuple[str, str], tuple[Decimal, int]] = {}
+        """Settle currency per base coin, and when it was told (monotonic)."""
         self._funding: dict[tuple[str, str], FundingRateUpdated] = {}
         bus.subscribe(MarkUpdated, self._on_mark)
         bus.subscribe(FundingRateUpdated, self._on_funding)
@@ -156,17 +157,19 @@ class QuoteEngine:
 
         A mark older than a minute gives way to a usable quote; without one it is still returned.
         """
-        slot = self._slots.get((venue, asset))
-        rate = self.usd_rate(venue, asset)
+        key = (venue, asset)
+        slot = self._slots.get(key)
+        rate = None if slot is None else self._usd_rate(slot.instrument.settle)
         if slot is None or rate is None:
             return None
-        known = self._marks.get((venue, asset))
+        known = self._marks.get(key)
         now_ns = self._clock.monotonic_ns()
         if known is not None and now_ns - known[1] <= FORGET_NS:
-            return decimal_of_float(known[0].mark) * rate
-        if slot.quote is not None and slot.fresh_until_ns >= now_ns:
-            return decimal_of_float((slot.quote.bid + slot.quote.ask) / 2) * rate
-        return None if known is None else decimal_of_float(known[0].mark) * rate
+            return known[0] * rate
+        quote = slot.quote
+        if quote is not None and slot.fresh_until_ns >= now_ns:
+            return decimal_of_float((quote.bid + quote.ask) / 2) * rate
+        return None if known is None else known[0] * rate
 
     def usd_rate(self, venue: str, asset: str) -> Decimal | None:
         """Return USD per unit of a market's settle currency; None where it is not known."""
@@ -178,7 +181,11 @@ class QuoteEngine:
         return self._funding.get((venue, asset))
 
     def _on_mark(self, event: MarkUpdated) -> None:
-        self._marks[event.venue, event.asset] = (event, self._clock.monotonic_ns())
+        if not _is_price(event.mark):
+            self.refuse(event.venue, "bad_mark")
+            return
+        price = decimal_of_float(event.mark, "mark")
+        self._marks[event.venue, event.asset] = (price, self._clock.monotonic_ns())
 
     def _on_funding(self, event: FundingRateUpdated) -> None:
         self._funding[event.venue, event.asset] = event

@@ -75,6 +75,7 @@ class CapitalOrchestrator:
         self._leverage = leverage or (lambda _venue: settings.leverage)
         self.margin_limit = margin_limit or (lambda _venue: settings.max_margin_ratio)
         """Margin in use over equity of a venue at which nothing opens there."""
+        self._leverages: dict[str, Decimal] = {}
         self._oldest_ns = int(settings.snapshot_max_age_s * SECOND)
         self._allocator = CapitalAllocator(settings)
         self._expiry: dict[str, TimerHandle] = {}
@@ -158,7 +159,7 @@ class CapitalOrchestrator:
 
     def breach(self) -> str:
         """Return which pool holds more than its equity after a loss, or ""."""
-        return ", ".join(sorted(self._breached))
+        return ", ".join(sorted(self._breached)) if self._breached else ""
 
     def claim(self, pool: str, notional: Mapping[str, Decimal]) -> Claim:
         """Return what `notional` (venue -> settle notional) would take of a pool, if it fits."""
@@ -203,7 +204,7 @@ class CapitalOrchestrator:
             pool=claim.pool,
             owner=owner,
             legs=claim.legs,
-            leverage={venue: self._leverage(venue) for venue in claim.legs},
+            leverage={venue: self._leverage_of(venue) for venue in claim.legs},
             expires_ns=now_ns + int(self._settings.reservation_ttl_s * SECOND),
         )
 
@@ -215,8 +216,14 @@ class CapitalOrchestrator:
                 raise CapitalShort(f"the settle currency of {venue} has no USD rate")
             if not amount.is_finite() or amount <= 0:
                 raise CapitalShort(f"{venue}: notional was {amount}, more than 0 was expected")
-            legs[venue] = amount * rate / self._leverage(venue)
+            legs[venue] = amount * rate / self._leverage_of(venue)
         return legs
+
+    def _leverage_of(self, venue: str) -> Decimal:
+        found = self._leverages.get(venue)
+        if found is None:
+            found = self._leverages[venue] = self._leverage(venue)
+        return found
 
     def _check(self, pool: str, legs: Mapping[str, Decimal]) -> None:
         now_ns = self._clock.monotonic_ns()
@@ -250,7 +257,9 @@ class CapitalOrchestrator:
 
         Fills since the venue told it count in full: its margin is taken, its figure is old.
         """
-        granting = sum((legs.get(venue, ZERO) for _, legs in self._granting.values()), ZERO)
+        granting = ZERO
+        for _, legs in self._granting.values():
+            granting += legs.get(venue, ZERO)
         if self._filled_ns.get(venue, -1) < told_ns:
             return granting + self._reservations.unsent(venue)
         return granting + sum((self._reservations.held(pool, venue) for pool in Pool), ZERO)

@@ -235,6 +235,17 @@ class OrderTable:
                 total += order.open_quantity * request.side.sign
         return total
 
+    def open_growth(self, venue: str, account: str, asset: str) -> Decimal:
+        """Return the base quantity by which unsettled entries and hedges may still grow a leg."""
+        total = ZERO
+        for order in self._live.values():
+            request = order.request
+            if (request.venue, request.account, request.asset) == (venue, account, asset) and (
+                request.purpose in {Purpose.OPEN, Purpose.HEDGE}
+            ):
+                total += order.open_quantity
+        return total
+
     def last_change_ns(self, venue: str, account: str, asset: str) -> int:
         """Return when an order of a leg last changed; 0 when none did in this process."""
         return self._changed_ns.get((venue, account, asset), 0)

@@ -16,7 +16,10 @@ import msgspec
 from perpbot.domain.events import Event, FundingPaid, OrderFilled, PositionAdjusted
 from perpbot.domain.money import ONE, ZERO
 from perpbot.domain.pairs import ProfitSplit
+from perpbot.domain.sides import PositionSide
 from perpbot.portfolio.leases import Leg, leg
+
+_SIDES = tuple(str(side) for side in PositionSide)
 
 
 class Position(msgspec.Struct):
@@ -49,6 +52,8 @@ class PositionBook:
 
     def __init__(self) -> None:
         self._legs: dict[Leg, Position] = {}
+        self._held: dict[Leg, Position] = {}
+        """Of these the ones that are not flat."""
 
     def get(self, key: Leg) -> Position:
         """Return a leg; an empty one when it never traded."""
@@ -57,8 +62,9 @@ class PositionBook:
     def quantity(self, venue: str, account: str, asset: str) -> Decimal:
         """Return the signed net of all sides of an instrument."""
         total = ZERO
-        for key, position in self._legs.items():
-            if key[:3] == (venue, account, asset):
+        for side in _SIDES:
+            position = self._held.get((venue, account, asset, side))
+            if position is not None:
                 total += position.quantity
         return total
 
@@ -68,7 +74,7 @@ class PositionBook:
 
     def held(self) -> Iterator[tuple[Leg, Position]]:
         """Yield the legs that are not flat."""
-        return ((key, value) for key, value in self._legs.items() if value.quantity != 0)
+        return iter(self._held.items())
 
     def profit(self, marks: Mapping[tuple[str, str], Decimal]) -> ProfitSplit:
         """Return the total profit in USD; `marks` (venue, asset) -> USD per base coin.
@@ -94,6 +100,15 @@ class PositionBook:
             FundingPaid: self._funding,
         }
 
+    def _trade(self, key: Leg, signed: Decimal, price: Decimal) -> Position:
+        position = self._leg(key)
+        _move(position, signed, price)
+        if position.quantity:
+            self._held[key] = position
+        else:
+            self._held.pop(key, None)
+        return position
+
     def _leg(self, key: Leg) -> Position:
         position = self._legs.get(key)
         if position is None:
@@ -101,18 +116,17 @@ class PositionBook:
         return position
 
     def _filled(self, event: OrderFilled) -> None:
-        position = self._leg(leg(event.venue, event.account, event.asset, event.position_side))
-        signed = event.quantity * event.side.sign
+        key = leg(event.venue, event.account, event.asset, event.position_side)
+        position = self._trade(key, event.quantity * event.side.sign, event.price)
         usd = event.price * event.quantity * event.usd_rate
-        _move(position, signed, event.price)
         position.cash -= usd * event.side.sign
         position.usd_rate = event.usd_rate
         position.fees += event.fee_usd
         position.traded += usd
 
     def _adjusted(self, event: PositionAdjusted) -> None:
-        position = self._leg(leg(event.venue, event.account, event.asset, event.position_side))
-        _move(position, event.delta, event.price)
+        key = leg(event.venue, event.account, event.asset, event.position_side)
+        position = self._trade(key, event.delta, event.price)
         position.cash -= event.delta * event.price * position.usd_rate
 
     def _funding(self, event: FundingPaid) -> None:
@@ -132,6 +146,7 @@ class PositionBook:
             (row[0], row[1], row[2], row[3]): msgspec.convert(row[4], Position, strict=False)
             for row in state
         }
+        self._held = {key: value for key, value in self._legs.items() if value.quantity}
 
 
 def _move(position: Position, signed: Decimal, price: Decimal) -> None:

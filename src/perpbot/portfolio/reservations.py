@@ -62,6 +62,8 @@ class Reservations:
 
     def held(self, pool: str, venue: str | None = None) -> Decimal:
         """Return what a pool has set aside or in use, USD."""
+        if not self._open:
+            return ZERO
         return sum(
             (
                 amount
@@ -81,6 +83,8 @@ class Reservations:
 
     def unsent(self, venue: str) -> Decimal:
         """Return what is set aside on a venue and not yet margin there, USD."""
+        if not self._open:
+            return ZERO
         return sum((r.unsent(venue) for r in self._open.values()), ZERO)
 
     # --- folding ---

@@ -32,7 +32,7 @@ from perpbot.kernel.clock import SECOND
 from perpbot.portfolio.capital import Claim
 from perpbot.risk.latches import ALL, FAILURE_EXITS, FAST
 from perpbot.risk.limits import PairLimits, pair_limits
-from perpbot.risk.rules import OPEN_RULES, OpenRequest, daily_loss_limit
+from perpbot.risk.rules import OPEN_RULES, daily_loss_limit, open_request
 from perpbot.risk.settings import RiskSettings
 from perpbot.risk.world import RiskWorld
 
@@ -64,10 +64,9 @@ class RiskManager:
 
         `claim` is what the pair would take of its pool.
         """
-        world, venues = self._world, (plan.long_venue, plan.short_venue)
-        now_ns = world.clock.now_ns()
-        limits = self._limits_of_pair(plan.asset, venues)
-        request = OpenRequest(plan, orders, claim, limits, venues, now_ns)
+        world = self._world
+        limits = self._limits_of_pair(plan.asset, plan.long_venue, plan.short_venue)
+        request = open_request(world, plan, orders, claim, limits)
         checks: dict[str, Measure] = {}
         for layer, name, key, rule in OPEN_RULES:
             try:
@@ -78,19 +77,20 @@ class RiskManager:
             if not measure.passed:
                 raise RiskDenied(layer, name, measure.value, measure.limit)
             checks[key] = measure
-        return GateDecision(gate="open", checks=checks, ts_ns=now_ns)
+        return GateDecision(gate="open", checks=checks, ts_ns=request.now_ns)
 
-    def _limits_of_pair(self, asset: str, venues: tuple[str, str]) -> PairLimits:
+    def _limits_of_pair(self, asset: str, long_venue: str, short_venue: str) -> PairLimits:
         """Return the limits of a pair, which are worked out once."""
-        found = self._limits.get((asset, *venues))
+        key = (asset, long_venue, short_venue)
+        found = self._limits.get(key)
         if found is None:
-            world = self._world
+            world, venues = self._world, (long_venue, short_venue)
             found = pair_limits(
                 world.settings,
                 [world.limits(venue, asset) for venue in venues],
                 [(venue, world.capital.margin_limit(venue)) for venue in venues],
             )
-            self._limits[asset, *venues] = found
+            self._limits[key] = found
         return found
 
     def check_hedge(self, order: OrderRequest, imbalance: Decimal, plan: PairPlan) -> GateDecision:

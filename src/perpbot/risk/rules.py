@@ -7,7 +7,7 @@ corrected: capital, account, position, execution; the first refusal decides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 
 import msgspec
@@ -17,7 +17,6 @@ from perpbot.domain.events import Measure
 from perpbot.domain.money import BPS, ONE, ZERO, plain
 from perpbot.domain.orders import OrderRequest
 from perpbot.domain.pairs import PairPlan
-from perpbot.domain.sides import Purpose
 from perpbot.kernel.clock import SECOND
 from perpbot.portfolio.capital import Claim
 from perpbot.risk.latches import ALL, FAST
@@ -25,7 +24,20 @@ from perpbot.risk.limits import Limit, PairLimits
 from perpbot.risk.world import RiskWorld
 
 
-class OpenRequest(msgspec.Struct, frozen=True):
+class LegRequest(msgspec.Struct, frozen=True):
+    """One leg of what wants to open."""
+
+    venue: str
+    account: str
+    worst_price: Decimal
+    """What the plan accepts, settle currency."""
+    usd_rate: Decimal
+    """USD per unit of settle currency; NaN where it is not known."""
+    mark: Decimal | None
+    """USD per base coin."""
+
+
+class OpenRequest(msgspec.Struct):
     """What wants to open, and what several rules look at."""
 
     plan: PairPlan
@@ -33,14 +45,38 @@ class OpenRequest(msgspec.Struct, frozen=True):
     claim: Claim
     """Of the pool's capital."""
     limits: PairLimits
-    venues: tuple[str, str]
-    """Long and short venue."""
+    legs: tuple[LegRequest, LegRequest]
+    """Long and short."""
     now_ns: int
+    ratios: tuple[Decimal, ...] = ()
+    """Price over mark of every order, once a rule has asked for it."""
 
-    def settle_rate(self, world: RiskWorld, venue: str) -> Decimal:
-        """Return USD per unit of the settle currency on a venue; NaN where it is not known."""
-        rate = world.usd_rate(world.instruments[venue, self.plan.asset].settle)
-        return NAN if rate is None else rate
+    @property
+    def venues(self) -> tuple[str, str]:
+        """Long and short venue."""
+        return (self.plan.long_venue, self.plan.short_venue)
+
+
+def open_request(
+    world: RiskWorld,
+    plan: PairPlan,
+    orders: tuple[OrderRequest, ...],
+    claim: Claim,
+    limits: PairLimits,
+) -> OpenRequest:
+    """Look once at what several rules need."""
+    legs = (
+        _leg(world, plan.asset, plan.long_venue, plan.account_long, plan.long_price),
+        _leg(world, plan.asset, plan.short_venue, plan.account_short, plan.short_price),
+    )
+    return OpenRequest(plan, orders, claim, limits, legs, world.clock.now_ns())
+
+
+def _leg(world: RiskWorld, asset: str, venue: str, account: str, price: Decimal) -> LegRequest:
+    instrument = world.instruments.get((venue, asset))
+    rate = None if instrument is None else world.usd_rate(instrument.settle)
+    mark = world.market.mark(venue, asset)
+    return LegRequest(venue, account, price, NAN if rate is None else rate, mark)
 
 
 Rule = Callable[[RiskWorld, OpenRequest], Measure]
@@ -59,9 +95,29 @@ def _at_most(value: Decimal, limit: Limit, unit: str) -> Measure:
     return Measure(value <= limit.number, limit.words, unit, value)
 
 
-def _none(reasons: list[str], limit: str) -> Measure:
-    """Pass when there is no reason against it."""
-    return Measure(not reasons, limit, "; ".join(reasons) or "none")
+def _none(limit: str) -> Measure:
+    """Pass: there is no reason against it."""
+    return Measure(passed=True, limit=limit, words="none")
+
+
+def _against(reasons: list[str], passed: Measure) -> Measure:
+    return Measure(passed=False, limit=passed.limit, words="; ".join(reasons))
+
+
+_FITS = Measure(passed=True, limit="free margin of pool and venues", words="fits")
+_NOT_SAFE = _none("no venue in safe mode")
+_NO_BREACH = _none("no breach")
+_OFF = Measure(passed=True, limit="off", words="off")
+_NO_HALT = _none("no latched halt")
+_NO_PAUSE = _none("no pause")
+_CALM = Measure(passed=True, limit="no freeze", words="calm")
+_NO_COOLDOWN = _none("no cooldown")
+_READY = _none("connected and reconciled")
+_FRESH = _none("fresh on both venues")
+_TRADABLE = _none("tradable, settle currency priced")
+_NO_OPPOSITE = _none("no opposite order of ours")
+_KEEPS_UP = Measure(passed=True, limit="keeps up", words="keeps up")
+_ROOM = Measure(passed=True, limit="room in the journal", words="room")
 
 
 # --- 1 capital ---
@@ -70,21 +126,25 @@ def _none(reasons: list[str], limit: str) -> Measure:
 def pool_funds(_world: RiskWorld, request: OpenRequest) -> Measure:
     """The pool and both venues have free margin, told recently."""
     short = request.claim.shortage
-    return Measure(not short, "free margin of pool and venues", short or "fits")
+    return Measure(passed=False, limit=_FITS.limit, words=short) if short else _FITS
 
 
 def safe_mode(world: RiskWorld, request: OpenRequest) -> Measure:
     """Neither venue is in safe mode (it closes the arbitrage pool only)."""
     if request.claim.pool != "arbitrage":
-        return Measure(passed=True, limit="no venue in safe mode", words="pool not concerned")
-    safe = [v for v in request.venues if world.equity.safe_since_ns(v) is not None]
-    return _none([f"{venue} is in safe mode" for venue in safe], "no venue in safe mode")
+        return Measure(passed=True, limit=_NOT_SAFE.limit, words="pool not concerned")
+    safe = [leg.venue for leg in request.legs if world.equity.safe_since_ns(leg.venue) is not None]
+    return (
+        _against([f"{venue} is in safe mode" for venue in safe], _NOT_SAFE) if safe else _NOT_SAFE
+    )
 
 
 def pool_breach(world: RiskWorld, _request: OpenRequest) -> Measure:
     """No pool holds more than its equity."""
     breach = world.capital.breach()
-    return _none([f"pool {breach} holds more than its equity"] if breach else [], "no breach")
+    if breach:
+        return _against([f"pool {breach} holds more than its equity"], _NO_BREACH)
+    return _NO_BREACH
 
 
 # --- 2 account ---
@@ -93,13 +153,22 @@ def pool_breach(world: RiskWorld, _request: OpenRequest) -> Measure:
 def kill_switch(world: RiskWorld, _request: OpenRequest) -> Measure:
     """The kill switch is off."""
     level = world.latches.kill_level
-    return Measure(level == 0, "off", f"K{level}" if level else "off")
+    return Measure(passed=False, limit="off", words=f"K{level}") if level else _OFF
 
 
 def halts(world: RiskWorld, _request: OpenRequest) -> Measure:
     """Nothing is latched that a person has to clear."""
-    latched = [f"{rule}: {text}" for rule, text in world.latches.halts.items()]
-    return _none(latched, "no latched halt")
+    latched = world.latches.halts
+    if latched:
+        return _against([f"{rule}: {text}" for rule, text in latched.items()], _NO_HALT)
+    return _NO_HALT
+
+
+def equity_fresh(world: RiskWorld, _request: OpenRequest) -> Measure:
+    """Equity was sampled recently."""
+    age_s, limit_s = world.capital.equity_age_s()
+    words = "never sampled" if age_s is None else f"{age_s:.1f} s old"
+    return Measure(age_s is not None and age_s <= limit_s, f"<= {limit_s:g} s", words)
 
 
 def trade_risk(world: RiskWorld, request: OpenRequest) -> Measure:
@@ -109,13 +178,6 @@ def trade_risk(world: RiskWorld, request: OpenRequest) -> Measure:
     if equity is not None and equity > 0:
         share = request.plan.notional_usd / equity
     return _below(share, request.limits.trade, " of equity")
-
-
-def equity_fresh(world: RiskWorld, _request: OpenRequest) -> Measure:
-    """Equity was sampled recently."""
-    age_s, limit_s = world.capital.equity_age_s()
-    words = "never sampled" if age_s is None else f"{age_s:.1f} s old"
-    return Measure(age_s is not None and age_s <= limit_s, f"<= {limit_s:g} s", words)
 
 
 def drawdown(world: RiskWorld, request: OpenRequest) -> Measure:
@@ -141,16 +203,16 @@ def failure_pause(world: RiskWorld, request: OpenRequest) -> Measure:
     """No pause after too many failures in a row, unless a person lifted it."""
     left_ns = world.latches.cooling_until_ns(ALL) - request.now_ns
     if left_ns <= 0 or world.latches.overridden(request.now_ns):
-        return Measure(passed=True, limit="no pause", words="no pause")
-    return Measure(passed=False, limit="no pause", words=f"paused for {left_ns / SECOND:.1f} s")
+        return _NO_PAUSE
+    return _against([f"paused for {left_ns / SECOND:.1f} s"], _NO_PAUSE)
 
 
 def fast_market(world: RiskWorld, request: OpenRequest) -> Measure:
     """The asset is not frozen after a fast move."""
     left_ns = world.latches.cooling_until_ns(FAST + request.plan.asset) - request.now_ns
     if left_ns <= 0:
-        return Measure(passed=True, limit="no freeze", words="calm")
-    return Measure(passed=False, limit="no freeze", words=f"frozen for {left_ns / SECOND:.1f} s")
+        return _CALM
+    return _against([f"frozen for {left_ns / SECOND:.1f} s"], _CALM)
 
 
 def symbol_exposure(world: RiskWorld, request: OpenRequest) -> Measure:
@@ -168,23 +230,11 @@ def symbol_exposure(world: RiskWorld, request: OpenRequest) -> Measure:
 def position_size(world: RiskWorld, request: OpenRequest) -> Measure:
     """Notional of each leg after the trade, every order at work that may grow it filled."""
     plan = request.plan
-    growing = [
-        order
-        for order in world.orders.unsettled()
-        if order.request.asset == plan.asset
-        and order.request.purpose in {Purpose.OPEN, Purpose.HEDGE}
-    ]
     largest = ZERO
-    for venue, account, price in (
-        (plan.long_venue, plan.account_long, plan.long_price),
-        (plan.short_venue, plan.account_short, plan.short_price),
-    ):
-        held = abs(world.positions.quantity(venue, account, plan.asset))
-        for order in growing:
-            if order.request.venue == venue and order.request.account == account:
-                held += order.open_quantity
-        after = (held + plan.quantity) * price * request.settle_rate(world, venue)
-        largest = max(largest, after)
+    for leg in request.legs:
+        held = abs(world.positions.quantity(leg.venue, leg.account, plan.asset))
+        held += world.orders.open_growth(leg.venue, leg.account, plan.asset)
+        largest = max(largest, (held + plan.quantity) * leg.worst_price * leg.usd_rate)
     return _at_most(largest, request.limits.position, " USD")
 
 
@@ -192,28 +242,26 @@ def symbol_cooldown(world: RiskWorld, request: OpenRequest) -> Measure:
     """No cooldown of the asset after a failure, unless a person lifted it."""
     left_ns = world.latches.cooling_until_ns(request.plan.asset) - request.now_ns
     if left_ns <= 0 or world.latches.overridden(request.now_ns):
-        return Measure(passed=True, limit="no cooldown", words="no cooldown")
-    words = f"cooling down for {left_ns / SECOND:.1f} s"
-    return Measure(passed=False, limit="no cooldown", words=words)
+        return _NO_COOLDOWN
+    return _against([f"cooling down for {left_ns / SECOND:.1f} s"], _NO_COOLDOWN)
 
 
 def venue_concentration(world: RiskWorld, request: OpenRequest) -> Measure:
     """Share of gross exposure on the heavier venue after the trade."""
-    gross: dict[str, Decimal] = {}
+    notional = request.plan.notional_usd
+    gross = {leg.venue: notional for leg in request.legs}
     for key, position in world.positions.held():
         mark = world.market.mark(key[0], key[2])
         mark = position.entry_usd if mark is None else mark
         gross[key[0]] = gross.get(key[0], ZERO) + abs(position.quantity * mark)
-    for venue in request.venues:
-        gross[venue] = gross.get(venue, ZERO) + request.plan.notional_usd
     heaviest = max(gross.values()) / sum(gross.values(), ZERO)
     return _below(heaviest, request.limits.venue_share, " of gross exposure")
 
 
 def margin_ratio(world: RiskWorld, request: OpenRequest) -> Measure:
     """Margin in use over equity of each venue: a hedged leg can be liquidated on its own."""
-    for venue, limit in zip(request.venues, request.limits.margin, strict=True):
-        measure = _below(world.capital.margin_ratio(venue), limit, " of equity")
+    for leg, limit in zip(request.legs, request.limits.margin, strict=True):
+        measure = _below(world.capital.margin_ratio(leg.venue), limit, " of equity")
         if not measure.passed:
             return measure
     return measure
@@ -224,45 +272,51 @@ def margin_ratio(world: RiskWorld, request: OpenRequest) -> Measure:
 
 def venues_ready(world: RiskWorld, request: OpenRequest) -> Measure:
     """Both venues are connected and agree with our books."""
-    reasons = [f"{v}: {why}" for v in request.venues if (why := world.readiness.refusal(v))]
-    return _none(reasons, "connected and reconciled")
+    why = [
+        f"{leg.venue}: {reason}"
+        for leg in request.legs
+        if (reason := world.readiness.refusal(leg.venue))
+    ]
+    return _against(why, _READY) if why else _READY
 
 
 def quotes_usable(world: RiskWorld, request: OpenRequest) -> Measure:
     """Both quotes are fresh, uncrossed and in sequence."""
     asset = request.plan.asset
-    stale = [venue for venue in request.venues if not world.market.usable(venue, asset)]
-    return _none([f"quote of {venue} is not usable" for venue in stale], "fresh on both venues")
+    stale = [leg.venue for leg in request.legs if not world.market.usable(leg.venue, asset)]
+    if stale:
+        return _against([f"quote of {venue} is not usable" for venue in stale], _FRESH)
+    return _FRESH
 
 
 def instruments_tradable(world: RiskWorld, request: OpenRequest) -> Measure:
     """Both instruments are listed and open for trading, in a currency with a USD rate."""
-    reasons = []
-    for venue in request.venues:
-        instrument = world.instruments.get((venue, request.plan.asset))
+    why = []
+    for leg in request.legs:
+        instrument = world.instruments.get((leg.venue, request.plan.asset))
         if instrument is None or not instrument.tradable:
-            reasons.append(f"{request.plan.asset} is not tradable on {venue}")
-        elif world.usd_rate(instrument.settle) is None:
-            reasons.append(f"no USD rate for {instrument.settle}")
-    return _none(reasons, "tradable, settle currency priced")
+            why.append(f"{request.plan.asset} is not tradable on {leg.venue}")
+        elif leg.usd_rate.is_nan():
+            why.append(f"no USD rate for {instrument.settle}")
+    return _against(why, _TRADABLE) if why else _TRADABLE
 
 
 def different_operators(world: RiskWorld, request: OpenRequest) -> Measure:
     """The venues belong to different operators: no trade with ourselves."""
-    operators = [world.capabilities[venue].operator for venue in request.venues]
-    return Measure(operators[0] != operators[1], "two operators", " / ".join(operators))
+    long, short = (world.capabilities[leg.venue].operator for leg in request.legs)
+    return Measure(long != short, "two operators", f"{long} / {short}")
 
 
 def no_own_opposite(world: RiskWorld, request: OpenRequest) -> Measure:
     """No order of ours rests on the other side of the same instrument."""
-    reasons = []
+    why = []
     for order in world.orders.unsettled():
         resting = order.request
         for wanted in request.orders:
             same = (resting.venue, resting.asset) == (wanted.venue, wanted.asset)
             if same and resting.side is not wanted.side:
-                reasons.append(f"{resting.client_id} rests on {resting.venue}")
-    return _none(reasons, "no opposite order of ours")
+                why.append(f"{resting.client_id} rests on {resting.venue}")
+    return _against(why, _NO_OPPOSITE) if why else _NO_OPPOSITE
 
 
 def slippage(_world: RiskWorld, request: OpenRequest) -> Measure:
@@ -277,45 +331,45 @@ def slippage(_world: RiskWorld, request: OpenRequest) -> Measure:
     return _at_most(worst, limit, " bps")
 
 
-def price_sanity(world: RiskWorld, request: OpenRequest) -> Measure:
+def price_sanity(_world: RiskWorld, request: OpenRequest) -> Measure:
     """No price is many times off the mark of its venue: an obvious error."""
     furthest = ONE
-    for price, mark in _prices(world, request):
-        furthest = max(furthest, price / mark, mark / price)
+    for ratio in _ratios(request):
+        furthest = max(furthest, ratio, ONE / ratio)
     return _below(furthest, request.limits.sanity, " times")
 
 
-def price_band(world: RiskWorld, request: OpenRequest) -> Measure:
+def price_band(_world: RiskWorld, request: OpenRequest) -> Measure:
     """Every price is near the mark of its venue."""
-    furthest = ZERO
-    for price, mark in _prices(world, request):
-        furthest = max(furthest, abs(price - mark) / mark * BPS)
-    return _at_most(furthest, request.limits.band, " bps")
+    furthest = max(abs(ratio - ONE) for ratio in _ratios(request))
+    return _at_most(furthest * BPS, request.limits.band, " bps")
 
 
-def _prices(world: RiskWorld, request: OpenRequest) -> Iterator[tuple[Decimal, Decimal]]:
-    """Yield (price in USD, mark) of every order; raise `InvalidValue` for an unusable one."""
-    for order in request.orders:
-        settle = request.settle_rate(world, order.venue)
-        price = (order.reference_price if order.price is None else order.price) * settle
-        mark = world.market.mark(order.venue, order.asset)
-        if mark is None or not mark.is_finite() or mark <= 0:
-            raise InvalidValue(f"mark of {order.asset} on {order.venue} was {mark}")
-        if not price.is_finite() or price <= 0:
-            raise InvalidValue(f"price of {order.asset} on {order.venue} was {price} USD")
-        yield price, mark
+def _ratios(request: OpenRequest) -> tuple[Decimal, ...]:
+    """Return price over mark of every order; raise `InvalidValue` for an unusable one."""
+    if not request.ratios:
+        request.ratios = tuple(_ratio(order, request.legs[order.leg]) for order in request.orders)
+    return request.ratios
+
+
+def _ratio(order: OrderRequest, leg: LegRequest) -> Decimal:
+    price = (order.reference_price if order.price is None else order.price) * leg.usd_rate
+    mark = leg.mark
+    if mark is None or not mark.is_finite() or mark <= 0:
+        raise InvalidValue(f"mark of {order.asset} on {order.venue} was {mark}")
+    if not price.is_finite() or price <= 0:
+        raise InvalidValue(f"price of {order.asset} on {order.venue} was {price} USD")
+    return price / mark
 
 
 def back_pressure(world: RiskWorld, _request: OpenRequest) -> Measure:
     """The node keeps up with its events."""
-    overloaded = world.overloaded()
-    return Measure(not overloaded, "keeps up", "overloaded" if overloaded else "keeps up")
+    return _against(["overloaded"], _KEEPS_UP) if world.overloaded() else _KEEPS_UP
 
 
 def journal_space(world: RiskWorld, _request: OpenRequest) -> Measure:
     """The disk has room for what follows an open."""
-    low = world.low_space()
-    return Measure(not low, "room in the journal", "disk full" if low else "room")
+    return _against(["disk full"], _ROOM) if world.low_space() else _ROOM
 
 
 _LAYERS: tuple[tuple[str, str, Rule], ...] = (

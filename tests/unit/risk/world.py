@@ -28,7 +28,7 @@ from perpbot.portfolio.readiness import Readiness
 from perpbot.portfolio.settings import CapitalSettings
 from perpbot.risk.latches import RiskLatches
 from perpbot.risk.manager import RiskManager
-from perpbot.risk.rules import OpenRequest
+from perpbot.risk.rules import OpenRequest, open_request
 from perpbot.risk.settings import RiskSettings
 from perpbot.risk.world import RiskWorld
 from tests.unit.portfolio.office import Office, d, request
@@ -133,9 +133,8 @@ class Desk:
 
     def request(self, of: PairPlan) -> OpenRequest:
         """What the rules are asked about."""
-        limits = self.risk._limits_of_pair(of.asset, (of.long_venue, of.short_venue))
-        venues = (of.long_venue, of.short_venue)
-        return OpenRequest(of, orders(of), self.claim(of), limits, venues, self.time.now_ns())
+        limits = self.risk._limits_of_pair(of.asset, of.long_venue, of.short_venue)
+        return open_request(self.world, of, orders(of), self.claim(of), limits)
 
     def connection(self, venue: str, channel: str, state: ConnectionState) -> None:
         """Move a channel on its ladder."""

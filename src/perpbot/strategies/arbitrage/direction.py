@@ -23,9 +23,16 @@ class Direction:
     """Quick to refuse by `ratio`: it can pass only where ask_L * ratio <= bid_S."""
 
     __slots__ = (
+        "_bought",
         "_least_notional",
         "_least_size",
+        "_mid",
+        "_notional_max",
+        "_notional_min",
         "_rate",
+        "_reliability",
+        "_size",
+        "_sold",
         "basis",
         "blocked",
         "costs",
@@ -70,9 +77,22 @@ class Direction:
         traded = (long.instrument, short.instrument)
         self._least_size = float(max(one.min_quantity for one in traded))
         self._least_notional = float(max(one.min_notional for one in traded))
+        self._notional_min = float(settings.pair_notional_min_usd)
+        self._notional_max = float(settings.pair_notional_max_usd)
+        self._reliability = 1.0
+        self._bought = self._sold = QuoteUpdated()
+        self._mid = self._size = 0.0
 
-    def refresh(self, usd_rate: UsdRate, *, stopped: bool) -> None:
-        """Fold everything but the two prices into the ratio."""
+    def refresh(
+        self, usd_rate: UsdRate, reliability: Callable[[str], float], *, stopped: bool
+    ) -> None:
+        """Fold everything but the two prices into the ratio.
+
+        A pair is as reliable as its worse venue.
+        """
+        self._reliability = min(
+            reliability(self.basis.long_venue), reliability(self.basis.short_venue)
+        )
         long_rate = usd_rate(self.long.instrument.settle)
         short_rate = usd_rate(self.short.instrument.settle)
         expected = self.basis.expected_exit_bps
@@ -93,45 +113,47 @@ class Direction:
             )
             self.ratio = 1.0 + (hurdle - _LOOSE * abs(hurdle) - _LOOSE) / BPS
 
-    def unusable(self, now_ns: int) -> str:
-        """Return why its quotes cannot open anything now (monotonic), or ""."""
-        long, short = self.long, self.short
-        if long.quote is None or short.quote is None:
+    def look(self, now_ns: int) -> str:
+        """Take the newest quotes; return why they cannot open anything now (monotonic), or "".
+
+        What follows speaks of the quotes that were taken.
+        """
+        bought, sold = self.long.quote, self.short.quote
+        if bought is None or sold is None:
             return "no_quote"
-        if long.fresh_until_ns < now_ns or short.fresh_until_ns < now_ns:
+        if self.long.fresh_until_ns < now_ns or self.short.fresh_until_ns < now_ns:
             return "stale"
+        self._bought, self._sold = bought, sold
+        self._mid = (bought.bid + bought.ask + sold.bid + sold.ask) / 4
+        size = bought.ask_size
+        self._size = min(sold.bid_size, size)
         return ""
 
     def edge(self) -> EdgeBreakdown:
-        """Return the edge of the newest quotes."""
-        long, short = self._quotes()
+        """Return the edge of these quotes."""
         return edge_of(
-            long_ask=long.ask,
-            short_bid=short.bid,
-            mean_mid=_mean_mid(long, short),
+            long_ask=self._bought.ask,
+            short_bid=self._sold.bid,
+            mean_mid=self._mid,
             expected_exit_bps=self.basis.expected_exit_bps,
             costs=self.costs,
             funding_bps=self.funding_bps,
         )
 
-    def score(self, edge_bps: float, reliability: Callable[[str], float]) -> float:
-        """Return how good it is next to others; a pair is as reliable as its worse venue."""
-        long, short = self._quotes()
+    def score(self, edge_bps: float) -> float:
+        """Return how good it is next to others."""
+        least = self._least_notional / self._mid
         return score(
             self.settings,
             edge_bps=edge_bps,
-            size=min(long.ask_size, short.bid_size),
-            least_size=max(self._least_size, self._least_notional / _mean_mid(long, short)),
-            reliability=min(
-                reliability(self.basis.long_venue), reliability(self.basis.short_venue)
-            ),
+            size=self._size,
+            least_size=max(self._least_size, least),
+            reliability=self._reliability,
         )
 
     def too_little(self, points: float) -> str:
         """Return why an edge above the floor is still not worth a pair, or ""."""
-        long, short = self._quotes()
-        least = float(self.settings.pair_notional_min_usd)
-        if min(long.ask_size, short.bid_size) * _mean_mid(long, short) * self._rate < least:
+        if self._size * self._mid * self._rate < self._notional_min:
             return "too_small"
         if points < self.settings.min_score:
             return "low_score"
@@ -139,35 +161,23 @@ class Direction:
 
     def opportunity(self, edge: EdgeBreakdown, points: float, read_ns: int) -> Opportunity:
         """Return it with every number; its size is capped by the pair's notional limit."""
-        long, short = self._quotes()
-        mid = _mean_mid(long, short)
-        most = float(self.settings.pair_notional_max_usd) / (mid * self._rate)
+        bought, sold = self._bought, self._sold
+        most = self._notional_max / (self._mid * self._rate)
         return Opportunity(
             opportunity_id=self.episode,
             asset=self.basis.asset,
             long_venue=self.basis.long_venue,
             short_venue=self.basis.short_venue,
-            long_ask=long.ask,
-            short_bid=short.bid,
-            size=min(long.ask_size, short.bid_size, most),
-            mid=mid,
+            long_ask=bought.ask,
+            short_bid=sold.bid,
+            size=min(self._size, most),
+            mid=self._mid,
             edge=edge,
             score=points,
-            long_quote_ns=long.recv_ns,
-            short_quote_ns=short.recv_ns,
+            long_quote_ns=bought.recv_ns,
+            short_quote_ns=sold.recv_ns,
             read_ns=read_ns,
         )
-
-    def _quotes(self) -> tuple[QuoteUpdated, QuoteUpdated]:
-        """The newest quotes; only asked for where `unusable` has said nothing."""
-        long, short = self.long.quote, self.short.quote
-        assert long is not None
-        assert short is not None
-        return long, short
-
-
-def _mean_mid(long: QuoteUpdated, short: QuoteUpdated) -> float:
-    return (long.bid + long.ask + short.bid + short.ask) / 4
 
 
 def _rank(settings: ArbitrageSettings, long_venue: str, short_venue: str) -> int:

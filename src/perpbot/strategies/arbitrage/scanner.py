@@ -217,12 +217,12 @@ class Scanner:
 
     def _evaluate(self, direction: Direction, now_ns: int, read_ns: int) -> Opportunity | None:
         """Judge one direction with the newest quotes; count why it does not pass."""
-        reason = direction.unusable(now_ns)
+        reason = direction.look(now_ns)
         if not reason:
             edge = direction.edge()
             if edge.edge_bps >= direction.settings.min_edge_bps:
                 self._begin_episode(direction)
-                points = direction.score(edge.edge_bps, self._reliability)
+                points = direction.score(edge.edge_bps)
                 reason = direction.too_little(points)
                 if not reason:
                     return direction.opportunity(edge, points, read_ns)
@@ -275,7 +275,7 @@ class Scanner:
                 row.least_long = row.least_short = math.inf
                 row.prices.refresh()
         for direction in self._directions:
-            direction.refresh(self._usd_rate, stopped=self._stopped)
+            direction.refresh(self._usd_rate, self._reliability, stopped=self._stopped)
             long_row, short_row = self._rows_of(direction)
             long_row.least_long = min(long_row.least_long, direction.ratio)
             short_row.least_short = min(short_row.least_short, direction.ratio)

@@ -29,4 +29,6 @@ def score(
 
 
 def _unit(value: float) -> float:
-    return min(max(value, 0.0), 1.0)
+    if value <= 0.0:
+        return 0.0
+    return min(1.0, value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -46,6 +46,7 @@ class Guardian:
         *,
         flatten: Flatten,
         clock_ns: Callable[[], int] = boot_ns,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`flatten` is what may be closed, as far as keys and accounts allow it."""
         self._directory = directory
@@ -55,6 +56,7 @@ class Guardian:
         self._record = record
         self._clock = clock
         self._clock_ns = clock_ns
+        self._sleep = sleep
         self._flatten = flatten
         self._watch = Watch(
             silence_ns=int(settings.silence_s * SECOND), now_ns=clock_ns(), boot_id=boot_id()
@@ -82,7 +84,7 @@ class Guardian:
                     tasks.create_task(self._keep_ready(hand))
                 while True:
                     await self.step()
-                    await asyncio.sleep(min(LOOK_S, self._settings.silence_s / 10))
+                    await self._sleep(min(LOOK_S, self._settings.silence_s / 10))
         finally:
             await self._stop_work()
             self._record.write("ended", epoch=self._epoch)
@@ -91,7 +93,7 @@ class Guardian:
         """Try the key from time to time: what does not work is said before it is needed."""
         while True:
             ready = True if self._epoch else await hand.prepare()
-            await asyncio.sleep(TRY_S if ready else RETRY_S)
+            await self._sleep(TRY_S if ready else RETRY_S)
 
     async def step(self) -> None:
         """Look once, and do what follows."""
@@ -138,7 +140,7 @@ class Guardian:
         self._epoch, self._taken_ns = number, now_ns
         for hand in self._hands:
             hand.begin(number)
-        self._work = Takeover(self._hands, self._record, self._flatten)
+        self._work = Takeover(self._hands, self._record, self._flatten, sleep=self._sleep)
         self._task = asyncio.create_task(self._work.run(), name="takeover")
 
     def _came_back(self, silent: Beat) -> bool:

@@ -52,6 +52,20 @@ class LatencySamples(msgspec.Struct):
     tick_to_order_us: list[float] = []
 
 
+class _Flight:
+    """One order on its way out: when the frame was read that led to it, when its bytes left."""
+
+    __slots__ = ("_clock", "left_ns", "read_ns")
+
+    def __init__(self, clock: Clock, read_ns: int) -> None:
+        self._clock = clock
+        self.read_ns = read_ns
+        self.left_ns = 0
+
+    def leave(self) -> None:
+        self.left_ns = self._clock.monotonic_ns()
+
+
 class VenueGateway:
     """See the module."""
 
@@ -74,6 +88,8 @@ class VenueGateway:
         self._supervisor = supervisor
         self._orders = orders
         self._latency = latency
+        trading = venue.trading
+        self._write = trading.begin if isinstance(trading, PromptTrading) else None
         bus.subscribe(OrderIntent, self._submit)
         bus.subscribe(CancelOrders, self._cancel)
         bus.subscribe(QueryOrder, self._query)
@@ -108,36 +124,44 @@ class VenueGateway:
     # --- talking to the venue ---
 
     def _begin(self, request: OrderRequest, read_ns: int) -> None:
-        """Write at once where the venue can: nothing else of this moment delays the order."""
+        """Write at once where the venue can; only then say so, and wait for the venue's word."""
         self._fence()
+        flight = _Flight(self._clock, read_ns)
+        answer: Awaitable[OrderReport] | None = None
+        if self._write is not None:
+            try:
+                answer = self._write(request, flight.leave)
+            except _DEFINITE as refusal:
+                self._report(_bare(request, OrderState.REJECTED, refusal))
+                return
+            except VenueError as silence:
+                self._report(_bare(request, OrderState.UNKNOWN, silence))
+                return
+        if answer is None:
+            self._run("submit", self._send(request, flight))
+        else:
+            self._left(request, flight)
+            self._run("submit", self._follow(request, answer))
+
+    async def _send(self, request: OrderRequest, flight: _Flight) -> None:
+        """Send an order in a step of its own: something has to be waited for first."""
 
         def sent() -> None:
-            if read_ns:
-                elapsed_ns = self._clock.monotonic_ns() - read_ns
-                self._latency.tick_to_order_us.append(elapsed_ns / 1_000)
-            self._report(_bare(request, OrderState.SENT))
+            flight.leave()
+            self._left(request, flight)
 
-        trading = self._venue.trading
-        try:
-            answer = trading.begin(request, sent) if isinstance(trading, PromptTrading) else None
-        except _DEFINITE as refusal:
-            self._report(_bare(request, OrderState.REJECTED, refusal))
-            return
-        except VenueError as silence:
-            self._report(_bare(request, OrderState.UNKNOWN, silence))
-            return
+        await self._follow(request, self._venue.trading.submit(request, sent))
 
-        def ask() -> Awaitable[OrderReport]:
-            return trading.submit(request, sent) if answer is None else answer
+    def _left(self, request: OrderRequest, flight: _Flight) -> None:
+        if flight.read_ns:
+            taken_ns = flight.left_ns - flight.read_ns
+            self._latency.tick_to_order_us.append(taken_ns / 1_000)
+        self._report(_bare(request, OrderState.SENT))
 
-        self._run("submit", self._follow(request, ask))
-
-    async def _follow(
-        self, request: OrderRequest, ask: Callable[[], Awaitable[OrderReport]]
-    ) -> None:
+    async def _follow(self, request: OrderRequest, answer: Awaitable[OrderReport]) -> None:
         """Wait for the venue's word on an order."""
         try:
-            report = await ask()
+            report = await answer
         except _DEFINITE as refusal:
             self._report(_bare(request, OrderState.REJECTED, refusal))
         except (VenueError, asyncio.CancelledError) as silence:

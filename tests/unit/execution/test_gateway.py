@@ -106,14 +106,14 @@ class Door:
 class Gate:
     """A gateway on a bus, and what it said."""
 
-    def __init__(self) -> None:
+    def __init__(self, door: Door | None = None) -> None:
         self.time = VirtualTime(1_000)
         self.bus = EventBus(self.time)
         self.orders = OrderTable()
         for event_class, fold in self.orders.folds().items():
             self.bus.subscribe(event_class, fold)
         self.supervisor = Supervisor(self.bus.publish, self.time, random.Random(1))
-        self.door = Door()
+        self.door = door or Door()
         self.latency = LatencySamples()
         venue: Any = self.door
         VenueGateway(venue, self.bus, self.time, self.supervisor, self.orders, self.latency)
@@ -315,6 +315,7 @@ class PromptDoor(Door):
         if found == "later":
             return None
         sent()
+        self.said_by_then = list(self.answers["gate"].said)
         return self.answer("submit", report(OrderState.ACCEPTED))
 
 
@@ -329,13 +330,19 @@ class PromptDoor(Door):
     ids=["at_once", "later", "refused", "unknown"],
 )
 async def test_order_that_is_written_at_once(begin: object, states: list[OrderState]) -> None:
-    """SENT before the command's handlers have ended; errors mean the same as from a task."""
-    gate = Gate()
-    gate.door.__class__ = PromptDoor
-    gate.door.answers["begin"] = begin
-    gate.submit()
+    """Written before anything is said, SENT when the command has been handled.
+
+    Errors mean the same as from a task.
+    """
+    door = PromptDoor()
+    gate = Gate(door)
+    door.answers |= {"begin": begin, "gate": gate}
+    gate.time.advance(5_000)
+    gate.submit(read_ns=2_000)
     if begin is None:
+        assert door.said_by_then == []
         assert gate.states == [OrderState.SENT]
+        assert gate.latency.tick_to_order_us == [3.0]
     await gate.rest()
     assert gate.states == states
     await gate.supervisor.close()

@@ -107,6 +107,7 @@ class HyperliquidTrading:
         self._socket = socket
         self._http = http
         self._budget = budget
+        self._fares = {purpose: budget.fare(lane, _COST) for purpose, lane in _LANES.items()}
         self._account_name = account_name
         self._clock = clock
         self._timeout_s = timeout_s
@@ -135,7 +136,7 @@ class HyperliquidTrading:
         if (
             socket is None
             or not socket.is_up
-            or not self._budget.try_acquire(_LANES[order.purpose], _COST)
+            or not self._budget.try_spend(self._fares[order.purpose])
         ):
             return None
         request = self._signed(action, order.nonce or self.nonces.next_ms(), order.expires_ns)

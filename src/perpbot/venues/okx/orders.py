@@ -1,10 +1,10 @@
 """Order requests as OKX bytes, by formatting: one frame for the websocket, one body for REST.
 
-What orders of one kind share is put together once. 
-The websocket takes `instIdCode` and no `instId` (since 2026-03), REST takes `instId`. Sizes leave
-in contracts. `tdMode` is cross. `stpMode` is cancel_maker: of two own orders that meet, the
-resting one goes and the newer one trades on, because the newer one may be a hedge or a reduction,
-and those must never be refused by an order of our own.
+What orders of one kind share is put together once. The websocket takes `instIdCode` and no
+`instId` (since 2026-03), REST takes `instId`. Sizes leave in contracts. `tdMode` is cross.
+`stpMode` is cancel_maker: of two own orders that meet, the resting one goes and the newer one
+trades on, because the newer one may be a hedge or a reduction, and those must never be refused by
+an order of our own.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class PositionMode(StrEnum):
 
     NET = "net_mode"
     LONG_SHORT = "long_short_mode"
+
 
 _BUY, _MARKET = Side.BUY, OrderType.MARKET  # an enum's attribute costs more than a name
 _NET, _NET_MODE = PositionSide.NET, PositionMode.NET

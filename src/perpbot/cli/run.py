@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -14,12 +15,13 @@ import structlog
 
 from perpbot.app.run import run_node
 from perpbot.app.watching import TerminalWatcher
-from perpbot.cli.output import Exit, config_paths, emit, say
+from perpbot.cli.output import Exit, config_paths, emit, exit_code, say
 from perpbot.cli.place import dotenv
 from perpbot.configuration import Configuration, credentials_of, load_configuration
-from perpbot.domain.errors import ConfigError
+from perpbot.domain.errors import ConfigError, PerpbotError
 from perpbot.guardian.turns import TurnGuard
-from perpbot.settings import Flag, Mode, start_logging
+from perpbot.settings import Flag, Mode, Redactor, start_logging
+from perpbot.settings.private_files import private_umask
 
 _log = structlog.get_logger("perpbot.run")
 
@@ -49,11 +51,20 @@ def run_run(
     files: Sequence[Path] | None,
 ) -> int:
     """Run; 0 after an orderly end."""
+    with private_umask():
+        # A core of this process would hold every key.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+        return _run_privately(
+            mode_flag(paper=paper, testnet=testnet, live=live), as_json=as_json, files=files
+        )
+
+
+def _run_privately(flags: tuple[Flag, ...], *, as_json: bool, files: Sequence[Path] | None) -> int:
     configuration = load_configuration(
         config_paths(files),
         environ=os.environ,
         dotenv=dotenv(),
-        flags=mode_flag(paper=paper, testnet=testnet, live=live),
+        flags=flags,
     )
     if configuration.settings.mode in {Mode.DEMO, Mode.REPLAY}:
         raise ConfigError(
@@ -78,6 +89,8 @@ def run_run(
         turns = TurnGuard()
         with asyncio.Runner(loop_factory=turns.loop) as runner:
             runner.run(_run(configuration, watcher, turns))
+    except Exception as error:  # noqa: BLE001 - reported here, where the secrets are known
+        return _failed(error, logs.redactor)
     finally:
         logs.stop()
         if stream is not None:
@@ -85,6 +98,15 @@ def run_run(
     if as_json:
         emit({"mode": settings.mode.value, "ended": "in good order"})
     return Exit.OK
+
+
+def _failed(error: Exception, redactor: Redactor) -> int:
+    """Say what ended the run; an error may quote a request, and a request its signature."""
+    if isinstance(error, (PerpbotError, OSError)):
+        say(f"perpbot: {redactor.text(str(error))}")
+    else:
+        _log.critical("ended by an error of perpbot itself", exc_info=error)
+    return exit_code(error)
 
 
 async def _run(

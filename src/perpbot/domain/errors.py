@@ -21,6 +21,8 @@ PerpbotError
 
 from __future__ import annotations
 
+from perpbot.domain.masking import mask_by_look
+
 
 class PerpbotError(Exception):
     """Base of every error that perpbot raises on purpose."""
@@ -61,10 +63,18 @@ class CapitalShort(PerpbotError):
     """A reservation asks for more than is free."""
 
 
+MESSAGE_LENGTH_MAX = 500
+
+
 class VenueError(PerpbotError):
-    """Base of what goes wrong between us and an exchange."""
+    """Base of what goes wrong between us and an exchange.
+
+    The message may quote an exchange, which may quote our request: it is kept short and without
+    what looks like a secret, because errors end in the journal.
+    """
 
     def __init__(self, venue: str, message: str, *, code: str = "") -> None:
+        message = mask_by_look(message[:MESSAGE_LENGTH_MAX])
         super().__init__(f"{venue}: {message}" + (f" (code {code})" if code else ""))
         self.venue = venue
         self.message = message

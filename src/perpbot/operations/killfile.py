@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from perpbot.execution.killswitch import LEVELS, KillSwitch
+from perpbot.settings.private_files import write_private
 
 FILE_NAME = "KILL"
 POLL_S = 0.25
@@ -33,9 +34,7 @@ class KillOrder(msgspec.Struct, frozen=True):
 def write_order(directory: Path, order: KillOrder) -> Path:
     """Put an order there in one step; return the file."""
     path = directory / FILE_NAME
-    scratch = path.with_suffix(".tmp")
-    scratch.write_text(json.dumps(msgspec.to_builtins(order)))
-    scratch.replace(path)
+    write_private(path, json.dumps(msgspec.to_builtins(order)).encode())
     return path
 
 

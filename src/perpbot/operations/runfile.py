@@ -34,6 +34,9 @@ class RunFile:
 
     def __init__(self, directory: Path, info: RunInfo) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if directory.stat().st_mode & 0o077:
+            # Made by hand, or before this was looked at. Journal, token and kill file lie in it.
+            directory.chmod(0o700)
         self._path = directory / FILE_NAME
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

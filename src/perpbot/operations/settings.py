@@ -16,7 +16,7 @@ class SyncPolicy(StrEnum):
     WRITE = "write"
     """Never: a record survives the process, not the machine."""
     INTENTS = "intents"
-    """Before orders go out: a power cut cannot hide a sent order."""
+    """Before orders go out, and with what stops them: a power cut cannot hide a sent order."""
     EVERY = "every"
     """After each record."""
 

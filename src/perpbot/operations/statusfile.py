@@ -10,15 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from perpbot.settings.private_files import write_private
+
 FILE_NAME = "status.json"
 
 
 def write_status(directory: Path, status: Mapping[str, Any]) -> None:
     """Put it there in one step."""
-    path = directory / FILE_NAME
-    scratch = path.with_suffix(".tmp")
-    scratch.write_text(json.dumps(status))
-    scratch.replace(path)
+    write_private(directory / FILE_NAME, json.dumps(status).encode(), durable=False)
 
 
 def remove_status(directory: Path) -> None:

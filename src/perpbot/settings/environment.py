@@ -13,8 +13,8 @@ from pathlib import Path
 
 from dotenv.parser import parse_stream
 
+from perpbot.domain.masking import MASK
 from perpbot.settings.problems import Layer, Origin, Problem
-from perpbot.settings.secret import MASK
 from perpbot.settings.unlocking import LazyKeystore
 
 PREFIX = "PERPBOT__"

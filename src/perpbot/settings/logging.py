@@ -14,10 +14,13 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import os
 import queue
 import sys
+import threading
 from datetime import UTC, datetime
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -76,6 +79,8 @@ class Logs:
         self._counting = [h for h in handlers if isinstance(h, _CountingQueueHandler)]
         self._listener = listener
         self._file_handler = file_handler
+        self._hooks = (threading.excepthook, sys.unraisablehook)
+        threading.excepthook, sys.unraisablehook = _thread_failed, _not_raised
 
     @property
     def dropped(self) -> int:
@@ -86,6 +91,7 @@ class Logs:
         """Flush and detach. Calling it twice is harmless."""
         if not self._handlers:
             return
+        threading.excepthook, sys.unraisablehook = self._hooks
         for handler in self._handlers:
             self._root.removeHandler(handler)
         if self._listener is not None:
@@ -162,9 +168,38 @@ def start_logging(
     return Logs(root, handlers, redactor, listener, file_handler)
 
 
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    """Log what ended a thread: Python itself would print it with every secret in it."""
+    name = failure.thread.name if failure.thread else "unknown"
+    _log_failure(f"thread {name} ended", failure.exc_value)
+
+
+def _not_raised(failure: sys.UnraisableHookArgs) -> None:
+    """Log an error in a finaliser, which nobody can catch."""
+    _log_failure(failure.err_msg or "an error could not be raised", failure.exc_value)
+
+
+def _log_failure(text: str, error: BaseException | None) -> None:
+    # Named here: this module shares its name with one of the library's.
+    logging.getLogger("perpbot.failure").critical(text, exc_info=error)
+
+
+class _PrivateFileHandler(logging.handlers.TimedRotatingFileHandler):
+    """Makes files that only their owner can read: they tell what the account does."""
+
+    def _open(self) -> TextIOWrapper:
+        def opener(path: str, flags: int) -> int:
+            return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+        return cast(
+            "TextIOWrapper",
+            open(self.baseFilename, self.mode, encoding=self.encoding, opener=opener),
+        )
+
+
 def _file_handler(directory: Path, keep_days: int) -> logging.handlers.TimedRotatingFileHandler:
-    directory.mkdir(parents=True, exist_ok=True)
-    return logging.handlers.TimedRotatingFileHandler(
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return _PrivateFileHandler(
         directory / FILE_NAME,
         when="midnight",
         backupCount=keep_days,

@@ -89,8 +89,11 @@ def private_directory(path: Path) -> Path:
     return path
 
 
-def write_private(path: Path, data: bytes) -> None:
-    """Put a private file in place of the old one, in one step that survives a power cut."""
+def write_private(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Put a private file in place of the old one, in one step that survives a power cut.
+
+    Not `durable` it may be the old one again after a power cut: for figures that age in seconds.
+    """
     scratch = path.with_name(f".{path.name}.{os.getpid()}.new")
     scratch.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -98,12 +101,14 @@ def write_private(path: Path, data: bytes) -> None:
         with os.fdopen(os.open(scratch, flags, 0o600), "wb") as stream:
             stream.write(data)
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         scratch.replace(path)
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
+    if durable:
+        sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:
@@ -113,6 +118,16 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def private_umask() -> Iterator[None]:
+    """Let nothing that this process makes be readable by others, whoever makes it."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 @contextlib.contextmanager

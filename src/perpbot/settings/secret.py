@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-MASK = "********"
+from perpbot.domain.masking import MASK
 
 _SECRET_NAME = re.compile(
     r"secret|token|passphrase|password|private|api_?key|(^|[_.])pk($|[_.])|webhook|mnemonic"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 from pathlib import Path
 
 import pytest
 
+from perpbot.console.access import keep_token
 from perpbot.domain.errors import StateConflict
 from perpbot.domain.events import KillSwitchCleared, KillSwitchEngaged
 from perpbot.operations.killfile import (
@@ -18,6 +21,7 @@ from perpbot.operations.killfile import (
     write_order,
 )
 from perpbot.operations.looplag import watch_loop_lag
+from perpbot.operations.records.recorder import TradeRecorder
 from perpbot.operations.runfile import RunFile, RunInfo, running
 from perpbot.operations.statusfile import read_status, remove_status, write_status
 from tests.unit.operations.small_world import small_world
@@ -141,3 +145,24 @@ async def test_loop_lag_is_never_negative() -> None:
     task.cancel()
 
     assert lags[0] >= 0.0
+
+
+def test_every_file_of_a_node_is_private(tmp_path: Path) -> None:
+    """Whatever the umask; a state directory that others could enter is shut."""
+    directory = tmp_path / "paper"
+    directory.mkdir(mode=0o755)
+    before = os.umask(0)
+    try:
+        held = RunFile(directory, RunInfo(1, "paper", "1", 1))
+        write_order(directory, KillOrder())
+        write_status(directory, {"ts_ns": 1})
+        keep_token(directory / "console.token")
+        TradeRecorder(directory / "records.db", directory / "journal").close()
+    finally:
+        os.umask(before)
+
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
+    held.close()
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert {"KILL", "run.json", "status.json", "console.token", "records.db"} <= set(modes)
+    assert {mode & 0o077 for mode in modes.values()} == {0}

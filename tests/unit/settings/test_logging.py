@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import logging
+import os
 import queue
+import stat
+import sys
+import threading
 from collections.abc import Iterator
 from logging.handlers import TimedRotatingFileHandler
 from pathlib import Path
@@ -108,6 +113,58 @@ def test_no_secret_reaches_a_line(tmp_path: Path) -> None:
         assert "signature=abc" not in text
         assert "zzz-1" not in text
     assert written.count("Traceback") == 2
+
+
+def test_what_nobody_caught_is_logged_without_secrets(tmp_path: Path) -> None:
+    """Python would print it as it is: threads and finalisers go through the log as well."""
+    stream = io.StringIO()
+    before = (threading.excepthook, sys.unraisablehook)
+    logs = start_logging(
+        LoggingSettings(),
+        mode=Mode.LIVE,
+        directory=tmp_path,
+        stream=stream,
+        redactor=Redactor([Secret(SECRET)]),
+    )
+
+    def fail() -> None:
+        raise ValueError(SECRET)
+
+    class Fragile:
+        def __del__(self) -> None:
+            fail()
+
+    thread = threading.Thread(target=fail, name="worker")
+    thread.start()
+    thread.join()
+    Fragile()
+    gc.collect()
+    logs.stop()
+
+    assert (threading.excepthook, sys.unraisablehook) == before
+    text = stream.getvalue()
+    assert SECRET not in text + (tmp_path / FILE_NAME).read_text()
+    assert "thread worker ended" in text
+    assert text.count("ValueError") >= 2
+
+
+def test_log_files_are_private_whatever_the_umask(tmp_path: Path) -> None:
+    """They tell what the account does; a link in their place is not followed."""
+    directory = tmp_path / "logs" / "paper"
+    before = os.umask(0)
+    try:
+        start_logging(
+            LoggingSettings(), mode=Mode.PAPER, directory=directory, stream=io.StringIO()
+        ).stop()
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE((directory / FILE_NAME).stat().st_mode) == 0o600
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    (directory / FILE_NAME).unlink()
+    (directory / FILE_NAME).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic"):
+        start_logging(LoggingSettings(), mode=Mode.PAPER, directory=directory)
 
 
 def test_the_level_is_kept(tmp_path: Path) -> None:

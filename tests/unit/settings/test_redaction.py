@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable
 from decimal import Decimal
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perpbot.domain.masking import MASK
 from perpbot.settings import Redactor, Secret
 
 SECRET = "hunter2-hunter2"
@@ -86,3 +91,60 @@ def test_secrets_may_be_registered_later_and_short_ones_are_not_searched() -> No
 
     assert redactor.text(f"hello {SECRET}") == "hello ********"
     assert redactor.value(Decimal("1.5")) == "1.5"
+
+
+KEY = "0x" + bytes(range(32)).hex()
+AWKWARD = 'pa ss"wo/rd+ü&=%'
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        quote(AWKWARD),
+        quote_plus(AWKWARD),
+        json.dumps(AWKWARD),
+        repr(AWKWARD),
+        AWKWARD.encode().hex(),
+        AWKWARD.encode().hex().upper(),
+    ],
+    ids=["quoted", "quoted for a form", "json", "repr", "hex", "HEX"],
+)
+def test_other_ways_of_writing_are_masked(written: str) -> None:
+    """A library quotes before it complains."""
+    masked = Redactor([Secret(AWKWARD)]).text(f"before {written} after")
+
+    assert masked in {f"before {MASK} after", f'before "{MASK}" after', f"before '{MASK}' after"}
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "user:"])
+@pytest.mark.parametrize("after", ["", "z", "zz"])
+@pytest.mark.parametrize("encode", [b64encode, urlsafe_b64encode], ids=["plain", "for addresses"])
+def test_base64_is_masked_at_every_place(
+    before: str, after: str, encode: Callable[[bytes], bytes]
+) -> None:
+    """Headers such as Basic put a name before a password."""
+    secret = "s3cr?t>s3cr?t>~~~"
+    text = encode((before + secret + after).encode()).decode()
+
+    masked = Redactor([Secret(secret)]).text(text)
+
+    assert MASK in masked
+    assert len(masked.replace(MASK, "")) <= len(before + after) * 2 + 8
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        KEY,
+        KEY.removeprefix("0x"),
+        KEY.removeprefix("0x").upper(),
+        str(int(KEY, 16)),
+        b64encode(bytes(range(32))).decode(),
+    ],
+    ids=["as given", "bare", "upper case", "number", "base64"],
+)
+def test_a_key_in_hexadecimal_is_masked_as_number_and_bytes(written: str) -> None:
+    """Signing libraries show either."""
+    for registered in (KEY, KEY.removeprefix("0x")):
+        masked = Redactor([Secret(registered)]).text(f"({written})")
+        assert masked.replace(MASK, "").strip("()=0x8") in {"", "A"}

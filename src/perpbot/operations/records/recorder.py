@@ -6,6 +6,7 @@ repeats nothing and loses nothing, and two processes (a node and an export) may 
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -27,6 +28,8 @@ class TradeRecorder:
 
     def __init__(self, database: Path, journal: Path) -> None:
         database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # SQLite gives its other files the mode of the first.
+        os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self._journal = journal
         self._cursor: JournalCursor | None = None
         self.engine = open_engine(database)

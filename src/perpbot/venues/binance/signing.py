@@ -6,6 +6,7 @@ https://developers.binance.com/docs/derivatives/usds-margined-futures/general-in
 from __future__ import annotations
 
 import hashlib
+from typing import NoReturn
 
 import msgspec
 
@@ -23,6 +24,9 @@ class BinanceCredentials(msgspec.Struct, frozen=True):
         return "BinanceCredentials(***)"
 
     __str__ = __repr__
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("credentials cannot be pickled")
 
 
 class Signer:

@@ -6,6 +6,8 @@ An agent wallet's key signs for a master account and cannot withdraw; every quer
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import msgspec
 
 
@@ -25,3 +27,6 @@ class HyperliquidCredentials(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     __str__ = __repr__
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("credentials cannot be pickled")

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 from datetime import UTC, datetime
+from typing import NoReturn
 
 import msgspec
 
@@ -31,6 +32,9 @@ class OkxCredentials(msgspec.Struct, frozen=True):
         return "OkxCredentials(***)"
 
     __str__ = __repr__
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("credentials cannot be pickled")
 
 
 def iso_time(now_ns: int) -> str:

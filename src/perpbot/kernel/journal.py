@@ -19,7 +19,7 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,9 @@ from perpbot.domain.events import Event, event_class
 
 _HEAD = struct.Struct("<II")
 _BODY = struct.Struct("<QQB")
+_START = struct.Struct("<IIQQB")
+"""Both, up to the kind."""
+_KINDS: dict[bytes, str] = {}
 _SEGMENT = re.compile(r"journal-(\d{12})\.log")
 _SNAPSHOT = re.compile(r"snapshot-(\d{12})\.bin")
 _SNAPSHOT_HEAD = struct.Struct("<IQ")
@@ -86,26 +89,45 @@ class TornRecord(JournalCorrupt):
     """The data ends before the record does."""
 
 
-def read_one(data: bytes, offset: int, where: str) -> tuple[Record, int]:
+def read_one(data: bytes, offset: int, name: str, base: int = 0) -> tuple[Record, int]:
     """Return the record at `offset` and the offset after it.
 
-    Raises `TornRecord` where the data ends before it does, `JournalCorrupt` for damage.
+    `name` and `base` (where `data` begins in it) are for errors. Raises `TornRecord` where the
+    data ends before the record does, `JournalCorrupt` for damage.
     """
-    if offset + _HEAD.size > len(data):
-        raise TornRecord(f"{where}: torn head")
-    length, checksum = _HEAD.unpack_from(data, offset)
-    start = offset + _HEAD.size
+    left = len(data) - offset
+    if left < _START.size:
+        raise _unfinished(data, offset, f"{name} at byte {base + offset}")
+    length, checksum, sequence, ts_ns, kind_length = _START.unpack_from(data, offset)
     if not _BODY.size <= length <= MAX_RECORD_BYTES:
-        raise JournalCorrupt(f"{where}: record length was {length}")
-    if start + length > len(data):
-        raise TornRecord(f"{where}: torn record")
-    body = data[start : start + length]
-    if zlib.crc32(body) != checksum:
-        raise JournalCorrupt(f"{where}: checksum does not match")
-    sequence, ts_ns, kind_length = _BODY.unpack_from(body)
-    kind_end = _BODY.size + kind_length
-    record = Record(sequence, ts_ns, body[_BODY.size : kind_end].decode(), body[kind_end:])
-    return record, start + length
+        raise JournalCorrupt(f"{name} at byte {base + offset}: record length was {length}")
+    if length > left - _HEAD.size:
+        raise TornRecord(f"{name} at byte {base + offset}: torn record")
+    after = offset + _HEAD.size + length
+    if zlib.crc32(data[offset + _HEAD.size : after]) != checksum:
+        raise JournalCorrupt(f"{name} at byte {base + offset}: checksum does not match")
+    kind_start = offset + _START.size
+    kind_end = kind_start + kind_length
+    kind = data[kind_start:kind_end]
+    return (
+        Record(sequence, ts_ns, _KINDS.get(kind) or _kind(kind), data[kind_end:after]),
+        after,
+    )
+
+
+def _unfinished(data: bytes, offset: int, where: str) -> JournalCorrupt:
+    """Return what is wrong with the few bytes at the end of the data."""
+    if len(data) - offset >= _HEAD.size:
+        length, _ = _HEAD.unpack_from(data, offset)
+        if not _BODY.size <= length <= MAX_RECORD_BYTES:
+            return JournalCorrupt(f"{where}: record length was {length}")
+    return TornRecord(f"{where}: torn head")
+
+
+def _kind(text: bytes) -> str:
+    """Return a kind as the one string that all its records share."""
+    kind = _KINDS[text] = text.decode()
+    return kind
 
 
 def _scan(path: Path, expected: int) -> Iterator[tuple[Record, int]]:
@@ -113,11 +135,11 @@ def _scan(path: Path, expected: int) -> Iterator[tuple[Record, int]]:
     data = path.read_bytes()
     offset = 0
     while offset < len(data):
-        where = f"{path.name} at byte {offset}"
-        record, after = read_one(data, offset, where)
+        record, after = read_one(data, offset, path.name)
         if record.sequence != expected:
             raise JournalCorrupt(
-                f"{where}: sequence was {record.sequence}, {expected} was expected"
+                f"{path.name} at byte {offset}: sequence was {record.sequence}, {expected} was"
+                " expected"
             )
         offset = after
         expected += 1
@@ -198,12 +220,13 @@ class Journal:
         directory: Path,
         *,
         segment_bytes: int = 64 * 1024 * 1024,
-        sync: bool = False,
+        sync: Callable[[Event], bool] | None = None,
         reserve_bytes: int = RESERVE_BYTES,
         lock: int | None = None,
     ) -> None:
-        """Open or create. `sync` adds an fdatasync a record (power loss; 4 ms where measured).
+        """Open or create. `sync` tells which records wait for the disk (4 ms where measured).
 
+        The disk then has all records before them too: a power loss takes later ones only.
         `lock` is a descriptor of `take_lock` that this journal now owns.
         Raises `StateConflict` when another process holds it, `JournalCorrupt` for damage that is
         not a torn tail.
@@ -280,19 +303,19 @@ class Journal:
         if self._broken:
             raise JournalFull(f"{self.directory}: {self._broken}")
         try:
-            self._write(sequence, record)
+            self._write(sequence, record, event)
         except OSError as error:
             if not self._give_up_reserve(error):
                 raise JournalFull(f"{self.directory}: {error.strerror}") from error
             try:
-                self._write(sequence, record)
+                self._write(sequence, record, event)
             except OSError as again:
                 raise JournalFull(f"{self.directory}: {again.strerror}") from again
         self._offset += len(record)
         self.last_sequence = sequence
         return sequence
 
-    def _write(self, sequence: int, record: bytes) -> None:
+    def _write(self, sequence: int, record: bytes, event: Event) -> None:
         """Write the whole record or none of it; raise `OSError`."""
         if self._offset >= self._segment_bytes:
             self._start_segment(sequence)
@@ -300,7 +323,7 @@ class Journal:
         if written != len(record):
             self._take_back()
             raise OSError(errno.ENOSPC, f"wrote {written} of {len(record)} bytes")
-        if self._sync:
+        if self._sync is not None and self._sync(event):
             try:
                 os.fdatasync(self._fd)
             except OSError:
@@ -368,6 +391,8 @@ class Journal:
         scratch = path.with_suffix(".tmp")
         head = _SNAPSHOT_HEAD.pack(zlib.crc32(state), self.last_sequence)
         try:
+            # A snapshot must not survive a power loss that its records do not survive.
+            os.fdatasync(self._fd)
             descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(head + state)
@@ -475,12 +500,11 @@ class JournalCursor:
     def _read(self) -> list[Record]:
         found: list[Record] = []
         while not found and self._place():
-            data = self._part()
+            data, name = self._part(), str(self._path)
             offset = 0
             while offset < len(data):
-                where = f"{self._path} at byte {self._offset + offset}"
                 try:
-                    record, offset = read_one(data, offset, where)
+                    record, offset = read_one(data, offset, name, self._offset)
                 except TornRecord:
                     break
                 if record.sequence > self.sequence:

@@ -8,6 +8,7 @@ owner).
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -55,7 +56,8 @@ class BookedTrades:
     name = "booked_trades"
 
     def __init__(self) -> None:
-        self._keys: dict[str, None] = {}
+        # Not a plain dict: to find its first key it walks over everything that was deleted.
+        self._keys: OrderedDict[str, None] = OrderedDict()
 
     def __contains__(self, key: str) -> bool:
         return key in self._keys
@@ -73,7 +75,7 @@ class BookedTrades:
     def _add(self, key: str) -> None:
         self._keys[key] = None
         if len(self._keys) > TRADE_IDS_KEPT:
-            del self._keys[next(iter(self._keys))]
+            self._keys.popitem(last=False)
 
     def snapshot(self) -> object:
         """The keys, oldest first."""
@@ -81,7 +83,7 @@ class BookedTrades:
 
     def restore(self, state: Any) -> None:
         """Take over a snapshot."""
-        self._keys = dict.fromkeys(state)
+        self._keys = OrderedDict.fromkeys(state)
 
 
 def fill_key(venue: str, account: str, asset: str, side: str, trade_id: str) -> str:
@@ -280,7 +282,7 @@ class ReportIntake:
         two negative answers apart from each other, long after the intent, have to do.
         """
         now_ns = self._clock.now_ns()
-        if now_ns <= self._absence_counts_from_ns(order):
+        if now_ns < self._absence_counts_from_ns(order):
             return ""
         if order.request.expires_ns:
             return "after its expiry"

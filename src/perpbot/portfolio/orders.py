@@ -7,6 +7,7 @@ fill wins over a cancellation, and an end may still receive a late fill.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from enum import StrEnum
@@ -194,7 +195,7 @@ class OrderTable:
         self._orders: dict[str, Order] = {}
         self._live: dict[str, Order] = {}
         self._by_venue_id: dict[tuple[str, str], str] = {}
-        self._settled: dict[str, None] = {}
+        self._settled: OrderedDict[str, None] = OrderedDict()
         self._changed_ns: dict[tuple[str, str, str], int] = {}
         self.count = 0
         """Orders ever intended."""
@@ -353,8 +354,7 @@ class OrderTable:
     def _forget(self) -> None:
         """Let go of the order that settled first, when there are too many."""
         if len(self._settled) > KEPT_ENDED:
-            oldest = next(iter(self._settled))
-            del self._settled[oldest]
+            oldest, _ = self._settled.popitem(last=False)
             order = self._orders.pop(oldest)
             self._by_venue_id.pop((order.request.venue, order.venue_order_id), None)
 
@@ -375,7 +375,7 @@ class OrderTable:
         orders = msgspec.convert(state["orders"], list[Order], strict=False)
         self._orders = {order.request.client_id: order for order in orders}
         self._live = {key: self._orders[key] for key in state["live"]}
-        self._settled = dict.fromkeys(state["settled"])
+        self._settled = OrderedDict.fromkeys(state["settled"])
         self._by_venue_id = {
             (order.request.venue, order.venue_order_id): key
             for key, order in self._orders.items()

@@ -1,0 +1,46 @@
+"""`python -m tests.load journal|reconnects|soak [--json]`: figures of long runs.
+
+Progress goes to standard error, the figures to standard output. Exit code 1 when a limit is not
+kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def _journal(options: argparse.Namespace) -> dict[str, Any]:
+    from tests.load.journal import measure
+
+    with tempfile.TemporaryDirectory(dir=options.directory) as directory:
+        return measure(Path(directory), records=options.records, left_open=options.left_open)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one load; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.load", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    kinds = parser.add_subparsers(required=True)
+    journal = kinds.add_parser("journal", help="a long journal: written, folded, restarted from")
+    journal.add_argument("--json", action="store_true", help="print one JSON object")
+    journal.add_argument("--records", type=int, default=1_000_000)
+    journal.add_argument("--left-open", type=int, default=500, help="pairs open at the end")
+    journal.add_argument("--directory", help="where to write (a temporary directory)")
+    journal.set_defaults(run=_journal)
+    options = parser.parse_args(arguments)
+    figures = options.run(options)
+    if options.json:
+        print(json.dumps(figures, indent=2))
+    else:
+        print("\n".join(f"{name:28}{value}" for name, value in figures.items()))
+    return 0 if figures["holds"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

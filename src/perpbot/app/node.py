@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from perpbot.app.core import Core, Folds, Markets
+from perpbot.app.durability import SYNCED
 from perpbot.app.known import write_known
 from perpbot.app.lifeline import Lifeline
 from perpbot.app.paper import PaperVenue
@@ -118,6 +119,7 @@ class Node:
         self.journal = Journal(
             self._state_directory / "journal",
             segment_bytes=self.settings.journal.segment_max_mb * 1024 * 1024,
+            sync=SYNCED[self.settings.journal.sync],
         )
         self._held.callback(self.journal.close)
         folds = self._recover()

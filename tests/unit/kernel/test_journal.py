@@ -364,7 +364,7 @@ def test_a_synced_record_is_on_the_disk_or_not_there(
             raise OSError(errno.EIO, "broken")
 
     monkeypatch.setattr(os, "fdatasync", sync)
-    journal = Journal(tmp_path, sync=True, reserve_bytes=0)
+    journal = Journal(tmp_path, sync=lambda _event: True, reserve_bytes=0)
     if fails:
         with pytest.raises(JournalFull, match="broken"):
             journal.append(alert(1))
@@ -373,6 +373,22 @@ def test_a_synced_record_is_on_the_disk_or_not_there(
 
     assert len(synced) == 1
     assert len(events(tmp_path)) == (0 if fails else 1)
+
+
+def test_only_records_that_have_to_wait_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rule decides by record; a snapshot never outlives the records that it was made of."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    journal = Journal(tmp_path, sync=lambda event: event.ts_ns == 2, reserve_bytes=0)
+    journal.append(alert(1))
+    assert not synced
+    journal.append(alert(2))
+    assert len(synced) == 1
+    journal.append(alert(3))
+    journal.write_snapshot(b"state")
+    assert len(synced) == 2
 
 
 def test_a_record_that_no_reader_would_take_is_not_written(tmp_path: Path) -> None:

@@ -284,7 +284,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             if self._now_ns != before_ns:
                 since = self.steps
             elif self.steps - since > STEPS_AT_ONE_INSTANT:
-                raise Deadlock(f"{STEPS_AT_ONE_INSTANT} callbacks and time does not move")
+                raise Deadlock(f"time does not move; busy: {self._waiting()}")
 
     def _take_due(self) -> None:
         """Hand timers that are due to their hosts; those of one instant in any order."""

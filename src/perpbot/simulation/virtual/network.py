@@ -530,10 +530,11 @@ class Network:
         client.peer, served.peer = served, client
         link.client, link.server = client, served
         self.links[link.number] = link
-        protocol = factory()
-        client.start(protocol)
+        # The server's side first: the client may die over its first bytes.
         served_protocol = served.context.copy().run(server.factory)
         self.loop.call_soon(served.start, served_protocol, context=served.context)
+        protocol = factory()
+        client.start(protocol)
         return client, protocol
 
     def create_server(self, factory: Any, host: str, port: int, **_options: Any) -> VirtualServer:

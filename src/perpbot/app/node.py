@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -48,6 +49,7 @@ from perpbot.settings import Mode
 from perpbot.venues.connection import ConnectionSettings, ExchangeConnectionManager
 from perpbot.venues.port import Venue
 
+Aside = Callable[[Callable[[], object]], Awaitable[object]]
 SNAPSHOT_CHECK_S = 5
 DRAIN_S = 5.0
 FLATTEN_S = 60.0
@@ -70,8 +72,12 @@ class Node:
         say: Callable[[str], None] = lambda _text: None,
         rates: CurrencyRates | None = None,
         lifeline: Lifeline | None = None,
+        aside: Aside = asyncio.to_thread,
     ) -> None:
-        """`lifeline` ties it to a guardian and to systemd; None where positions die with it."""
+        """`lifeline` ties it to a guardian and to systemd; None where positions die with it.
+
+        `aside` does what waits for a disk: beside the loop, unless there is one thread only.
+        """
         self.settings = settings
         self._lifeline = lifeline
         self.venues = {venue.name: venue for venue in venues}
@@ -91,6 +97,8 @@ class Node:
         self._leaving = asyncio.Event()
         self._halt: BaseException | None = None
         self._snapshot_at = 0
+        self._keeping = False
+        self._aside = aside
         self._held = ExitStack()
 
     # --- starting ---
@@ -271,10 +279,23 @@ class Node:
         if self.core.bus.halted is not None:
             return
         due = self._snapshot_at + self.settings.journal.snapshot_every_records
-        if self.journal.last_sequence >= due:
-            self._write_snapshot()
+        if self.journal.last_sequence >= due and not self._keeping:
+            self.supervisor.run("snapshot", self._keep_snapshot())
         self.journal.regain_reserve()
         self._timers.call_later(SNAPSHOT_CHECK_S * SECOND, self._check_snapshot)
+
+    async def _keep_snapshot(self) -> None:
+        """Take the state at once and write it beside the loop: a disk takes its time."""
+        self._keeping = True
+        sequence, state = self.journal.last_sequence, self.core.state.dump()
+        try:
+            await self._aside(partial(self.journal.write_snapshot, state, sequence=sequence))
+        except (JournalFull, OSError) as error:
+            self._say(f"no snapshot was written: {error}")
+        else:
+            self._snapshot_at = sequence
+        finally:
+            self._keeping = False
 
     def _write_snapshot(self) -> None:
         """Without room for it the journal alone must do; the gates refuse opens meanwhile."""

@@ -382,14 +382,16 @@ class Journal:
         """Return a place in this journal, for a reader that keeps its own pace."""
         return JournalCursor(self.directory, after)
 
-    def write_snapshot(self, state: bytes, *, keep: int = 2) -> Path:
-        """Keep the folded state at the newest sequence; atomic; all but `keep` are removed.
+    def write_snapshot(self, state: bytes, *, sequence: int | None = None, keep: int = 2) -> Path:
+        """Keep the folded state at a sequence, the newest one if not told otherwise.
 
-        Raises `JournalFull` when it could not be written; the older ones are still there.
+        Atomic; all but the `keep` newest snapshots are removed. May be called from another thread
+        while this one appends. Raises `JournalFull` when it could not be written; the older ones are still there.
         """
-        path = self.directory / f"snapshot-{self.last_sequence:012d}.bin"
+        at = self.last_sequence if sequence is None else sequence
+        path = self.directory / f"snapshot-{at:012d}.bin"
         scratch = path.with_suffix(".tmp")
-        head = _SNAPSHOT_HEAD.pack(zlib.crc32(state), self.last_sequence)
+        head = _SNAPSHOT_HEAD.pack(zlib.crc32(state), at)
         try:
             # A snapshot must not survive a power loss that its records do not survive.
             os.fdatasync(self._fd)
@@ -404,7 +406,7 @@ class Journal:
             scratch.unlink(missing_ok=True)
             raise JournalFull(f"{path}: {error.strerror}") from error
         for _, old in snapshot_files(self.directory)[:-keep]:
-            old.unlink()
+            old.unlink(missing_ok=True)
         return path
 
     def read_snapshot(self) -> tuple[int, bytes] | None:

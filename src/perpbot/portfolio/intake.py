@@ -293,7 +293,9 @@ class ReportIntake:
 
     def _absence_counts_from_ns(self, order: Order) -> int:
         expires_ns = order.request.expires_ns
-        return expires_ns + EXPIRY_MARGIN_NS if expires_ns else order.created_ns + self._resolve_ns
+        if expires_ns:
+            return expires_ns + EXPIRY_MARGIN_NS + 1  # after that moment, not at it
+        return order.created_ns + self._resolve_ns
 
     def terms_of_absence(self, order: Order) -> str:
         """Say from when on a venue's "not known" proves that an order never was."""

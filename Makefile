@@ -15,7 +15,7 @@ UV_COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --gener
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup dev demo test check chaos bench judges audit lock clean
+.PHONY: help setup dev demo test processes check chaos bench judges audit lock clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -51,7 +51,10 @@ demo: $(VENV)/.core ## trade against exchanges of our own: no keys, no network
 	@$(BIN)/perpbot demo
 
 test: $(VENV)/.dev ## run the tests and report coverage
-	@$(BIN)/python -m pytest -q --cov --cov-report=term
+	@$(BIN)/python -m pytest -q --cov --cov-report=term --ignore=tests/processes
+
+processes: $(VENV)/.dev ## kill, stop and cut off real processes; they must come back
+	@$(BIN)/python -m pytest -q tests/processes
 
 check: $(VENV)/.dev ## style, types, import rules, security lint
 	@echo "check: ruff"

@@ -24,9 +24,13 @@ import msgspec
 from tests.processes.nursery import Nursery
 from tests.processes.plan import Death
 from tests.processes.points import POINTS, Acks
-from tests.processes.stage import Stage, open_stage
+from tests.processes.stage import Stage, open_stage, until
 
-DELAY_S = (0.05, 0.8)
+LIVES_S = 0.8
+"""Longest life of a node after its first record."""
+EARLY = 0.15
+"""Share of deaths before the first record of a life."""
+START_S = 0.3
 FIRST_LIFE_S = 1.5
 """The first life of an account needs a reading of its equity before it may trade."""
 BATCH = 25
@@ -34,6 +38,9 @@ STAGE_KILLS = 100
 """Kills before a stage is left for a new one, whose journal is short again."""
 VENUE_PAIRS = (("binance", "okx"), ("okx", "hyperliquid"), ("hyperliquid", "binance"))
 DEATH_LIMIT_S = 15.0
+WHEN = ("before", "after")
+STARTS = ("run started", "venue reconciled")
+"""Steps of every recovery."""
 ATTEMPTS = 8
 """Whether an order fills, and so what a recovery has to do, is the market's business."""
 
@@ -111,7 +118,7 @@ async def random_kills(
             until = min(figures.kills + STAGE_KILLS, count)
             while figures.kills < until:
                 for _ in range(min(batch, until - figures.kills)):
-                    await _kill_once(stage, figures, rng, FIRST_LIFE_S * first)
+                    await _kill_once(stage, figures, rng, is_first=first)
                     first = False
                 await judge(stage, figures, f"seed {seed}, {figures.kills} kills")
             await account(stage, figures)
@@ -120,16 +127,26 @@ async def random_kills(
     return figures
 
 
-async def _kill_once(stage: Stage, figures: Figures, rng: random.Random, extra_s: float) -> None:
-    acks = Acks(stage.state / "acks.bin") if stage.state.exists() else None
-    before = (0, 0) if acks is None else (acks.last, acks.intents)
+async def _kill_once(
+    stage: Stage, figures: Figures, rng: random.Random, *, is_first: bool
+) -> None:
+    stage.state.mkdir(parents=True, exist_ok=True)
+    acks = Acks(stage.state / "acks.bin")
+    before = (acks.last, acks.intents)
     child = await stage.start()
-    await asyncio.sleep(extra_s + rng.uniform(*DELAY_S))
+    if rng.random() < EARLY and not is_first:
+        await asyncio.sleep(rng.uniform(0.0, START_S))
+    else:
+        await until(
+            lambda: acks.last > before[0] or child.ended.done(),
+            within_s=DEATH_LIMIT_S,
+            what="its first record",
+        )
+        await asyncio.sleep(FIRST_LIFE_S * is_first + rng.uniform(0.0, LIVES_S))
     child.kill()
     status = await child.wait()
     if status != -signal.SIGKILL:
         figures.violations.append(f"a node ended by itself ({status}): {child.words()[-2000:]}")
-    acks = acks or Acks(stage.state / "acks.bin")
     after = (acks.last, acks.intents)
     acks.close()
     did = "trading" if after[1] > before[1] else "running"
@@ -140,27 +157,36 @@ async def _kill_once(stage: Stage, figures: Figures, rng: random.Random, extra_s
 # --- at every point ------------------------------------------------------------------------------
 
 
-def sequences(nths: Sequence[int]) -> list[tuple[Death, ...]]:
-    """Return the deaths to go through: one life each, in order; every point at least once."""
+def sequences(depth: int, *, nested: bool = True) -> list[tuple[Death, ...]]:
+    """Return the deaths to go through: one life each, in order; every point at least once.
+
+    `depth` asks for a point's first to n-th passing; `nested` for every first death before each
+    death in recovery, else for one of them.
+    """
     one_leg = Death(point="send open:after")
     both_legs = Death(point="send open:after", nth=2)
     unseen_fill = Death(point="take fill:before")
     found: list[tuple[Death, ...]] = []
     for point in POINTS:
-        for nth in nths:
+        for nth in range(1, depth + 1):
             death = Death(point=point, nth=nth)
             # The first leg alone was sent: whoever comes back must hedge it or take it back.
             found.append((one_leg, death) if "hedge" in point else (death,))
-    recovering = [
-        Death(point=f"append {step}:{when}")
-        for step in ("run started", "venue reconciled", "order filled", "reduce intent")
-        for when in ("before", "after")
-    ]
+    always = [Death(point=f"append {step}:{when}") for step in STARTS for when in WHEN]
+    firsts = (one_leg, both_legs, unseen_fill)
     found += [
-        (first, second) for first in (one_leg, both_legs, unseen_fill) for second in recovering
+        (first, second)
+        for number, second in enumerate(always)
+        for first in (firsts if nested else firsts[number % len(firsts) :][:1])
+    ]
+    # These need an execution that the node has not heard of when it comes back.
+    found += [
+        (unseen_fill, Death(point=f"append {step}:{when}"))
+        for step in ("order filled", "reduce intent")
+        for when in WHEN
     ]
     # Dying again and again in recovery.
-    found += [(both_legs, second, second, second) for second in recovering[:4]]
+    found += [(both_legs, again, again, again) for again in always[: 4 if nested else 1]]
     return found
 
 
@@ -197,7 +223,9 @@ async def _die_through(stage: Stage, figures: Figures, deaths: Sequence[Death], 
     """Go through a sequence; False where the market did not lead the node to its last point."""
     for number, death in enumerate(deaths):
         recovering = number > 0
-        child = await stage.start(death=death, task="settle" if recovering else "trade")
+        # Who opens nothing takes a lonely leg back; hedging it is for a node that trades on.
+        settles = recovering and "hedge" not in death.point
+        child = await stage.start(death=death, task="settle" if settles else "trade")
         status = await child.wait(DEATH_LIMIT_S)
         if status == 0:
             return False
@@ -219,7 +247,7 @@ async def _run(given: argparse.Namespace) -> Figures:
         )
         async with Nursery(directory) as nursery:
             if given.points:
-                chosen = sequences(range(1, given.points + 1))
+                chosen = sequences(given.points)
                 parts = [chosen[job :: given.jobs] for job in range(given.jobs)]
                 work = [
                     enumerated_kills(

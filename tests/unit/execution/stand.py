@@ -30,6 +30,7 @@ from perpbot.domain.quotes import EdgeBreakdown, Opportunity
 from perpbot.domain.sides import OrderType, PairState, Purpose, Side, TimeInForce
 from perpbot.execution.pair import Pair
 from perpbot.execution.surroundings import Account
+from perpbot.guardian.epoch import Epoch
 from perpbot.kernel.bus import BusHalted, EventBus
 from perpbot.kernel.clock import MS, SECOND, VirtualTime, VirtualTimer
 from perpbot.kernel.journal import MemoryJournal
@@ -281,6 +282,8 @@ class Stand:
         self.prices = {name: 100.0 + index for index, name in enumerate(venues)}
         self.depth = dict.fromkeys(venues, (5.0, 5.0))
         self.quoting = set(venues)
+        self.takeover: Epoch | None = None
+        """When a guardian last took over, as the next process finds it."""
         self.boot()
 
     def _request(self, client_id: str) -> OrderRequest | None:
@@ -304,6 +307,7 @@ class Stand:
             timers=self.timers,
             rng=random.Random(self.seed),
             journal=self.journal,
+            takeover=self.takeover,
         )
         self.events: list[Event] = []
         self.core.bus.subscribe(Event, self.events.append, core=False)

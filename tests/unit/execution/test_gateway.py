@@ -34,7 +34,8 @@ from perpbot.domain.events import (
 from perpbot.domain.orders import OrderReport, OrderRequest
 from perpbot.domain.sides import OrderState
 from perpbot.execution.gateway import LatencySamples, VenueGateway
-from perpbot.kernel.bus import EventBus
+from perpbot.guardian.pulse import TakenOver
+from perpbot.kernel.bus import BusHalted, EventBus
 from perpbot.kernel.clock import VirtualTime
 from perpbot.kernel.supervisor import Supervisor
 from perpbot.portfolio.orders import OrderTable
@@ -116,10 +117,23 @@ class Gate:
         self.door = door or Door()
         self.latency = LatencySamples()
         venue: Any = self.door
-        VenueGateway(venue, self.bus, self.time, self.supervisor, self.orders, self.latency)
+        self.taken_over = False
+        VenueGateway(
+            venue,
+            self.bus,
+            self.time,
+            self.supervisor,
+            self.orders,
+            self.latency,
+            fence=self._fence,
+        )
         self.said: list[Event] = []
         for kind in (OrderReported, OrderCancelFailed, VenueSnapshot):
             self.bus.subscribe(kind, self.said.append)
+
+    def _fence(self) -> None:
+        if self.taken_over:
+            raise TakenOver("the guardian took over")
 
     def submit(self, *requests: OrderRequest, read_ns: int = 0) -> None:
         decision = GateDecision(gate="open", checks={}, ts_ns=0)
@@ -154,6 +168,32 @@ async def test_accepted_order(gate: Gate) -> None:
     await gate.rest()
     assert gate.states == [OrderState.SENT, OrderState.ACCEPTED]
     assert gate.latency.tick_to_order_us == [3.0]
+
+
+async def test_a_fenced_node_sends_nothing_and_halts(gate: Gate) -> None:
+    """Neither orders nor cancels: the guardian has the word."""
+    gate.submit()
+    await gate.rest()
+    gate.door.asked.clear()
+    gate.taken_over = True
+
+    with pytest.raises(BusHalted):
+        gate.bus.publish(CancelOrders(ts_ns=2, client_ids=(REQUEST.client_id,), reason="test"))
+    await gate.rest()
+
+    assert gate.door.asked == []
+    assert isinstance(gate.bus.halted, TakenOver)
+
+
+async def test_a_fenced_node_submits_nothing(gate: Gate) -> None:
+    """The order stays an intent: the next run asks what became of it."""
+    gate.taken_over = True
+    with pytest.raises(BusHalted):
+        gate.submit()
+    await gate.rest()
+
+    assert gate.door.asked == []
+    assert gate.states == []
 
 
 async def test_other_venues_are_not_ours(gate: Gate) -> None:

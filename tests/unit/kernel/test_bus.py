@@ -429,5 +429,23 @@ def test_a_bus_without_a_journal_handles_durable_events() -> None:
     bus.publish(alert())
 
     assert seen == [alert()]
-    assert bus.sequence == 0
+    assert (bus.sequence, bus.statistics().journalled) == (1, 0)
     assert EventKind.ALERT_FIRED in alert().kind
+
+
+def test_a_halt_from_outside_is_recorded_and_told_once() -> None:
+    """The first error stands; nothing is dispatched after it."""
+    told: list[BaseException] = []
+    bus, journal, _ = a_bus(on_halt=told.append)
+    first = RuntimeError("taken over")
+
+    bus.halt(first)
+    bus.halt(RuntimeError("again"))
+
+    assert bus.halted is first
+    assert told == [first]
+    (failed,) = [record.event() for record in journal.records()]
+    assert isinstance(failed, ComponentFailed)
+    assert failed.error == "RuntimeError: taken over"
+    with pytest.raises(BusHalted):
+        bus.publish(failed)

@@ -189,3 +189,26 @@ async def test_a_failure_is_counted_when_the_bus_takes_no_report() -> None:
     await supervisor.run("job", fail())
 
     assert supervisor.statistics()["job"].last_error == "RuntimeError: no"
+
+
+async def test_cancelled_tasks_take_no_further_step() -> None:
+    """Not even one whose wait is over already."""
+    supervisor, _, _ = a_supervisor()
+    gate = asyncio.Event()
+    done: list[str] = []
+
+    async def wait_then_send() -> None:
+        await gate.wait()
+        done.append("sent")
+
+    task = supervisor.run("submit", wait_then_send())
+    await asyncio.sleep(0)
+    gate.set()
+    supervisor.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert done == []
+    late = supervisor.run("late", wait_then_send())
+    await asyncio.gather(late, return_exceptions=True)
+    assert done == []
+    await supervisor.close()

@@ -122,14 +122,10 @@ class UserSocket:
             raise Unavailable(VENUE, f"{_MAX_INFLIGHT} posts wait for their answers")
         self._last_id += 1
         request_id = self._last_id
-        reply = self._pending.new(request_id)
-        try:
-            self._channel.send(post_frame(request_id, request))
-        except Unavailable:
-            reply.cancel()
-            raise
+        self._channel.send(post_frame(request_id, request))
         sent()
-        return reply
+        # Nothing is read before this step ends: the answer finds its waiter.
+        return self._pending.new(request_id)
 
     async def answer(self, reply: asyncio.Future[bytes], *, timeout_s: float) -> bytes:
         """Return the answer of a post; errors as `post`."""

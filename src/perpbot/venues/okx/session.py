@@ -126,15 +126,11 @@ class PrivateSession:
         connection = self._connection
         if connection is None:
             raise Unavailable(self._venue, "the private websocket is not logged in")
-        reply = self._replies.new(request_id)
-        try:
-            connection.send(frame)
-        except Unavailable:
-            reply.cancel()
-            raise
+        connection.send(frame)
         if sent is not None:
             sent()
-        return reply
+        # Nothing is read before this step ends: the reply finds its waiter.
+        return self._replies.new(request_id)
 
     async def answer(self, reply: asyncio.Future[Frame]) -> Frame:
         """Return the reply of a request that was sent; errors as `request`."""

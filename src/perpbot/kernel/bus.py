@@ -115,7 +115,7 @@ class EventBus:
         self._quarantined: list[str] = []
         self._halt: BaseException | None = None
         self.sequence = 0
-        """Of the last durable event that was taken."""
+        """Of the last durable event that was taken; without a journal they are counted."""
 
     # --- subscribing ---
 
@@ -252,9 +252,12 @@ class EventBus:
             raise BusHalted(f"the bus has halted: {self._halt}") from self._halt
         route = self._route(event.__class__)
         try:
-            if route.durable and self._journal is not None:
-                self.sequence = self._journal.append(event)
-                self._journalled += 1
+            if route.durable:
+                if self._journal is None:
+                    self.sequence += 1
+                else:
+                    self.sequence = self._journal.append(event)
+                    self._journalled += 1
             self._handled += 1
             for handler in route.core:
                 handler(event)

@@ -47,6 +47,17 @@ class Claim(msgspec.Struct, frozen=True):
     """Of the capital that it was measured against; a grant measures anew after a change."""
 
 
+class _Room(msgspec.Struct, frozen=True):
+    """What a pool and the venues of a pair have left."""
+
+    state: tuple[int, int]
+    """Of the capital and of the balances that it was measured at."""
+    until_ns: int
+    """Monotonic: then a balance is too old to open anything."""
+    available: Decimal
+    free: dict[str, Decimal]
+
+
 class CapitalOrchestrator:
     """See the module."""
 
@@ -76,6 +87,7 @@ class CapitalOrchestrator:
         self.margin_limit = margin_limit or (lambda _venue: settings.max_margin_ratio)
         """Margin in use over equity of a venue at which nothing opens there."""
         self._leverages: dict[str, Decimal] = {}
+        self._rooms: dict[tuple[str, tuple[str, ...]], _Room] = {}
         self._oldest_ns = int(settings.snapshot_max_age_s * SECOND)
         self._allocator = CapitalAllocator(settings)
         self._expiry: dict[str, TimerHandle] = {}
@@ -165,7 +177,8 @@ class CapitalOrchestrator:
         """Return what `notional` (venue -> settle notional) would take of a pool, if it fits."""
         legs: dict[str, Decimal] = {}
         try:
-            legs = self._margin(notional)
+            for venue, amount in notional.items():
+                legs[venue] = self._margin(venue, amount)
             self._check(pool, legs)
         except CapitalShort as short:
             return Claim(pool, legs, str(short), self._state)
@@ -208,16 +221,13 @@ class CapitalOrchestrator:
             expires_ns=now_ns + int(self._settings.reservation_ttl_s * SECOND),
         )
 
-    def _margin(self, notional: Mapping[str, Decimal]) -> dict[str, Decimal]:
-        legs = {}
-        for venue, amount in notional.items():
-            rate = self._usd_rate(venue)
-            if rate is None:
-                raise CapitalShort(f"the settle currency of {venue} has no USD rate")
-            if not amount.is_finite() or amount <= 0:
-                raise CapitalShort(f"{venue}: notional was {amount}, more than 0 was expected")
-            legs[venue] = amount * rate / self._leverage_of(venue)
-        return legs
+    def _margin(self, venue: str, amount: Decimal) -> Decimal:
+        rate = self._usd_rate(venue)
+        if rate is None:
+            raise CapitalShort(f"the settle currency of {venue} has no USD rate")
+        if not amount.is_finite() or amount <= 0:
+            raise CapitalShort(f"{venue}: notional was {amount}, more than 0 was expected")
+        return amount * rate / self._leverage_of(venue)
 
     def _leverage_of(self, venue: str) -> Decimal:
         found = self._leverages.get(venue)
@@ -226,8 +236,38 @@ class CapitalOrchestrator:
         return found
 
     def _check(self, pool: str, legs: Mapping[str, Decimal]) -> None:
-        now_ns = self._clock.monotonic_ns()
+        """Raise `CapitalShort` unless `legs` (venue -> USD) fit into what is left."""
+        room = self._room(pool, tuple(legs))
+        asked = ZERO
         for venue, amount in legs.items():
+            free = room.free[venue]
+            if amount > free:
+                raise CapitalShort(
+                    f"{venue}: margin {plain(amount)} USD, free {plain(max(free, ZERO))} USD"
+                )
+            asked += amount
+        if asked > room.available:
+            raise CapitalShort(
+                f"pool {pool}: asked {plain(asked)} USD, "
+                f"available {plain(max(room.available, ZERO))} USD"
+            )
+
+    def _room(self, pool: str, venues: tuple[str, ...]) -> _Room:
+        """Return what is left, measured anew after any change of capital or of a balance."""
+        state = (self._state, self._snapshots.changes)
+        room = self._rooms.get((pool, venues))
+        if room is None or room.state != state or self._clock.monotonic_ns() > room.until_ns:
+            free, until_ns = self._free(venues)
+            room = _Room(state, until_ns, self._available(pool), free)
+            self._rooms[pool, venues] = room
+        return room
+
+    def _free(self, venues: tuple[str, ...]) -> tuple[dict[str, Decimal], int]:
+        """Return the free margin of venues, and when (monotonic) the first is too old."""
+        free: dict[str, Decimal] = {}
+        now_ns = self._clock.monotonic_ns()
+        told_ns = now_ns
+        for venue in venues:
             balance = self._snapshots.balance(venue)
             if balance is None or now_ns - balance.told_ns > self._oldest_ns:
                 age_s = self._snapshots.age_s(venue)
@@ -236,21 +276,15 @@ class CapitalOrchestrator:
                     f"balances of {venue} are {age}, "
                     f"at most {self._settings.snapshot_max_age_s:g} s allowed"
                 )
-            free = balance.free - self._set_aside(venue, balance.told_ns)
-            if amount > free:
-                raise CapitalShort(
-                    f"{venue}: margin {plain(amount)} USD, free {plain(max(free, ZERO))} USD"
-                )
-        asked = sum(legs.values(), ZERO)
+            free[venue] = balance.free - self._set_aside(venue, balance.told_ns)
+            told_ns = min(told_ns, balance.told_ns)
+        return free, told_ns + self._oldest_ns
+
+    def _available(self, pool: str) -> Decimal:
         held = self._reservations.held(pool)
         for name, granted in self._granting.values():
             held += sum(granted.values(), ZERO) if name == pool else ZERO
-        available = self.allocation().total(pool) - held
-        if asked > available:
-            raise CapitalShort(
-                f"pool {pool}: asked {plain(asked)} USD, "
-                f"available {plain(max(available, ZERO))} USD"
-            )
+        return self.allocation().total(pool) - held
 
     def _set_aside(self, venue: str, told_ns: int) -> Decimal:
         """Return what the venue's free margin does not show yet.
@@ -322,6 +356,7 @@ class CapitalOrchestrator:
     def _follow(self, _event: FollowCapital) -> None:
         self._following = False
         self._granting.clear()
+        self._state += 1
         self._top_up()
         view = self.pools()
         self._watch_breach(view)

@@ -4,14 +4,21 @@
 its pair and fits the capital reserved for it. *Reduce* asks only that the venue enforces it, or
 that the position proves it. Hedges and reductions are never held by stale data, pauses, cooldowns,
 halts or limits; there is no bypass flag. What cannot be measured is refused.
+
+Rules of the open gate that look at neither the order nor the quotes need not be asked again while
+nothing durable has happened since, no balance and no connection has changed, and the last answer
+is at most `STANDS_NS` old: a rehearsal of the pair may have asked them just before.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
+
 from perpbot.domain.errors import InvalidValue, RiskDenied
 from perpbot.domain.events import (
+    AccountReported,
     CooldownStarted,
     DayStarted,
     EquitySampled,
@@ -22,22 +29,45 @@ from perpbot.domain.events import (
     OrderFailed,
     OverrideGranted,
     TradeCompleted,
+    VenueConnectionChanged,
 )
 from perpbot.domain.money import plain
 from perpbot.domain.orders import OrderRequest
 from perpbot.domain.pairs import PairPlan
 from perpbot.domain.sides import PositionSide, Purpose, Side
 from perpbot.kernel.bus import EventBus
-from perpbot.kernel.clock import SECOND
+from perpbot.kernel.clock import MS, SECOND
 from perpbot.portfolio.capital import Claim
 from perpbot.risk.latches import ALL, FAILURE_EXITS, FAST
 from perpbot.risk.limits import PairLimits, pair_limits
-from perpbot.risk.rules import OPEN_RULES, daily_loss_limit, open_request
+from perpbot.risk.rules import (
+    OPEN_RULES,
+    Ground,
+    OpenRequest,
+    OpenRule,
+    daily_loss_limit,
+    open_request,
+)
 from perpbot.risk.settings import RiskSettings
 from perpbot.risk.world import RiskWorld
 
 HEDGE_PRICE_FACTOR = Decimal(2)
 """A hedge beyond this many times its reference, or below its inverse, is an error."""
+
+
+STANDS_NS = 250 * MS
+"""How old the answer of a rule may be that looks at neither the order nor the quotes."""
+_MOMENTARY = tuple(rule for rule in OPEN_RULES if not rule.stands)
+
+
+class _Pass(msgspec.Struct, frozen=True):
+    """What the open gate measured when it let a direction pass."""
+
+    sequence: int
+    """Of the last durable event before it."""
+    measured_ns: int
+    checks: dict[str, Measure]
+    ground: Ground
 
 
 class RiskManager:
@@ -49,6 +79,9 @@ class RiskManager:
         self._failed_owner = ""
         self._pausing = False
         self._limits: dict[tuple[str, str, str], PairLimits] = {}
+        self._passes: dict[tuple[str, str, str, str], _Pass] = {}
+        bus.subscribe(AccountReported, self._forget_passes)
+        bus.subscribe(VenueConnectionChanged, self._forget_passes)
         bus.subscribe(EquitySampled, self._watch_losses)
         bus.subscribe(DayStarted, self._new_day)
         bus.subscribe(CooldownStarted, self._count_failures)
@@ -66,18 +99,28 @@ class RiskManager:
         """
         world = self._world
         limits = self._limits_of_pair(plan.asset, plan.long_venue, plan.short_venue)
-        request = open_request(world, plan, orders, claim, limits)
-        checks: dict[str, Measure] = {}
-        for layer, name, key, rule in OPEN_RULES:
-            try:
-                measure = rule(world, request)
-            except Exception as error:
-                text = f"not measurable ({type(error).__name__}: {error})"
-                raise RiskDenied(layer, name, text, "a measured value") from error
-            if not measure.passed:
-                raise RiskDenied(layer, name, measure.value, measure.limit)
-            checks[key] = measure
+        place = (plan.asset, plan.long_venue, plan.short_venue, claim.pool)
+        last = self._last_pass(place)
+        if last is None:
+            request = open_request(world, plan, orders, claim, limits)
+            checks = _ask(OPEN_RULES, world, request, {})
+            last = _Pass(self._bus.sequence, request.now_ns, checks, request.ground)
+            self._passes[place] = last
+        else:
+            request = open_request(world, plan, orders, claim, limits, last.ground)
+            checks = _ask(_MOMENTARY, world, request, last.checks.copy())
         return GateDecision(gate="open", checks=checks, ts_ns=request.now_ns)
+
+    def _last_pass(self, place: tuple[str, str, str, str]) -> _Pass | None:
+        """Return the last pass of a direction while what stands of it still holds."""
+        found = self._passes.get(place)
+        if found is None or found.sequence != self._bus.sequence:
+            return None
+        age_ns = self._world.clock.now_ns() - found.measured_ns
+        return found if 0 <= age_ns <= STANDS_NS else None
+
+    def _forget_passes(self, _event: object) -> None:
+        self._passes.clear()
 
     def _limits_of_pair(self, asset: str, long_venue: str, short_venue: str) -> PairLimits:
         """Return the limits of a pair, which are worked out once."""
@@ -294,6 +337,22 @@ class RiskManager:
                 reason=reason,
             )
         )
+
+
+def _ask(
+    rules: tuple[OpenRule, ...], world: RiskWorld, request: OpenRequest, checks: dict[str, Measure]
+) -> dict[str, Measure]:
+    """Add what rules measure to `checks`; raise `RiskDenied` at the first refusal."""
+    for rule in rules:
+        try:
+            measure = rule.measure(world, request)
+        except Exception as error:
+            text = f"not measurable ({type(error).__name__}: {error})"
+            raise RiskDenied(rule.layer, rule.name, text, "a measured value") from error
+        if not measure.passed:
+            raise RiskDenied(rule.layer, rule.name, measure.value, measure.limit)
+        checks[rule.key] = measure
+    return checks
 
 
 def _said(words: str, limit: str) -> Measure:

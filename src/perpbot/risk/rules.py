@@ -17,6 +17,7 @@ from perpbot.domain.events import Measure
 from perpbot.domain.money import BPS, ONE, ZERO, plain
 from perpbot.domain.orders import OrderRequest
 from perpbot.domain.pairs import PairPlan
+from perpbot.domain.sides import Side
 from perpbot.kernel.clock import SECOND
 from perpbot.portfolio.capital import Claim
 from perpbot.risk.latches import ALL, FAST
@@ -28,13 +29,21 @@ class LegRequest(msgspec.Struct, frozen=True):
     """One leg of what wants to open."""
 
     venue: str
-    account: str
     worst_price: Decimal
     """What the plan accepts, settle currency."""
     usd_rate: Decimal
     """USD per unit of settle currency; NaN where it is not known."""
     mark: Decimal | None
     """USD per base coin."""
+
+
+class Ground(msgspec.Struct, frozen=True):
+    """What our books say of a direction: the same until something durable happens."""
+
+    held: tuple[Decimal, Decimal]
+    """By leg, base coins: the position, and what orders at work may add to it."""
+    gross: dict[str, Decimal]
+    """Gross exposure by venue, USD."""
 
 
 class OpenRequest(msgspec.Struct):
@@ -47,8 +56,9 @@ class OpenRequest(msgspec.Struct):
     limits: PairLimits
     legs: tuple[LegRequest, LegRequest]
     """Long and short."""
+    ground: Ground
     now_ns: int
-    ratios: tuple[Decimal, ...] = ()
+    ratios: list[Decimal] = []
     """Price over mark of every order, once a rule has asked for it."""
 
     @property
@@ -63,20 +73,42 @@ def open_request(
     orders: tuple[OrderRequest, ...],
     claim: Claim,
     limits: PairLimits,
+    ground: Ground | None = None,
 ) -> OpenRequest:
-    """Look once at what several rules need."""
+    """Look once at what several rules need; `ground` where it has been looked at before."""
     legs = (
-        _leg(world, plan.asset, plan.long_venue, plan.account_long, plan.long_price),
-        _leg(world, plan.asset, plan.short_venue, plan.account_short, plan.short_price),
+        _leg(world, plan.asset, plan.long_venue, plan.long_price),
+        _leg(world, plan.asset, plan.short_venue, plan.short_price),
     )
-    return OpenRequest(plan, orders, claim, limits, legs, world.clock.now_ns())
+    ground = _ground(world, plan) if ground is None else ground
+    return OpenRequest(plan, orders, claim, limits, legs, ground, world.clock.now_ns())
 
 
-def _leg(world: RiskWorld, asset: str, venue: str, account: str, price: Decimal) -> LegRequest:
+def _ground(world: RiskWorld, plan: PairPlan) -> Ground:
+    gross: dict[str, Decimal] = {}
+    for key, position in world.positions.held():
+        mark = world.market.mark(key[0], key[2])
+        mark = position.entry_usd if mark is None else mark
+        gross[key[0]] = gross.get(key[0], ZERO) + abs(position.quantity * mark)
+    return Ground(
+        held=(
+            _held(world, plan.long_venue, plan.account_long, plan.asset),
+            _held(world, plan.short_venue, plan.account_short, plan.asset),
+        ),
+        gross=gross,
+    )
+
+
+def _held(world: RiskWorld, venue: str, account: str, asset: str) -> Decimal:
+    held = abs(world.positions.quantity(venue, account, asset))
+    return held + world.orders.open_growth(venue, account, asset)
+
+
+def _leg(world: RiskWorld, asset: str, venue: str, price: Decimal) -> LegRequest:
     instrument = world.instruments.get((venue, asset))
     rate = None if instrument is None else world.usd_rate(instrument.settle)
     mark = world.market.mark(venue, asset)
-    return LegRequest(venue, account, price, NAN if rate is None else rate, mark)
+    return LegRequest(venue, price, NAN if rate is None else rate, mark)
 
 
 Rule = Callable[[RiskWorld, OpenRequest], Measure]
@@ -227,14 +259,15 @@ def symbol_exposure(world: RiskWorld, request: OpenRequest) -> Measure:
 # --- 3 position ---
 
 
-def position_size(world: RiskWorld, request: OpenRequest) -> Measure:
+def position_size(_world: RiskWorld, request: OpenRequest) -> Measure:
     """Notional of each leg after the trade, every order at work that may grow it filled."""
-    plan = request.plan
-    largest = ZERO
-    for leg in request.legs:
-        held = abs(world.positions.quantity(leg.venue, leg.account, plan.asset))
-        held += world.orders.open_growth(leg.venue, leg.account, plan.asset)
-        largest = max(largest, (held + plan.quantity) * leg.worst_price * leg.usd_rate)
+    quantity = request.plan.quantity
+    long, short = request.legs
+    held = request.ground.held
+    largest = max(
+        (held[0] + quantity) * long.worst_price * long.usd_rate,
+        (held[1] + quantity) * short.worst_price * short.usd_rate,
+    )
     return _at_most(largest, request.limits.position, " USD")
 
 
@@ -246,14 +279,11 @@ def symbol_cooldown(world: RiskWorld, request: OpenRequest) -> Measure:
     return _against([f"cooling down for {left_ns / SECOND:.1f} s"], _NO_COOLDOWN)
 
 
-def venue_concentration(world: RiskWorld, request: OpenRequest) -> Measure:
+def venue_concentration(_world: RiskWorld, request: OpenRequest) -> Measure:
     """Share of gross exposure on the heavier venue after the trade."""
-    notional = request.plan.notional_usd
-    gross = {leg.venue: notional for leg in request.legs}
-    for key, position in world.positions.held():
-        mark = world.market.mark(key[0], key[2])
-        mark = position.entry_usd if mark is None else mark
-        gross[key[0]] = gross.get(key[0], ZERO) + abs(position.quantity * mark)
+    gross = request.ground.gross.copy()
+    for leg in request.legs:
+        gross[leg.venue] = gross.get(leg.venue, ZERO) + request.plan.notional_usd
     heaviest = max(gross.values()) / sum(gross.values(), ZERO)
     return _below(heaviest, request.limits.venue_share, " of gross exposure")
 
@@ -283,10 +313,12 @@ def venues_ready(world: RiskWorld, request: OpenRequest) -> Measure:
 def quotes_usable(world: RiskWorld, request: OpenRequest) -> Measure:
     """Both quotes are fresh, uncrossed and in sequence."""
     asset = request.plan.asset
-    stale = [leg.venue for leg in request.legs if not world.market.usable(leg.venue, asset)]
-    if stale:
-        return _against([f"quote of {venue} is not usable" for venue in stale], _FRESH)
-    return _FRESH
+    stale = [
+        f"quote of {leg.venue} is not usable"
+        for leg in request.legs
+        if not world.market.usable(leg.venue, asset)
+    ]
+    return _against(stale, _FRESH) if stale else _FRESH
 
 
 def instruments_tradable(world: RiskWorld, request: OpenRequest) -> Measure:
@@ -309,13 +341,12 @@ def different_operators(world: RiskWorld, request: OpenRequest) -> Measure:
 
 def no_own_opposite(world: RiskWorld, request: OpenRequest) -> Measure:
     """No order of ours rests on the other side of the same instrument."""
-    why = []
+    plan, why = request.plan, []
+    opposite = {plan.long_venue: Side.SELL, plan.short_venue: Side.BUY}
     for order in world.orders.unsettled():
         resting = order.request
-        for wanted in request.orders:
-            same = (resting.venue, resting.asset) == (wanted.venue, wanted.asset)
-            if same and resting.side is not wanted.side:
-                why.append(f"{resting.client_id} rests on {resting.venue}")
+        if resting.asset == plan.asset and opposite.get(resting.venue) is resting.side:
+            why.append(f"{resting.client_id} rests on {resting.venue}")
     return _against(why, _NO_OPPOSITE) if why else _NO_OPPOSITE
 
 
@@ -341,14 +372,16 @@ def price_sanity(_world: RiskWorld, request: OpenRequest) -> Measure:
 
 def price_band(_world: RiskWorld, request: OpenRequest) -> Measure:
     """Every price is near the mark of its venue."""
-    furthest = max(abs(ratio - ONE) for ratio in _ratios(request))
+    furthest = ZERO
+    for ratio in _ratios(request):
+        furthest = max(furthest, abs(ratio - ONE))
     return _at_most(furthest * BPS, request.limits.band, " bps")
 
 
-def _ratios(request: OpenRequest) -> tuple[Decimal, ...]:
+def _ratios(request: OpenRequest) -> list[Decimal]:
     """Return price over mark of every order; raise `InvalidValue` for an unusable one."""
     if not request.ratios:
-        request.ratios = tuple(_ratio(order, request.legs[order.leg]) for order in request.orders)
+        request.ratios = [_ratio(order, request.legs[order.leg]) for order in request.orders]
     return request.ratios
 
 
@@ -369,37 +402,51 @@ def back_pressure(world: RiskWorld, _request: OpenRequest) -> Measure:
 
 def journal_space(world: RiskWorld, _request: OpenRequest) -> Measure:
     """The disk has room for what follows an open."""
-    return _against(["disk full"], _ROOM) if world.low_space() else _ROOM
+    return _against(["little disk space left"], _ROOM) if world.low_space() else _ROOM
 
 
-_LAYERS: tuple[tuple[str, str, Rule], ...] = (
-    ("capital", "pool_funds", pool_funds),
-    ("capital", "safe_mode", safe_mode),
-    ("capital", "pool_breach", pool_breach),
-    ("account", "kill_switch", kill_switch),
-    ("account", "halt", halts),
-    ("account", "equity_fresh", equity_fresh),
-    ("account", "trade_risk", trade_risk),
-    ("account", "drawdown", drawdown),
-    ("account", "daily_loss", daily_loss),
-    ("account", "failure_pause", failure_pause),
-    ("account", "fast_market", fast_market),
-    ("account", "symbol_exposure", symbol_exposure),
-    ("position", "position_size", position_size),
-    ("position", "symbol_cooldown", symbol_cooldown),
-    ("position", "venue_concentration", venue_concentration),
-    ("position", "margin_ratio", margin_ratio),
-    ("execution", "venues_ready", venues_ready),
-    ("execution", "quotes_usable", quotes_usable),
-    ("execution", "instruments_tradable", instruments_tradable),
-    ("execution", "different_operators", different_operators),
-    ("execution", "no_own_opposite", no_own_opposite),
-    ("execution", "slippage", slippage),
-    ("execution", "price_sanity", price_sanity),
-    ("execution", "price_band", price_band),
-    ("execution", "back_pressure", back_pressure),
-    ("execution", "journal_space", journal_space),
+class OpenRule(msgspec.Struct, frozen=True):
+    """One row of the open gate."""
+
+    layer: str
+    name: str
+    measure: Rule
+    stands: bool
+    """Whether it looks at nothing of the order and of the quotes: only at what is durable, at
+    balances and at connections."""
+    key: str
+    """Its name in a decision."""
+
+
+def _rule(layer: str, name: str, measure: Rule, *, stands: bool) -> OpenRule:
+    return OpenRule(layer, name, measure, stands, f"{layer}.{name}")
+
+
+OPEN_RULES: tuple[OpenRule, ...] = (
+    _rule("capital", "pool_funds", pool_funds, stands=False),
+    _rule("capital", "safe_mode", safe_mode, stands=True),
+    _rule("capital", "pool_breach", pool_breach, stands=True),
+    _rule("account", "kill_switch", kill_switch, stands=True),
+    _rule("account", "halt", halts, stands=True),
+    _rule("account", "equity_fresh", equity_fresh, stands=True),
+    _rule("account", "trade_risk", trade_risk, stands=False),
+    _rule("account", "drawdown", drawdown, stands=True),
+    _rule("account", "daily_loss", daily_loss, stands=True),
+    _rule("account", "failure_pause", failure_pause, stands=True),
+    _rule("account", "fast_market", fast_market, stands=True),
+    _rule("account", "symbol_exposure", symbol_exposure, stands=True),
+    _rule("position", "position_size", position_size, stands=False),
+    _rule("position", "symbol_cooldown", symbol_cooldown, stands=True),
+    _rule("position", "venue_concentration", venue_concentration, stands=False),
+    _rule("position", "margin_ratio", margin_ratio, stands=True),
+    _rule("execution", "venues_ready", venues_ready, stands=True),
+    _rule("execution", "quotes_usable", quotes_usable, stands=False),
+    _rule("execution", "instruments_tradable", instruments_tradable, stands=False),
+    _rule("execution", "different_operators", different_operators, stands=True),
+    _rule("execution", "no_own_opposite", no_own_opposite, stands=True),
+    _rule("execution", "slippage", slippage, stands=False),
+    _rule("execution", "price_sanity", price_sanity, stands=False),
+    _rule("execution", "price_band", price_band, stands=False),
+    _rule("execution", "back_pressure", back_pressure, stands=True),
+    _rule("execution", "journal_space", journal_space, stands=False),
 )
-
-OPEN_RULES = tuple((layer, name, f"{layer}.{name}", rule) for layer, name, rule in _LAYERS)
-"""Layer, rule, their name in a decision, and what measures it."""

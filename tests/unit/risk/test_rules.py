@@ -22,6 +22,7 @@ from perpbot.domain.events import (
 )
 from perpbot.domain.sides import Purpose, Side
 from perpbot.kernel.clock import SECOND
+from perpbot.risk.manager import STANDS_NS
 from perpbot.risk.rules import OPEN_RULES, instruments_tradable
 from perpbot.risk.settings import RiskSettings
 from tests.unit.portfolio.office import d, request, reserved
@@ -49,12 +50,12 @@ def test_a_pair_within_every_limit_passes_with_every_number() -> None:
 
     assert str(decision.checks["account.trade_risk"]) == "0.005 of equity (< 0.05 of equity)"
     assert str(decision.checks["capital.pool_funds"]) == "fits (free margin of pool and venues)"
-    assert list(decision.checks) == [f"{layer}.{name}" for layer, name, *_ in OPEN_RULES]
+    assert list(decision.checks) == [f"{rule.layer}.{rule.name}" for rule in OPEN_RULES]
 
 
 def test_the_layers_are_asked_in_order() -> None:
     """Capital, account, position, execution."""
-    layers = list(dict.fromkeys(layer for layer, *_ in OPEN_RULES))
+    layers = list(dict.fromkeys(rule.layer for rule in OPEN_RULES))
 
     assert layers == ["capital", "account", "position", "execution"]
     desk = Desk()
@@ -62,6 +63,53 @@ def test_the_layers_are_asked_in_order() -> None:
     assert ask(desk) == "account.kill_switch"
     desk.office.advance(100)
     assert ask(desk) == "capital.pool_funds"
+
+
+def asked(desk: Desk) -> int:
+    """Ask the gate about a pair; return how many of the standing rules were asked for it."""
+    before = desk.standing_asked
+    assert ask(desk) == ""
+    return desk.standing_asked - before
+
+
+def test_what_stands_is_not_asked_again_while_nothing_has_changed() -> None:
+    """For a quarter of a second; each direction and each pool by itself."""
+    desk = Desk()
+    assert [asked(desk), asked(desk)] == [1, 0]
+    desk.time.run_until(desk.time.now_ns() + STANDS_NS)
+    assert asked(desk) == 0
+    desk.time.run_until(desk.time.now_ns() + 1)
+    assert asked(desk) == 1
+    other = plan(long_venue="binance", short_venue="okx")
+    before = desk.standing_asked
+    desk.check_open(other, orders(other))
+    assert desk.standing_asked == before + 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda desk: desk.refresh_equity(),
+        lambda desk: desk.office.tell("okx", "10000"),
+        lambda desk: desk.connection("okx", "public", ConnectionState.LIVE),
+    ],
+    ids=["durable", "balance", "connection"],
+)
+def test_what_stands_is_asked_again_after_any_change(change: Setup) -> None:
+    """Whatever it was: it may concern any of them."""
+    desk = Desk()
+    assert asked(desk) == 1
+    change(desk)
+    assert asked(desk) == 1
+
+
+def test_a_standing_pass_hides_no_refusal_of_the_moment() -> None:
+    """What looks at the order and the quotes is asked each time, in its turn."""
+    desk = Desk()
+    assert ask(desk) == ""
+    desk.market.stale.add("okx")
+    assert ask(desk) == "execution.quotes_usable"
+    assert ask(desk, "11") == "account.trade_risk"
 
 
 @pytest.mark.parametrize(
@@ -238,8 +286,8 @@ CASES: list[tuple[str, Setup, str]] = [
 )
 def test_each_rule_refuses_in_its_turn(setup: Setup, refused: str) -> None:
     """And nothing else does."""
+    assert ask(Desk()) == ""
     desk = Desk()
-    assert ask(desk) == ""
 
     setup(desk)
 

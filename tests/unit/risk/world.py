@@ -81,6 +81,8 @@ class Desk:
         self.capabilities = {venue: capabilities(venue) for venue in VENUES}
         self.rate: Decimal | None = d(1)
         self.overloaded = False
+        self.standing_asked = 0
+        """How often a rule that stands was asked, one of them for all."""
         self.low_space = False
         self.overrides: dict[tuple[str, str], RiskSettings] = {}
         self.pool = "arbitrage"
@@ -114,10 +116,14 @@ class Desk:
             instruments=self.instruments,
             capabilities=self.capabilities,
             usd_rate=lambda _currency: self.rate,
-            overloaded=lambda: self.overloaded,
+            overloaded=self._is_overloaded,
             low_space=lambda: self.low_space,
             overrides=self.overrides,
         )
+
+    def _is_overloaded(self) -> bool:
+        self.standing_asked += 1
+        return self.overloaded
 
     def claim(self, of: PairPlan) -> Claim:
         """What a plan would take of the pool."""

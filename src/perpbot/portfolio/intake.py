@@ -41,7 +41,8 @@ from perpbot.portfolio.currency import CurrencyRates
 from perpbot.portfolio.orders import Order, OrderTable
 
 _UNANSWERED = frozenset({OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN})
-TRADE_IDS_KEPT = 100_000
+TRADE_IDS_KEPT = 200_000
+"""Two an execution."""
 EXPIRY_MARGIN_NS = SECOND
 """Added to a request's expiry before absence is proof: clocks differ."""
 ABSENCE_APART_NS = 5 * SECOND
@@ -51,7 +52,11 @@ _ALIVE = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED, OrderState
 
 
 class BookedTrades:
-    """Which executions and funding payments are booked already. Folds from the journal."""
+    """Which executions and funding payments are booked already. Folds from the journal.
+
+    Beside the key of its trade id an execution has one of what it was, for venues that tell it
+    again under another id.
+    """
 
     name = "booked_trades"
 
@@ -68,6 +73,8 @@ class BookedTrades:
 
     def _filled(self, event: OrderFilled) -> None:
         self._add(fill_key(event.venue, event.account, event.asset, event.side, event.trade_id))
+        if event.venue_ns:
+            self._add(twin_key(event, event.client_id))
 
     def _funding(self, event: FundingPaid) -> None:
         self._add(funding_key(event.venue, event.account, event.asset, event.payment_id))
@@ -89,6 +96,13 @@ class BookedTrades:
 def fill_key(venue: str, account: str, asset: str, side: str, trade_id: str) -> str:
     """Return the key that makes an execution unique: a trade id may serve both sides."""
     return f"{venue}|{account}|{asset}|{side}|{trade_id}"
+
+
+def twin_key(fill: OrderFilled | FillReport, client_id: str) -> str:
+    """Return what two tellings of one execution have in common, whatever they call it."""
+    place = f"{fill.venue}|{fill.account}|{fill.asset}|{fill.side}"
+    what = f"{plain(fill.price)}|{plain(fill.quantity)}|{fill.venue_ns}"
+    return f"twin|{place}|{client_id}|{what}"
 
 
 def funding_key(venue: str, account: str, asset: str, payment_id: str) -> str:
@@ -131,6 +145,7 @@ class ReportIntake:
         self._unfolded: dict[str, int] = {}
         self._in_flight: dict[str, tuple[str, Decimal]] = {}
         """Executions and payments on their way to the books: key -> (client id, quantity)."""
+        self._twins_in_flight: set[str] = set()
         self._excess: set[str] = set()
         """Executions beyond the quantity of their order, told to a person once."""
         self._unpriced: set[str] = set()
@@ -337,6 +352,9 @@ class ReportIntake:
             return False
         order = self._find(report)
         client_id = "" if order is None else order.request.client_id
+        if self._is_twin(report, order):
+            self.duplicates += 1
+            return False
         cumulative = report.quantity
         if order is not None:
             cumulative += order.filled + self._under_way(client_id)
@@ -345,6 +363,8 @@ class ReportIntake:
                 return False
             self._check_fill(order)
         self._in_flight[key] = (client_id, report.quantity)
+        if report.venue_ns:
+            self._twins_in_flight.add(twin_key(report, client_id))
         fee_usd, fee_unpriced = self._usd(report.fee, report.fee_currency)
         self._publish(
             OrderFilled(
@@ -378,6 +398,21 @@ class ReportIntake:
                 "nobody hedges it: close it by hand",
             )
         return True
+
+    def _is_twin(self, report: FillReport, order: Order | None) -> bool:
+        """Whether this is what is booked already, told under another id.
+
+        Two executions may truly be alike; then the venue's own count of the order speaks for the
+        second one, and it is asked for as missing once that count is known.
+        """
+        client_id = "" if order is None else order.request.client_id
+        twin = twin_key(report, client_id)
+        if not report.venue_ns or not (twin in self._booked or twin in self._twins_in_flight):
+            return False
+        if order is None:
+            return True
+        told = max(self._told.get(client_id, ZERO), order.venue_filled)
+        return order.filled + self._under_way(client_id) + report.quantity > told
 
     def _check_fill(self, order: Order) -> None:
         """Tell a person of a fill that should not be; it is booked all the same."""
@@ -447,6 +482,7 @@ class ReportIntake:
         if isinstance(event, OrderFilled):
             key = fill_key(event.venue, event.account, event.asset, event.side, event.trade_id)
             self._in_flight.pop(key, None)
+            self._twins_in_flight.discard(twin_key(event, event.client_id))
         left = self._unfolded.pop(client_id, 0) - 1
         if left > 0:
             self._unfolded[client_id] = left

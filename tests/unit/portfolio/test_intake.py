@@ -361,6 +361,41 @@ def test_what_is_beyond_an_order_is_not_booked() -> None:
     assert desk.positions.quantity("okx", "main", "BTC-PERP") == d(10)
 
 
+def test_an_execution_told_under_another_id_is_booked_once() -> None:
+    """The same order, price, quantity and moment: a venue that names it twice, also later on."""
+    desk = office()
+    tell_fill(desk, "t1", "rest-1", quantity="4", venue_ns=7)
+    tell_fill(desk, "rest-1", quantity="4", venue_ns=7)
+
+    assert [fill.trade_id for fill in desk.seen(OrderFilled)] == ["t1"]
+    assert desk.intake.duplicates == 2
+    assert not desk.seen(AlertFired)
+    tell_fill(desk, "t2", quantity="4", venue_ns=8)
+    assert desk.positions.quantity("okx", "main", "BTC-PERP") == d(8)
+
+
+def test_two_executions_that_are_alike_are_both_booked_once_the_order_says_so() -> None:
+    """The venue's own count of the order decides, whichever of them comes first."""
+    desk = office()
+    tell_fill(desk, "t1", "t2", quantity="4", venue_ns=7)
+    assert desk.positions.quantity("okx", "main", "BTC-PERP") == d(4)
+    say(desk, order_report(S.PARTIALLY_FILLED, filled=d(8)))
+    order = desk.orders.get("a")
+    assert order is not None
+    assert desk.intake.filled_by_venue(order) == d(8)
+    tell_fill(desk, "t1", "t2", "t3", quantity="4", venue_ns=7)
+
+    assert [fill.trade_id for fill in desk.seen(OrderFilled)] == ["t1", "t2"]
+    assert desk.positions.quantity("okx", "main", "BTC-PERP") == d(8)
+
+
+def test_an_execution_of_nobody_is_booked_once_whatever_it_is_called() -> None:
+    """Somebody closed a part by hand: no order of ours counts it, the positions are compared."""
+    desk = office()
+    tell_fill(desk, "t1", "rest-1", client_id="", venue_order_id="v9", venue_ns=7)
+    assert len(desk.seen(OrderFilled)) == 1
+
+
 # --- money ---------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ Time here is the true time of the world, not the clock of any venue.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -52,6 +52,11 @@ class Witness:
         self.declared_dust: dict[str, Decimal] = {}
         self.planned_usd = ZERO
         self.killed = False
+        self.may_halt = False
+        """Whether the core may halt now: its queues are tiny, or the disk is full."""
+        self.full_since_ns = 0
+        """Since when the disk is full; 0 while there is room."""
+        self._muted = False
         self._requests: dict[str, OrderRequest] = {}
         self._sent: dict[str, int] = {}
         self._filled: dict[str, Decimal] = {}
@@ -94,6 +99,8 @@ class Witness:
 
     def violate(self, text: str) -> None:
         """Note a violation once."""
+        if self._muted:
+            return
         line = f"{(self._clock.now_ns() - self.start_ns) / SECOND:.2f} s: {text}"
         if len(self.violations) < _WORST_KEPT and all(
             known.split(": ", 1)[1] != text for known in self.violations
@@ -168,6 +175,8 @@ class Witness:
 
     def _opening(self, order: OrderRequest) -> None:
         venue, now_ns = order.venue, self._clock.now_ns()
+        if 0 < self.full_since_ns < now_ns:
+            self.violate(f"R2 opened on {venue} with a full disk")
         if self.killed:
             self.violate(f"R5 opened on {venue} with the kill switch engaged")
         good_ns = self._good_ns.get((venue, order.asset))
@@ -305,7 +314,28 @@ class Witness:
         self.planned_usd += plan.notional_usd
         self._pair_venues[plan.asset] = frozenset({plan.long_venue, plan.short_venue})
 
+    def relearn(self, events: Iterable[Any]) -> None:
+        """The power failed and took records: know what the others say."""
+        for known in (
+            self.booked,
+            self.declared_dust,
+            self._trades,
+            self._pair_net,
+            self._leg_net,
+            self._filled_told,
+            self._unknown,
+            self._absent,
+        ):
+            known.clear()
+        self.planned_usd, self._stray = ZERO, ("", ZERO)
+        self._muted = True
+        for event in events:
+            self.journalled(event)
+        self._muted = False
+
     def _failed(self, event: Any) -> None:
+        if self.may_halt and event.component.startswith("core"):
+            return
         self.violate(f"E3 {event.component}: {event.error}")
 
     def _booked(self, event: Any) -> None:

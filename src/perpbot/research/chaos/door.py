@@ -124,6 +124,18 @@ class Wire:
                 delay_ns += self._rng.randrange(0, 900) * MS
         return Fate(delay_ns=delay_ns, copies=copies)
 
+    def renames(self) -> bool:
+        """Whether an execution is told a second time under another id (row 16)."""
+        fault = self.active("16")
+        renames = fault is not None and self._rng.random() < fault.intensity
+        if renames:
+            self._counters.hit("16")
+        return renames
+
+    def late(self) -> Fate:
+        """What is told a second time comes after a while."""
+        return Fate(delay_ns=self._rng.randrange(0, 900) * MS)
+
     def reads_stale(self) -> bool:
         """Whether a venue answers for positions from a replica that lags (row 41)."""
         fault = self.active("41")
@@ -208,6 +220,13 @@ class Door(SimulatedVenue):
     def _on_news(self, news: ExchangeNews) -> None:
         if self.open:
             super()._on_news(news)
+
+    def _stream(self, subject: str, event: Event) -> None:
+        super()._stream(subject, event)
+        if isinstance(event, FillReported) and self._wire.renames():
+            report = msgspec.structs.replace(event.report, trade_id=f"r{event.report.trade_id}")
+            again = msgspec.structs.replace(event, report=report)
+            self._answer(self._wire.late(), again)
 
     def _answer(self, fate: Fate, event: Event) -> None:
         if isinstance(event, VenueSnapshot):

@@ -8,9 +8,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 
-from perpbot.app.core import Core, Folds, Markets
+from perpbot.app.core import Core, Markets
+from perpbot.app.durability import is_synced_intent
+from perpbot.app.recovery import recover
 from perpbot.configuration import Settings
-from perpbot.domain.events import Event
+from perpbot.domain.errors import JournalFull
+from perpbot.domain.events import BusOverflow, Event
 from perpbot.kernel.clock import TimerHandle, VirtualTime
 from perpbot.kernel.journal import MemoryJournal
 from perpbot.research.chaos.counters import Counters
@@ -43,10 +46,23 @@ class ChaosJournal(MemoryJournal):
         self._reaper = reaper
         self._counters = counters
         self._heard = heard
+        self.low_space = False
+        """Whether only the reserve of the disk is left."""
+        self.exhausted = False
+        """Whether the reserve is gone too: nothing can be written."""
+        self.snapshot_every = 0
+        self.dump: Callable[[], bytes] = bytes
+        """What a snapshot holds: the state of the node that lives."""
+        self._snapshot: tuple[int, bytes] | None = None
 
     def append(self, event: Event) -> int:
         """Keep one event, or die."""
         self._reaper.before(Place.APPEND, event.kind)
+        if self.exhausted:
+            raise JournalFull("no space left on the device")
+        # Every handler of the record before this one is done: its state is whole.
+        if self.snapshot_every and self.last_sequence % self.snapshot_every == 0:
+            self._snapshot = (self.last_sequence, self.dump())
         sequence = self.keep(event)
         self._reaper.after(Place.APPEND, event.kind)
         return sequence
@@ -55,8 +71,24 @@ class ChaosJournal(MemoryJournal):
         """Write the record."""
         sequence = super().append(event)
         self._counters.journalled[event.kind] += 1
+        if isinstance(event, BusOverflow) and event.active:
+            self._counters.hit("28")
         self._heard(event)
         return sequence
+
+    def read_snapshot(self) -> tuple[int, bytes] | None:
+        """Return the newest snapshot, as a journal of files does."""
+        return self._snapshot
+
+    def lose_tail(self) -> None:
+        """The power fails: records after the newest one that waited for the disk are gone."""
+        kept = 0 if self._snapshot is None else self._snapshot[0]
+        for record in reversed(self._records):
+            if record.sequence <= kept or is_synced_intent(record.event()):
+                kept = max(kept, record.sequence)
+                break
+        del self._records[kept:]
+        self.last_sequence = kept
 
 
 class Life:
@@ -74,8 +106,7 @@ class Life:
     ) -> None:
         self.timers = LifeTimers(time)
         self.started_ns = time.now_ns()
-        folds = Folds()
-        folds.state().replay(journal.records())
+        folds = recover(journal).folds
         self.core = Core(
             settings,
             markets,
@@ -85,6 +116,7 @@ class Life:
             rng=random.Random(f"chaos node {seed} {folds.runs.epoch}"),
             journal=journal,
         )
+        journal.dump = self.core.state.dump
         counters.watch(self.core)
         self.doors = dict(doors(self.core))
         self.slots = {

@@ -8,6 +8,7 @@ one moment use its start. The profiles of the exchanges (the weakest included) a
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
@@ -37,10 +38,14 @@ ROWS: dict[str, str] = {
     "13": "both legs unknown",
     "14": "venue down",
     "15": "reports told twice",
+    "16": "an execution told again under another id",
     "17": "reports out of order",
     "18": "fill before the acknowledgement",
     "19": "clock of a venue steps",
     "21": "the node dies before or after a journal append, a send or a receive",
+    "22": "the power fails: what was journalled after the newest intent is gone",
+    "23": "the disk is full, or has only its reserve",
+    "28": "the queues of the bus are tiny",
     "33": "NaN, negative, zero, ten times, a tenth",
     "34": "crossed quotes",
     "35": "symbol halted",
@@ -108,6 +113,22 @@ KILL_POINTS: tuple[tuple[Place, str], ...] = (
     ),
 )
 """Every place where a node of tier A can die, by what it does there; each before and after."""
+_MADE_BY = {
+    "ALERT_FIRED": "16",
+    "CANCEL_ORDERS": "12",
+    "COMPONENT_ERROR": "23",
+    "FOREIGN_ORDER_SEEN": "40",
+    "FUNDING_PAID": "36",
+    "KILL_SWITCH": "kill",
+    "KILL_SWITCH_CLEARED": "kill",
+    "ORDER_CANCELLED": "12",
+    "ORDER_CANCEL_FAILED": "12",
+    "ORDER_FAILED": "8",
+    "ORDER_PROVEN_ABSENT": "6",
+    "ORDER_UNKNOWN": "6",
+    "POSITION_ADJUSTED": "2",
+}
+"""Rows without which a kind of record or report is rare."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -133,6 +154,21 @@ class Fault(msgspec.Struct, frozen=True):
         return f"row {self.row} {self.venue} {self.asset} {begins_s:.1f} to {ends_s:.1f} s"
 
 
+class Quirks(msgspec.Struct, frozen=True):
+    """What is unusual about the node itself, so that rare paths are taken often."""
+
+    pace: str = "usual"
+    """Which settings of time it has: usual, hasty or patient."""
+    timeout_ns: int = 2 * SECOND
+    """When its transport gives up waiting for an answer."""
+    snapshot_every: int = 0
+    """Records between two snapshots that a recovery begins with; 0: it folds all records."""
+    high_water: int = 0
+    """Waiting events above which nothing opens; 0: as in life."""
+    hard_limit: int = 0
+    """Waiting events at which the first node halts; 0: as in life."""
+
+
 class VenuePlan(msgspec.Struct, frozen=True):
     """One exchange and how far it is."""
 
@@ -152,6 +188,7 @@ class Plan(msgspec.Struct, frozen=True):
     faults: tuple[Fault, ...]
     fallback: str
     balance: Decimal
+    quirks: Quirks = Quirks()
 
     @property
     def rows(self) -> frozenset[str]:
@@ -171,13 +208,20 @@ def draw(seed: int, row: str | None = None) -> Plan:
     assets = ASSETS[: rng.choice((1, 1, 2))]
     chaos_ns = rng.randrange(60, 76) * SECOND
     chosen = rng.sample(sorted(ROWS), rng.randrange(1, 9))
+    if rng.random() < 0.2 and "21" not in chosen:
+        # Deaths are many: every kind of place, before and after it.
+        chosen.append("21")
+    aims = [rng.choice(KILL_POINTS) for _ in range(2)]
+    if not {"21", "22"}.isdisjoint(chosen):
+        needed = sorted({_MADE_BY[kind] for _, kind in aims if kind in _MADE_BY})
+        chosen += [name for name in needed if name not in chosen]
     if row is not None and row not in chosen:
         chosen.append(row)
     faults = [
         fault
         for name in chosen
         for _ in range(1 if name == "kill" else rng.randrange(1, 4))
-        for fault in (_fault(rng, name, names, assets, chaos_ns),)
+        for fault in (_fault(rng, name, names, assets, chaos_ns, aims),)
     ]
     return Plan(
         seed=seed,
@@ -188,11 +232,28 @@ def draw(seed: int, row: str | None = None) -> Plan:
         faults=tuple(sorted(faults, key=lambda fault: fault.start_ns)),
         fallback="balanced" if rng.random() < 0.25 or "12" in chosen else "limit_only",
         balance=Decimal(10_000),
+        quirks=_quirks(rng, chosen),
+    )
+
+
+def _quirks(rng: random.Random, chosen: Sequence[str]) -> Quirks:
+    tiny = "28" in chosen
+    return Quirks(
+        pace=rng.choice(("usual", "usual", "usual", "hasty", "patient")),
+        timeout_ns=rng.choice((200 * MS, 2 * SECOND, 2 * SECOND, 2 * SECOND, 20 * SECOND)),
+        snapshot_every=rng.choice((0, 0, 0, 0, 50, 50, 7, 7, 7, 1)),
+        high_water=rng.randrange(1, 5) if tiny else 0,
+        hard_limit=rng.randrange(6, 14) if tiny and rng.random() < 0.3 else 0,
     )
 
 
 def _fault(
-    rng: random.Random, row: str, venues: tuple[str, ...], assets: tuple[str, ...], chaos_ns: int
+    rng: random.Random,
+    row: str,
+    venues: tuple[str, ...],
+    assets: tuple[str, ...],
+    chaos_ns: int,
+    aims: Sequence[tuple[Place, str]],
 ) -> Fault:
     start_ns = START_NS + rng.randrange(6 * SECOND, chaos_ns - 8 * SECOND)
     longest = min(START_NS + chaos_ns - start_ns, 12 * SECOND)
@@ -209,16 +270,16 @@ def _fault(
         stop_ns=start_ns + lasts_ns,
         intensity=rng.choice((0.2, 0.5, 0.8, 1.0)),
         variant=rng.randrange(6),
-        deaths=_deaths(rng) if row == "21" else (),
+        deaths=_deaths(rng, aims) if row in {"21", "22"} else (),
     )
 
 
-def _deaths(rng: random.Random) -> tuple[Death, ...]:
+def _deaths(rng: random.Random, aims: Sequence[tuple[Place, str]]) -> tuple[Death, ...]:
     """Return where the node dies: anywhere, or at a kind of place that is hit seldom by chance."""
     if rng.random() < 0.3:
         first = Death(Place.APPEND, after=rng.random() < 0.5, count=rng.randrange(1, 40))
     else:
-        place, kind = rng.choice(KILL_POINTS)
+        place, kind = rng.choice(aims)
         first = Death(place, after=rng.random() < 0.5, count=rng.randrange(1, 3), kind=kind)
     nested = (
         Death(

@@ -44,11 +44,15 @@ class Reaper:
         self._left = 0
         self._due_after: Place | None = None
         self._nested = False
+        self._row = ""
         self.dead = False
+        self.killed_by = ""
+        """The row of the matrix that the death came from, until the next life."""
 
-    def arm(self, death: Death, *, nested: bool = False) -> None:
+    def arm(self, death: Death, row: str = "21", *, nested: bool = False) -> None:
         """Wait for a place; `nested`: it is a death in the recovery from another one."""
         self._death, self._left, self._nested = death, max(death.count, 1), nested
+        self._row = row
         self._due_after = None
 
     def disarm(self) -> None:
@@ -58,6 +62,7 @@ class Reaper:
     def revive(self) -> None:
         """A new process lives."""
         self.dead = False
+        self.killed_by = ""
 
     def before(self, place: Place, kind: str) -> None:
         """This is about to happen. Raises `NodeCrash` where it kills, or to who is dead."""
@@ -82,9 +87,10 @@ class Reaper:
     def _kill(self, point: str, place: Place, kind: str) -> None:
         self.disarm()
         self.dead = True
+        self.killed_by = self._row
         name = f"{point} {place} {kind}"
         self._counters.kill_points[name] += 1
         if self._nested:
             self._counters.kill_points["nested"] += 1
-        self._counters.hit("21")
+        self._counters.hit(self._row)
         raise NodeCrash(name)

@@ -41,8 +41,29 @@ CONVERGE_NS = 60 * SECOND
 LIVES = 40
 
 
-@lru_cache(maxsize=4)
-def chaos_settings(fallback: str) -> Settings:
+PACES: Mapping[str, Mapping[str, float]] = {
+    "usual": {},
+    "hasty": {
+        "hedge_after_ms": 150,
+        "maker_timeout_ms": 300,
+        "order_expiry_ms": 500,
+        "reconcile_quiet_s": 0.5,
+        "resolve_limit_s": 3,
+        "retry_base_ms": 10,
+        "retry_max_ms": 500,
+    },
+    "patient": {
+        "hedge_after_ms": 2_500,
+        "maker_timeout_ms": 10_000,
+        "order_expiry_ms": 6_000,
+        "retry_base_ms": 300,
+    },
+}
+"""Times of the execution settings, from a tenth to some times of the usual ones."""
+
+
+@lru_cache(maxsize=8)
+def chaos_settings(fallback: str, pace: str = "usual") -> Settings:
     """Return settings under which a minute holds many pairs; limits stay as in life."""
     return Settings.model_validate(
         {
@@ -66,7 +87,7 @@ def chaos_settings(fallback: str) -> Settings:
                 "max_pauses": 20,
                 "fast_market_freeze_s": 1,
             },
-            "execution": {"fallback": fallback},
+            "execution": {"fallback": fallback, **PACES[pace]},
         }
     )
 
@@ -82,6 +103,7 @@ class Stage:
         self.witness.start_ns = START_NS
         self.reaper = Reaper(counters)
         self.journal = ChaosJournal(self.reaper, counters, self.witness.journalled)
+        self.journal.snapshot_every = plan.quirks.snapshot_every
         self.accountant = Accountant()
         self.market = ChaosMarket(plan.seed, tuple(plan.venues), plan.assets)
         self._rng = random.Random(f"chaos stage {plan.seed}")
@@ -152,6 +174,7 @@ class Stage:
                 timers=self.time,
                 lookup=core.folds.orders.request,
                 latency_ns=self.plan.venues[venue].latency_ns,
+                timeout_ns=self.plan.quirks.timeout_ns,
             )
             for venue, exchange in self.exchanges.items()
         }
@@ -161,7 +184,7 @@ class Stage:
         self._returned()
         self.reaper.revive()
         life = Life(
-            chaos_settings(self.plan.fallback),
+            self._settings(),
             self._markets,
             self.journal,
             self.time,
@@ -176,6 +199,19 @@ class Stage:
         if self.time.now_ns() >= self.plan.heal_ns:
             life.core.stop_opening()
 
+    def _settings(self) -> Settings:
+        """Return what the node is told; its queues are tiny only while things are broken."""
+        quirks = self.plan.quirks
+        settings = chaos_settings(self.plan.fallback, quirks.pace)
+        self.witness.may_halt = False
+        if not quirks.high_water or self.time.now_ns() >= self.plan.heal_ns:
+            return settings
+        limits = {"high_water_events": quirks.high_water}
+        if quirks.hard_limit and self.lives == 1:
+            limits["hard_limit_events"] = quirks.hard_limit
+            self.witness.may_halt = True
+        return settings.model_copy(update={"bus": settings.bus.model_copy(update=limits)})
+
     def _returned(self) -> None:
         if self._died_ns:
             self.absences.append((self._died_ns, self.time.now_ns()))
@@ -186,6 +222,10 @@ class Stage:
         life = self.life
         if life is not None:
             life.die()
+        if self.reaper.killed_by == "22":
+            self.journal.lose_tail()
+            self.witness.relearn(record.event() for record in self.journal.records())
+        if life is not None:
             self._guard(self._recovers_the_same)
         self.life = None
         self._died_ns = self._died_ns or self.time.now_ns()
@@ -210,6 +250,9 @@ class Stage:
         except NodeCrash:
             self._end_life()
         except BusHalted as halted:
+            if self.witness.may_halt or self.journal.exhausted:
+                self._end_life()
+                return
             self.witness.violate(f"E3 the core halted: {halted}")
             self._over = True
         except Exception as error:  # noqa: BLE001 - whatever breaks is the finding of this seed
@@ -347,6 +390,8 @@ class Stage:
             "14": (self._channels, self._channels),
             "19": (self._step_clock, self._restore_clock),
             "21": (self._arm, None),
+            "22": (self._arm, None),
+            "23": (self._fill_disk, self._free_disk),
             "35": (self._halt, self._resume),
             "36": (self._flip_funding, None),
             "37": (self._take_leg, None),
@@ -376,7 +421,17 @@ class Stage:
 
     def _arm(self, fault: Fault) -> None:
         first, *self._nested = fault.deaths
-        self.reaper.arm(first)
+        self.reaper.arm(first, fault.row)
+
+    def _fill_disk(self, fault: Fault) -> None:
+        self.counters.hit("23")
+        self.journal.low_space = True
+        self.journal.exhausted = fault.variant > 3
+        self.witness.full_since_ns = self.time.now_ns()
+
+    def _free_disk(self, fault: Fault) -> None:
+        self.journal.low_space = self.journal.exhausted = False
+        self.witness.full_since_ns = 0
 
     def _symbol(self, fault: Fault) -> str:
         contracts = self.plan.contracts[fault.venue]

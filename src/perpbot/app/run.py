@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from perpbot import __version__
 from perpbot.app.attendants import Attendants
+from perpbot.app.keycheck import check_keys
 from perpbot.app.lifeline import Lifeline
 from perpbot.app.node import Node
 from perpbot.app.venues import make_venue
@@ -63,6 +64,7 @@ async def run_node(
     say: Callable[[str], None],
     watch: TerminalWatcher | None = None,
     turns: TurnGuard | None = None,
+    kills: KillSignals | None = None,
 ) -> None:
     """Run until `stop` is set or the node wants to leave; raise what halted it.
 
@@ -75,6 +77,8 @@ async def run_node(
     run_file = RunFile(settings.state_path, info)
     manager = ServiceManager(os.environ)
     try:
+        if not await _keys_checked(configuration, clock, stop, say):
+            return
         for number in itertools.count(1):
             lifeline = Lifeline(
                 settings.state_path,
@@ -95,6 +99,31 @@ async def run_node(
         manager.stopping()
         manager.close()
         run_file.close()
+
+
+async def _keys_checked(
+    configuration: Configuration, clock: RealClock, stop: asyncio.Event, say: Callable[[str], None]
+) -> bool:
+    """Ask what our keys may do; return False when told to stop. Raises as `check_keys`."""
+    mode = configuration.settings.mode
+    if not mode.sends_orders_out:
+        return True
+    # On venues of their own: the question is asked once, however often the node begins anew.
+    venues = venues_of(configuration, clock, random.Random(), lambda _: None)
+    checking = asyncio.create_task(check_keys(venues, mode, say))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({checking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not checking.done():
+            return False
+        checking.result()
+        return True
+    finally:
+        for task in (checking, stopping):
+            task.cancel()
+        await asyncio.gather(checking, stopping, return_exceptions=True)
+        for venue in venues:
+            await venue.close()
 
 
 async def _run_once(

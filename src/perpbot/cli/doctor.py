@@ -15,7 +15,8 @@ from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from perpbot.app.run import connection_of
+from perpbot.app.keycheck import KeyVerdict, ask_permissions
+from perpbot.app.run import connection_of, venues_of
 from perpbot.app.venues import make_venue
 from perpbot.cli.output import Exit, config_paths, emit, show
 from perpbot.cli.place import dotenv
@@ -69,6 +70,7 @@ def run_doctor(*, as_json: bool, files: Sequence[Path] | None) -> int:
         checks += reached
         if any(check.grade is Grade.PROBLEM for check in reached):
             code = Exit.VENUE
+        checks += asyncio.run(_ask_keys(configuration))
     if code is Exit.OK and any(check.grade is Grade.PROBLEM for check in checks):
         code = Exit.ERROR
     if as_json:
@@ -186,3 +188,30 @@ async def _reach(configuration: Configuration, name: str) -> Check:
         await venue.close()
     elapsed_ms = round((time.monotonic() - started) * 1000)
     return Check("venue", Grade.OK, f"{name}: {len(listed)} instruments in {elapsed_ms} ms")
+
+
+async def _ask_keys(configuration: Configuration) -> list[Check]:
+    """Ask what our keys may do; a key that live would refuse is a problem there."""
+    mode = configuration.settings.mode
+    if not mode.sends_orders_out:
+        return []
+    try:
+        venues = venues_of(configuration, RealClock(), random.Random(), lambda _: None)
+    except ConfigError:
+        return []  # told with the credentials
+    checks = []
+    for venue in venues:
+        if venue.can_trade:
+            checks += list(_key_checks(await ask_permissions(venue), mode))
+        await venue.close()
+    return checks
+
+
+def _key_checks(verdict: KeyVerdict, mode: Mode) -> Iterator[Check]:
+    if verdict.permissions is not None:
+        yield Check("key", Grade.OK, f"{verdict.venue}: {verdict.permissions.summary()}")
+    bad = Grade.PROBLEM if mode is Mode.LIVE else Grade.WARNING
+    for objection in verdict.objections:
+        yield Check("key", bad, f"{verdict.venue}: {objection}")
+    for warning in verdict.warnings:
+        yield Check("key", Grade.WARNING, f"{verdict.venue}: {warning}")

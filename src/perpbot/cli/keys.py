@@ -6,23 +6,18 @@ in the list of processes and in the history of the shell.
 
 from __future__ import annotations
 
-import getpass
-import json
 import os
-import sys
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
+from perpbot.cli.keyinput import ask, ask_twice, confirm, nobody, read_key
 from perpbot.cli.output import Exit, emit, fail, say, show
 from perpbot.cli.place import dotenv
 from perpbot.domain.errors import ConfigError
 from perpbot.settings import (
     VENUE_CREDENTIALS,
-    CredentialField,
     Environment,
     KeyRing,
     Secret,
@@ -31,13 +26,11 @@ from perpbot.settings import (
     change_keys,
     find_passphrase,
     keystore_path,
-    looks_secret,
     passphrase_of_file,
     read_environment,
     read_keys,
 )
 
-INPUT_BYTES_MAX = 65_536
 _LABELS = "letters, digits, - and _"
 
 
@@ -70,18 +63,18 @@ class Opener:
             self.environment,
             file=self.passphrase_file,
             question="New passphrase of the keystore: " if new else "Passphrase of the keystore: ",
-            ask=_ask_twice if new else _ask,
+            ask=ask_twice if new else ask,
         )
 
 
 def run_add(venue: str, account: str, opener: Opener, *, from_stdin: bool, as_json: bool) -> int:
     """Add a key; refuse one that is there already."""
-    _check_name(venue, account)
+    check_name(venue, account)
     path = opener.path
     passphrase = opener.passphrase(new=not path.exists())
     if path.exists() and (venue, account) in read_keys(path, passphrase):
         _there_already(venue, account)
-    key = _read_key(venue, account, from_stdin=from_stdin)
+    key = read_key(venue, account, from_stdin=from_stdin)
 
     def change(ring: KeyRing) -> KeyRing:
         if key.name in ring:
@@ -117,7 +110,7 @@ def run_remove(venue: str, account: str, opener: Opener, *, yes: bool, as_json: 
     passphrase = opener.passphrase()
     key = _demand(read_keys(path, passphrase), venue, account)
     if not yes:
-        _confirm(f"Remove the key {key.fingerprint} of {_label(venue, account)}?")
+        confirm(f"Remove the key {key.fingerprint} of {label(venue, account)}?")
     change_keys(path, passphrase, lambda ring: ring.without((venue, account)))
     return _done("removed", key, path, as_json=as_json)
 
@@ -141,7 +134,7 @@ def run_rotate(
         fresh = (
             passphrase_of_file(new_passphrase_file)
             if new_passphrase_file
-            else Secret(_ask_twice("New passphrase of the keystore: ") or _nobody("passphrase"))
+            else Secret(ask_twice("New passphrase of the keystore: ") or nobody("passphrase"))
         )
         if fresh == passphrase:
             raise ConfigError("the new passphrase is the old one: nothing was changed")
@@ -155,7 +148,7 @@ def run_rotate(
     if new_passphrase_file is not None:
         fail("--new-passphrase-file goes without a VENUE", Exit.USAGE)
     old = _demand(ring, venue, account)
-    key = _read_key(venue, account, from_stdin=from_stdin)
+    key = read_key(venue, account, from_stdin=from_stdin)
     if key.fingerprint == old.fingerprint:
         raise ConfigError("the new key is the old one: nothing was changed")
     change_keys(path, passphrase, lambda ring: ring.including(key))
@@ -164,106 +157,11 @@ def run_rotate(
     return _done("replaced", key, path, as_json=as_json)
 
 
-# --- reading what people type ---
-
-
-def _read_key(venue: str, account: str, *, from_stdin: bool) -> StoredKey:
-    fields = VENUE_CREDENTIALS[venue]
-    given = _from_stdin(fields) if from_stdin else _from_prompts(venue, fields)
-    for field in fields:
-        if field.required and field.name not in given:
-            raise ConfigError(f"{venue} {field.name} is missing: {field.description}")
-    return StoredKey(venue, account, time.time_ns(), given)
-
-
-def _from_prompts(venue: str, fields: tuple[CredentialField, ...]) -> dict[str, Secret]:
-    given = {}
-    for field in fields:
-        optional = "" if field.required else " (optional, Enter leaves it out)"
-        question = f"{venue} {field.name}, {field.description}{optional}: "
-        text = (_ask(question) or "") if _hidden(field) else _ask_openly(question)
-        if text.strip():
-            given[field.name] = _clean(field.name, text)
-    return given
-
-
-def _hidden(field: CredentialField) -> bool:
-    return looks_secret(field.name)
-
-
-def _from_stdin(fields: tuple[CredentialField, ...]) -> dict[str, Secret]:
-    names = [field.name for field in fields]
-    wanted = f"one JSON object with {', '.join(names)} was expected on standard input"
-    text = sys.stdin.read(INPUT_BYTES_MAX + 1)
-    try:
-        data = json.loads(text) if len(text) <= INPUT_BYTES_MAX else None
-    except ValueError:
-        data = None
-    if not isinstance(data, Mapping):
-        raise ConfigError(f"{wanted}; what came was none")
-    for name, value in data.items():
-        if name not in names:
-            raise ConfigError(f"{wanted}; it had another name as well")
-        if not isinstance(value, str) or not value.strip():
-            raise ConfigError(
-                f"{name} was no text or empty: leave it out or fill it"
-            )
-    return {name: _clean(name, value) for name, value in data.items()}
-
-
-def _clean(name: str, text: str) -> Secret:
-    text = text.strip()
-    if not text.isprintable() or (" " in text and name != "passphrase"):
-        raise ConfigError(f"{name} has a space or a control character in it: paste it again")
-    return Secret(text)
-
-
-def _ask(question: str) -> str | None:
-    """Ask without echo; None where no terminal is there."""
-    if not (sys.stdin.isatty() or _terminal()):
-        return None
-    return getpass.getpass(question, stream=sys.stderr)
-
-
-def _terminal() -> bool:
-    """Tell whether somebody sits there even though standard input is a pipe."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True
-
-
-def _ask_twice(question: str) -> str | None:
-    first = _ask(question)
-    if first is not None and first != _ask("The same again: "):
-        raise ConfigError("the two passphrases differ: nothing was changed")
-    return first
-
-
-def _ask_openly(question: str) -> str:
-    if not sys.stdin.isatty():
-        return ""
-    sys.stderr.write(question)
-    sys.stderr.flush()
-    return sys.stdin.readline()
-
-
-def _nobody(what: str) -> NoReturn:
-    raise ConfigError(f"a {what} is needed and nobody is there to ask: give it in a file")
-
-
-def _confirm(question: str) -> None:
-    if not sys.stdin.isatty():
-        fail(f"{question} Say so with --yes", Exit.USAGE)
-    if _ask_openly(f"{question} [y/N] ").strip().lower() not in {"y", "yes"}:
-        fail("nothing was changed")
-
-
 # --- names and answers ---
 
 
-def _check_name(venue: str, account: str) -> None:
+def check_name(venue: str, account: str) -> None:
+    """End for a venue that does not exist or a label that cannot be one."""
     if venue not in VENUE_CREDENTIALS:
         known = ", ".join(VENUE_CREDENTIALS)
         fail(f"venue was {venue[:40]!r}, one of {known} was expected", Exit.USAGE)
@@ -272,21 +170,22 @@ def _check_name(venue: str, account: str) -> None:
 
 
 def _demand(ring: KeyRing, venue: str, account: str) -> StoredKey:
-    _check_name(venue, account)
+    check_name(venue, account)
     key = ring.get((venue, account))
     if key is None:
-        fail(f"there is no key of {_label(venue, account)}: see perpbot keys list", Exit.USAGE)
+        fail(f"there is no key of {label(venue, account)}: see perpbot keys list", Exit.USAGE)
     return key
 
 
 def _there_already(venue: str, account: str) -> NoReturn:
     raise ConfigError(
-        f"there is a key of {_label(venue, account)} already: perpbot keys rotate {venue} puts"
+        f"there is a key of {label(venue, account)} already: perpbot keys rotate {venue} puts"
         " another in its place"
     )
 
 
-def _label(venue: str, account: str) -> str:
+def label(venue: str, account: str) -> str:
+    """Return venue and account as people say them."""
     return f"{venue}, account {account}" if account else venue
 
 
@@ -305,5 +204,5 @@ def _done(did: str, key: StoredKey, path: Path, *, as_json: bool) -> int:
     if as_json:
         emit({"keystore": str(path), "did": did, "key": _row(key)})
     else:
-        show(f"{did} key {key.fingerprint} of {_label(key.venue, key.account)} in {path}")
+        show(f"{did} key {key.fingerprint} of {label(key.venue, key.account)} in {path}")
     return Exit.OK

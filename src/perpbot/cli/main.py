@@ -189,7 +189,8 @@ def guardian(
 ) -> None:
     """Watch a node of the same configuration; when it falls silent, cancel and flatten for it.
 
-    Runs beside `perpbot run`, with keys of its own (docs/guardian.md). With --json one fact a line.
+    Runs beside `perpbot run`, with keys of its own (docs/guardian.md). With --json one fact a
+    line.
     """
     from perpbot.cli.guardian import run_guard
 
@@ -322,9 +323,7 @@ def journal_export(
     kind: Annotated[list[str] | None, typer.Option(help="Only this kind; may repeat.")] = None,
     out: Annotated[Path | None, typer.Option(help="File; default: standard output.")] = None,
     form: Annotated[str, typer.Option("--format", help="jsonl or csv.")] = "jsonl",
-    first: Annotated[
-        int, typer.Option("--from", min=1, metavar="SEQ", help="First record.")
-    ] = 1,
+    first: Annotated[int, typer.Option("--from", min=1, metavar="SEQ", help="First record.")] = 1,
     last: Annotated[
         int | None, typer.Option("--until", min=1, metavar="SEQ", help="Last record.")
     ] = None,
@@ -495,6 +494,26 @@ def keys_remove(
 
     opener = Opener(keystore, passphrase_file)
     guarded(lambda: run_remove(venue, account, opener, yes=yes, as_json=json))
+
+
+@keys.command("test", epilog="Example: perpbot keys test okx --testnet")
+def keys_test(
+    venue: KeyVenue,
+    account: KeyAccount = "",
+    testnet: Annotated[
+        bool, typer.Option("--testnet", help="Ask the venue's test network.")
+    ] = False,
+    keystore: KeystoreOption = None,
+    passphrase_file: PassphraseFile = None,
+    json: JsonFlag = False,
+    config: ConfigFiles = None,
+) -> None:
+    """Ask the venue whether it takes a key and what the key may do; changes nothing."""
+    from perpbot.cli.keys import Opener
+    from perpbot.cli.keytest import run_test
+
+    opener = Opener(keystore, passphrase_file)
+    guarded(lambda: run_test(venue, account, opener, testnet=testnet, files=config, as_json=json))
 
 
 @keys.command("rotate", epilog="Example: perpbot keys rotate okx")

@@ -101,16 +101,29 @@ def find_passphrase(
 class LazyKeystore:
     """A keystore that is opened when the first key is asked for, and then never again."""
 
-    def __init__(self, variables: Lookup, ask: Ask = ask_on_terminal) -> None:
+    def __init__(
+        self,
+        variables: Lookup,
+        ask: Ask = ask_on_terminal,
+        *,
+        path: Path | None = None,
+        passphrase_file: Path | None = None,
+    ) -> None:
+        """`path` and `passphrase_file` win over what the variables say."""
         self._variables = variables
         self._ask = ask
+        self._named = path
+        self._passphrase_file = passphrase_file
         self._ring: KeyRing | None = None
         self._refusal: ConfigError | None = None
+
+    def _passphrase(self) -> Secret:
+        return find_passphrase(self._variables, file=self._passphrase_file, ask=self._ask)
 
     @property
     def path(self) -> Path | None:
         """Where it is; None where it is turned off."""
-        return keystore_path(self._variables)
+        return self._named or keystore_path(self._variables)
 
     def find(self, venue: str, account: str) -> StoredKey | None:
         """Return a key, or None. Raises `ConfigError` where the keystore does not open."""
@@ -121,7 +134,7 @@ class LazyKeystore:
             raise self._refusal  # nobody is asked again for each venue
         if self._ring is None:
             try:
-                self._ring = read_keys(path, find_passphrase(self._variables, ask=self._ask))
+                self._ring = read_keys(path, self._passphrase())
             except ConfigError as error:
                 self._refusal = error
                 raise

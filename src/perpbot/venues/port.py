@@ -23,6 +23,7 @@ from perpbot.domain.orders import (
     OrderRequest,
     PositionReport,
 )
+from perpbot.domain.permissions import KeyPermissions
 
 Publish = Callable[[Event], None]
 
@@ -125,6 +126,18 @@ class RehearsedTrading(Protocol):
 
     def rehearse(self, order: OrderRequest) -> bytes:
         """Return what would be sent, signed so that no venue ever takes it."""
+
+
+@runtime_checkable
+class TellsPermissions(Protocol):
+    """A venue that can be asked what our key may do."""
+
+    async def key_permissions(self) -> KeyPermissions:
+        """Ask, changing nothing.
+
+        Raises `ReadOnly` without credentials, `AuthFailed` where the key is refused, otherwise
+        `Unavailable`.
+        """
 
 
 class Account(Protocol):

@@ -37,6 +37,7 @@ COMMANDS = (
     "keys list",
     "keys remove",
     "keys rotate",
+    "keys test",
     "kill",
     "recover",
     "replay",

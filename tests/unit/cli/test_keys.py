@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from perpbot.cli import keys
+from perpbot.cli import keyinput
 from perpbot.cli.main import app
 from perpbot.settings import Secret, read_keys
 from perpbot.settings.sealing import Cost
@@ -32,7 +32,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("PERPBOT_KEYSTORE_PASSPHRASE_FILE", str(private(tmp_path / "words", WORDS)))
     monkeypatch.setattr("perpbot.settings.sealing.STANDARD", Cost(log2_n=14))
-    monkeypatch.setattr(keys, "_terminal", lambda: False)
+    monkeypatch.setattr(keyinput, "has_terminal", lambda: False)
     return tmp_path
 
 
@@ -243,11 +243,11 @@ class Person:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *hidden: str, shown: str = "") -> None:
         self.asked: list[str] = []
         self._hidden: Iterator[str] = iter(hidden)
-        monkeypatch.setattr(keys, "_terminal", lambda: True)
+        monkeypatch.setattr(keyinput, "has_terminal", lambda: True)
         monkeypatch.setattr("getpass.getpass", self.ask)
         monkeypatch.delenv("PERPBOT_KEYSTORE_PASSPHRASE_FILE")
         if shown:
-            monkeypatch.setattr(keys, "_ask_openly", lambda _: shown)
+            monkeypatch.setattr(keyinput, "ask_openly", lambda _: shown)
 
     def ask(self, question: str, stream: object = None) -> str:
         """Answer without echo."""
@@ -304,11 +304,11 @@ def test_a_new_passphrase_may_be_typed(monkeypatch: pytest.MonkeyPatch, store: P
 def test_removing_is_confirmed_by_a_person(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
     """Anything but yes keeps the key."""
     add()
-    monkeypatch.setattr("perpbot.cli.keys.sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     for answer, left in (("no", 1), ("y", 0)):
-        monkeypatch.setattr(keys, "_ask_openly", lambda _, answer=answer: answer)
+        monkeypatch.setattr(keyinput, "ask_openly", lambda _, answer=answer: answer)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(keys, "_confirm", confirm_as_on_a_terminal(patch))
+            patch.setattr("perpbot.cli.keys.confirm", confirm_as_on_a_terminal(patch))
             result = perpbot_keys("remove", "okx")
         assert result.exit_code == left
         assert len(read_keys(store, Secret(WORDS))) == left
@@ -316,7 +316,7 @@ def test_removing_is_confirmed_by_a_person(monkeypatch: pytest.MonkeyPatch, stor
 
 def confirm_as_on_a_terminal(patch: pytest.MonkeyPatch) -> Any:
     """Return the real confirmation, with standard input a terminal."""
-    real = keys._confirm
+    real = keyinput.confirm
 
     def confirm(question: str) -> None:
         patch.setattr("sys.stdin.isatty", lambda: True, raising=False)
@@ -333,8 +333,8 @@ def test_a_terminal_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(6, "No such device")
 
     monkeypatch.setattr(os, "open", refuse)
-    assert not keys._terminal()
+    assert not keyinput.has_terminal()
     reading, writing = os.pipe()
     os.close(reading)
     monkeypatch.setattr(os, "open", lambda *_: writing)
-    assert keys._terminal()
+    assert keyinput.has_terminal()

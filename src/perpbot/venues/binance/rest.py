@@ -81,6 +81,17 @@ class RestClient:
         """Whether credentials are present."""
         return self._signer is not None
 
+    def at(self, http: HttpClient) -> RestClient:
+        """Return a client of another host of Binance: our key and clock, limits of its own."""
+        other = RestClient(
+            http=http,
+            signer=self._signer,
+            budget=RateBudget(WINDOWS, clock=self._clock),
+            clock=self._clock,
+        )
+        other.offset_ns = self.offset_ns
+        return other
+
     def server_ms(self) -> int:
         """Return what the venue's clock shows, as far as we know."""
         return (self._clock.now_ns() + self.offset_ns) // MS

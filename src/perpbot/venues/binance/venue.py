@@ -9,11 +9,14 @@ from decimal import Decimal
 import msgspec
 
 from perpbot.domain.capabilities import Capabilities, ClientIdScope, DeadManScope, Lookup
+from perpbot.domain.errors import ReadOnly
 from perpbot.domain.instruments import Instrument
+from perpbot.domain.permissions import KeyPermissions
 from perpbot.kernel.clock import Clock
 from perpbot.venues.binance.account import BinanceAccount
 from perpbot.venues.binance.codec import Codec
 from perpbot.venues.binance.feed import BinanceMarketData
+from perpbot.venues.binance.permissions import PATH, UNTOLD, WALLET_URL, Restrictions
 from perpbot.venues.binance.rest import WINDOWS, RestClient
 from perpbot.venues.binance.signing import BinanceCredentials, Signer
 from perpbot.venues.binance.stops import BinanceStops
@@ -89,18 +92,23 @@ class BinanceVenue:
         rest_url = settings.rest_url or (TESTNET_REST_URL if settings.testnet else REST_URL)
         ws_url = settings.ws_url or (TESTNET_WS_URL if settings.testnet else WS_URL)
         ws_url = ws_url.rstrip("/")
+        self._secrets = (credentials.api_key,) if credentials is not None else ()
         self.rest = RestClient(
             http=HttpClient(
                 venue=VENUE,
                 base_url=rest_url,
                 clock=clock,
                 timeout_s=settings.request_timeout_s,
-                secrets=(credentials.api_key,) if credentials is not None else (),
+                secrets=self._secrets,
             ),
             signer=Signer(credentials) if credentials is not None else None,
             budget=RateBudget(WINDOWS, clock=clock),
             clock=clock,
         )
+        # Whoever serves our futures from another address has to serve this there too.
+        self._wallet_url = settings.rest_url or (None if settings.testnet else WALLET_URL)
+        self._request_timeout_s = settings.request_timeout_s
+        self._clock = clock
         universe = Universe()
         codec = Codec(settings.account_name, universe)
         self._universe = universe
@@ -135,6 +143,27 @@ class BinanceVenue:
             if self._leverage is not None:
                 for instrument in instruments:
                     await self.trading.set_leverage(instrument, self._leverage)
+
+    async def key_permissions(self) -> KeyPermissions:
+        """See `perpbot.venues.port.TellsPermissions`."""
+        if not self.can_trade:
+            raise ReadOnly(VENUE)
+        if self._wallet_url is None:
+            return UNTOLD
+        await self.rest.sync_clock()
+        wallet = self.rest.at(
+            HttpClient(
+                venue=VENUE,
+                base_url=self._wallet_url,
+                clock=self._clock,
+                timeout_s=self._request_timeout_s,
+                secrets=self._secrets,
+            )
+        )
+        try:
+            return (await wallet.ask(PATH, Restrictions)).permissions()
+        finally:
+            await wallet.close()
 
     async def close(self) -> None:
         """Close every connection; orders are left as they are."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 
 from perpbot.domain.capabilities import Capabilities, ClientIdScope, DeadManScope, Lookup
+from perpbot.domain.errors import ReadOnly
 from perpbot.domain.instruments import Instrument
+from perpbot.domain.permissions import KeyPermissions
 from perpbot.kernel.clock import Clock
 from perpbot.venues.hyperliquid.account import HyperliquidAccount
 from perpbot.venues.hyperliquid.credentials import HyperliquidCredentials
 from perpbot.venues.hyperliquid.info import InfoClient
 from perpbot.venues.hyperliquid.limits import rate_budget
 from perpbot.venues.hyperliquid.market_data import HyperliquidMarketData
+from perpbot.venues.hyperliquid.permissions import UserRole
 from perpbot.venues.hyperliquid.signing import ActionSigner, address_bytes
 from perpbot.venues.hyperliquid.trading import HyperliquidTrading
 from perpbot.venues.hyperliquid.universe import FUNDING_INTERVAL_S, VENUE, Universe
@@ -71,8 +74,9 @@ class Hyperliquid:
         budget: RateBudget,
         http: HttpClient,
         leverage: int | None,
-        can_trade: bool,
+        role: Callable[[], Awaitable[KeyPermissions]] | None,
     ) -> None:
+        """`role` asks what the signer may do; None without a signer."""
         self.account_name = account_name
         self.capabilities = CAPABILITIES
         self.market_data = market_data
@@ -81,7 +85,8 @@ class Hyperliquid:
         self.budget = budget
         self._http = http
         self._leverage = leverage
-        self._can_trade = can_trade
+        self._role = role
+        self._can_trade = role is not None
 
     @property
     def can_trade(self) -> bool:
@@ -101,6 +106,12 @@ class Hyperliquid:
         for instrument in instruments:
             leverage = min(self._leverage, instrument.max_leverage)
             await self.trading.set_leverage(instrument, leverage)
+
+    async def key_permissions(self) -> KeyPermissions:
+        """See `perpbot.venues.port.TellsPermissions`."""
+        if self._role is None:
+            raise ReadOnly(VENUE)
+        return await self._role()
 
     async def close(self) -> None:
         """Close what is not a task; streams end with the tasks that run them."""
@@ -172,8 +183,21 @@ def create(
         budget=budget,
         http=http,
         leverage=leverage,
-        can_trade=signer is not None,
+        role=_role_of(info, signer, credentials),
     )
+
+
+def _role_of(
+    info: InfoClient, signer: ActionSigner | None, credentials: HyperliquidCredentials | None
+) -> Callable[[], Awaitable[KeyPermissions]] | None:
+    if signer is None or credentials is None:
+        return None
+    address, owner = signer.address, credentials.account_address
+
+    async def ask() -> KeyPermissions:
+        return (await info.ask(UserRole, "userRole", user=address)).permissions(owner)
+
+    return ask
 
 
 def _signer(credentials: HyperliquidCredentials | None, *, mainnet: bool) -> ActionSigner | None:

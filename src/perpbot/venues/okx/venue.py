@@ -13,8 +13,9 @@ from decimal import Decimal
 import msgspec
 
 from perpbot.domain.capabilities import Capabilities, ClientIdScope, DeadManScope, Lookup
-from perpbot.domain.errors import ProtocolViolation, Rejected
+from perpbot.domain.errors import ProtocolViolation, Rejected, Unavailable
 from perpbot.domain.instruments import Instrument
+from perpbot.domain.permissions import KeyPermissions
 from perpbot.kernel.clock import Clock
 from perpbot.venues.okx.account import OkxAccount
 from perpbot.venues.okx.budgets import Budgets
@@ -22,6 +23,7 @@ from perpbot.venues.okx.catalogue import VENUE, Catalogue
 from perpbot.venues.okx.codec import ConfigRow
 from perpbot.venues.okx.feed import OkxMarketData
 from perpbot.venues.okx.orders import PositionMode
+from perpbot.venues.okx.permissions import PATH, KeyRow
 from perpbot.venues.okx.rest import RestClient, result_of
 from perpbot.venues.okx.session import PrivateSession
 from perpbot.venues.okx.signing import OkxCredentials, Signer
@@ -175,6 +177,13 @@ class OkxVenue:
     async def close(self) -> None:
         """Close every connection that is not a running stream; orders are left as they are."""
         await self._http.close()
+
+    async def key_permissions(self) -> KeyPermissions:
+        """See `perpbot.venues.port.TellsPermissions`."""
+        rows = await self._rest.ask(PATH, KeyRow)
+        if len(rows) != 1:
+            raise Unavailable(VENUE, f"account/config came with {len(rows)} accounts")
+        return rows[0].permissions()
 
     async def _learn_mode(self) -> None:
         rows = await self._rest.ask("/api/v5/account/config", ConfigRow)

@@ -18,6 +18,21 @@ class SettingsDesk:
         self._context = context
         self._exchange = context.exchange
         self._account = context.account
+        self.granted = {
+            "ipRestrict": False,
+            "enableReading": True,
+            "enableWithdrawals": False,
+            "enableInternalTransfer": False,
+            "enableMargin": False,
+            "enableFutures": True,
+            "permitsUniversalTransfer": False,
+            "enableVanillaOptions": False,
+            "enableFixApiTrade": False,
+            "enableFixReadOnly": False,
+            "enableSpotAndMarginTrading": False,
+            "enablePortfolioMarginTrading": False,
+        }
+        """What the key may do; open to tests."""
 
     def endpoints(self) -> Table:
         """What is served where, with weights."""
@@ -33,7 +48,12 @@ class SettingsDesk:
             ("GET", "/fapi/v1/accountConfig"): Endpoint(handler=self.account_config, weight=5),
             ("GET", "/fapi/v1/leverageBracket"): Endpoint(handler=self.brackets),
             ("GET", "/fapi/v1/rateLimit/order"): Endpoint(handler=self.order_limits),
+            ("GET", "/sapi/v1/account/apiRestrictions"): Endpoint(handler=self.restrictions),
         }
+
+    def restrictions(self, params: Params) -> dict[str, object]:
+        """`GET /sapi/v1/account/apiRestrictions`; on Binance the host of the wallet serves it."""
+        return {"createTime": 1_760_000_000_000, **self.granted}
 
     def set_leverage(self, params: Params) -> dict[str, object]:
         """`POST /fapi/v1/leverage`."""

@@ -61,12 +61,13 @@ class BinanceServer(VenueServer):
         algo = AlgoDesk(context, trading)
         self._events = UserEvents(context, algo)
         self._listen_keys = ListenKeys(clock_ns, rng, self._hub.tell_private)
+        self.settings_desk = SettingsDesk(context)
         self._table: Table = {
             **self._market.endpoints(),
             **trading.endpoints(),
             **algo.endpoints(),
             **AccountDesk(context).endpoints(),
-            **SettingsDesk(context).endpoints(),
+            **self.settings_desk.endpoints(),
             **self._listen_keys.endpoints(),
         }
         self._unknown_outcomes = 0

@@ -41,6 +41,9 @@ class Ledger:
         self._market = market
         self._contracts = market.contracts
         self._desk = desk
+        self.perm = "read_only,trade"
+        self.ip = ""
+        """What the key may do, and from where; open to tests."""
 
     # --- account ---------------------------------------------------------------------------------
 
@@ -83,9 +86,9 @@ class Ledger:
                 "level": "Lv1",
                 "levelTmp": "",
                 "label": "perpbot",
-                "perm": "read_only,trade",
+                "perm": self.perm,
                 "kycLv": "2",
-                "ip": "",
+                "ip": self.ip,
                 "acctStpMode": "cancel_maker",
                 "type": "0",
             }

@@ -51,15 +51,15 @@ class Server(VenueServer):
         self.topics = Topics()
         self.desk = Desk(exchange, self.account, clock_ns)
         market = Market(exchange, clock_ns)
-        ledger = Ledger(exchange, self.account, clock_ns, market, self.desk)
+        self.ledger = Ledger(exchange, self.account, clock_ns, market, self.desk)
         self.streams = Streams(
             exchange, market, self.topics, clock_ns, books_snapshot=books_snapshot
         )
         self.private = PrivateStreams(
-            exchange, self.account, market, ledger, self.desk, self.topics, clock_ns
+            exchange, self.account, market, self.ledger, self.desk, self.topics, clock_ns
         )
         self._market = market
-        self._rest = Rest(self.keys, clock_ns, market, ledger, self.desk)
+        self._rest = Rest(self.keys, clock_ns, market, self.ledger, self.desk)
 
     @staticmethod
     def profile() -> Profile:

@@ -1,0 +1,1 @@
+"""What must hold, run at length: `python -m tests.reliability --help`."""

@@ -309,11 +309,15 @@ class RateBudget:
             self._timer.cancel()
             self._timer = None
         now_ns = self._clock.monotonic_ns()
-        due = [
-            self._blocked_until(waiter.lane, waiter.costs, now_ns)
-            for queue in self._queues
-            for waiter in queue
-        ]
+        due: list[int] = []
+        held: set[str] = set()
+        for queue in self._queues:
+            for waiter in queue:
+                # Who waits behind another has no time of his own: he would be woken in vain,
+                # again and again, for as long as the other waits.
+                if held.isdisjoint(waiter.costs):
+                    due.append(self._blocked_until(waiter.lane, waiter.costs, now_ns))
+                held.update(waiter.costs)
         if not due:
             return
         if self._timers is None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perpbot.domain.errors import InvalidValue
-from perpbot.kernel.clock import SECOND, VirtualTime
+from perpbot.kernel.clock import SECOND, VirtualTime, VirtualTimer
 from perpbot.venues.wire.limits import Lane, RateBudget, Window, retry_after_s
 
 WEIGHT = {"weight": 1}
@@ -97,6 +98,33 @@ async def test_cancelled_waiter_lets_the_next_through() -> None:
     await asyncio.wait_for(small, 1)
 
     assert budget.statistics().waiting == 0
+
+
+class _CountedTime(VirtualTime):
+    """Virtual time that counts how often a timer was set."""
+
+    timers = 0
+
+    def call_later(self, delay_ns: int, callback: Callable[[], None]) -> VirtualTimer:
+        self.timers += 1
+        return super().call_later(delay_ns, callback)
+
+
+async def test_who_waits_behind_another_is_not_woken_in_vain() -> None:
+    """A small request that would fit, behind a large one that does not, sets no timer."""
+    time = _CountedTime()
+    budget = _budget(time, period_s=10.0)
+    budget.try_acquire(Lane.REDUCE, {"weight": 3})
+    large = asyncio.create_task(budget.acquire(Lane.REDUCE, {"weight": 8}))
+    await _settle()
+    small = asyncio.create_task(budget.acquire(Lane.READ, WEIGHT))
+    await _settle()
+
+    time.run_until(10 * SECOND - 1)
+    assert not large.done()
+    assert time.timers < 5
+    time.run_until(30 * SECOND)
+    await asyncio.gather(large, small)
 
 
 def test_other_windows_are_not_held() -> None:

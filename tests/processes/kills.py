@@ -96,7 +96,7 @@ async def account(stage: Stage, figures: Figures) -> None:
     accountant = await stage.exchanges.accountant()
     figures.executions += accountant["executions"]
     figures.orders += len(await stage.exchanges.orders())
-    acks = Acks(stage.state / "acks.bin")
+    acks = Acks(stage.acks)
     figures.records += acks.last
     acks.close()
 
@@ -130,8 +130,7 @@ async def random_kills(
 async def _kill_once(
     stage: Stage, figures: Figures, rng: random.Random, *, is_first: bool
 ) -> None:
-    stage.state.mkdir(parents=True, exist_ok=True)
-    acks = Acks(stage.state / "acks.bin")
+    acks = Acks(stage.acks)
     before = (acks.last, acks.intents)
     child = await stage.start()
     if rng.random() < EARLY and not is_first:

@@ -41,8 +41,8 @@ def run(plan: NodePlan) -> None:
     """Live one life."""
     began = time.monotonic()
     plan.state.mkdir(parents=True, exist_ok=True)
-    points = Points(plan.death, plan.state / "deaths.txt")
-    install(points, Acks(plan.state / "acks.bin"))
+    points = Points(plan.death, plan.acks.with_name("deaths.txt"))
+    install(points, Acks(plan.acks))
     try:
         asyncio.run(_live(plan, points, began))
     except BaseException as error:

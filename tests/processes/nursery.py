@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, Self
 
@@ -155,8 +156,10 @@ class Child:
 class Nursery:
     """The process that forks, from outside; use it with `async with`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, within: Sequence[str] = ()) -> None:
+        """`within` is a command that runs the nursery, and becomes it."""
         self._directory = directory
+        self._within = tuple(within)
         self._children: dict[int, Child] = {}
         self._starting: asyncio.Queue[Child] = asyncio.Queue()
         self._one_at_a_time = asyncio.Lock()
@@ -164,7 +167,7 @@ class Nursery:
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.processes.nursery"),
+            *(*self._within, sys.executable, "-m", "tests.processes.nursery"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             cwd=REPOSITORY,
@@ -183,6 +186,11 @@ class Nursery:
                 os.killpg(self._process.pid, signal.SIGKILL)
             await self._process.wait()
         await self._listening
+
+    @property
+    def root(self) -> Path:
+        """Its root directory, as seen from here."""
+        return Path(f"/proc/{self._process.pid}/root")
 
     async def start(self, plan: NodePlan) -> Child:
         """Begin a life."""

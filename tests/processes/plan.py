@@ -75,7 +75,9 @@ class NodePlan(msgspec.Struct, frozen=True, kw_only=True):
 
     servers: tuple[ServerAddress, ...]
     state: Path
-    """Its state directory; `acks.bin` in it outlives every life."""
+    """Its state directory, which outlives every life."""
+    acks: Path
+    """What appends have acknowledged, kept apart from what is judged by it."""
     report: Path
     """Where it writes what it found, as JSON, when it settles or fails."""
     task: Literal["trade", "settle"] = "trade"

@@ -39,13 +39,16 @@ class Stage:
         self.nursery = nursery
         self.directory = directory
         self.state = directory / "state"
+        self.acks = directory / "acks.bin"
+        self.root = Path("/")
+        """Where the nodes' root directory is seen from here."""
         self.servers: Sequence[ServerAddress] = exchanges.servers
         self._lives = 0
 
     @property
     def journal(self) -> Path:
         """Where the journal of all lives is."""
-        return self.state / "journal"
+        return self.root / self.state.relative_to("/") / "journal"
 
     def plan(self, **fields: Any) -> NodePlan:
         """Return a plan of the next life."""
@@ -53,6 +56,7 @@ class Stage:
         return NodePlan(
             servers=tuple(self.servers),
             state=self.state,
+            acks=self.acks,
             report=self.directory / f"report-{self._lives}.json",
             seed=self._lives,
             **fields,
@@ -70,7 +74,7 @@ class Stage:
 
     async def judge(self) -> tuple[list[str], dict[str, Any]]:
         """Recover twice; return what does not hold, and the first report."""
-        found = lost(self.journal, self.state / "acks.bin")
+        found = lost(self.journal, self.acks)
         first = await self.settle()
         found += _unsettled(first)
         accountant = await self.exchanges.accountant()

@@ -109,8 +109,7 @@ def opened(stage: Stage, since_ns: int, until_ns: int) -> int:
 
 async def trading(stage: Stage, child: Child, pairs: int = TRADED) -> None:
     """Wait until the node has sent so many intents in this life."""
-    stage.state.mkdir(parents=True, exist_ok=True)
-    acks = Acks(stage.state / "acks.bin")
+    acks = Acks(stage.acks)
     before = acks.intents
     try:
         await until(

@@ -128,6 +128,7 @@ class Node:
             self._state_directory / "journal",
             segment_bytes=self.settings.journal.segment_max_mb * 1024 * 1024,
             sync=SYNCED[self.settings.journal.sync],
+            min_free_bytes=self._min_free_bytes(),
         )
         self._held.callback(self.journal.close)
         folds = self._recover()
@@ -165,6 +166,11 @@ class Node:
         self.core.start(mode=self.settings.mode, version=self._version)
         self._snapshot_at = self.journal.last_sequence
         timers.call_later(SNAPSHOT_CHECK_S * SECOND, self._check_snapshot)
+
+    def _min_free_bytes(self) -> int:
+        """Free space below which nothing opens; a demo or a replay leaves nothing behind."""
+        virtual = self.settings.mode.is_virtual
+        return 0 if virtual else self.settings.journal.min_free_disk_mb * 1024 * 1024
 
     async def _leave_out(self, instruments: Mapping[tuple[str, str], Instrument]) -> None:
         """Close the venues that could not be reached, or list nothing that is traded here."""

@@ -8,7 +8,8 @@ last record is cut off at the next start, damage anywhere else raises `JournalCo
 The directory holds `journal-<first sequence>.log` segments, `snapshot-<sequence>.bin` files, a
 `lock` that one process holds (flock: the kernel frees it on any end of the process) and a
 `reserve` of disk space. When the disk is full the reserve is given up, so that cancels and hedges
-can still be journalled; `low_space` then tells the gates to open nothing.
+can still be journalled; `low_space` then tells the gates to open nothing, as it does when
+little of the disk is left.
 """
 
 from __future__ import annotations
@@ -222,11 +223,13 @@ class Journal:
         segment_bytes: int = 64 * 1024 * 1024,
         sync: Callable[[Event], bool] | None = None,
         reserve_bytes: int = RESERVE_BYTES,
+        min_free_bytes: int = 0,
         lock: int | None = None,
     ) -> None:
         """Open or create. `sync` tells which records wait for the disk (4 ms where measured).
 
         The disk then has all records before them too: a power loss takes later ones only.
+        Below `min_free_bytes` on the disk `low_space` holds, long before the reserve is needed.
         `lock` is a descriptor of `take_lock` that this journal now owns.
         Raises `StateConflict` when another process holds it, `JournalCorrupt` for damage that is
         not a torn tail.
@@ -245,7 +248,9 @@ class Journal:
         self._broken = ""
         self._reserve = directory / "reserve"
         self._reserve_bytes = reserve_bytes
+        self._min_free_bytes = min_free_bytes
         self._low_space = False
+        self._little_left = False
         try:
             self._open_tail()
         except BaseException:
@@ -322,7 +327,7 @@ class Journal:
         written = os.write(self._fd, record)
         if written != len(record):
             self._take_back()
-            raise OSError(errno.ENOSPC, f"wrote {written} of {len(record)} bytes")
+            raise OSError(errno.ENOSPC, f"no space left, it took {written} of {len(record)} bytes")
         if self._sync is not None and self._sync(event):
             try:
                 os.fdatasync(self._fd)
@@ -343,11 +348,15 @@ class Journal:
 
     @property
     def low_space(self) -> bool:
-        """Whether the reserve is gone: nothing may open, cancels and hedges are still taken."""
-        return self._low_space
+        """Whether little space or no reserve is left: nothing may open, all else is taken."""
+        return self._low_space or self._little_left
 
     def regain_reserve(self) -> bool:
-        """Set disk space aside again; return whether it is there. The node calls it on a timer."""
+        """Set disk space aside again; return whether it is there. The node calls it on a timer.
+
+        Looks at what is free on the disk, too.
+        """
+        self._little_left = self._free_bytes() < self._min_free_bytes
         if self._reserve_bytes and not self._reserve.is_file():
             try:
                 descriptor = os.open(self._reserve, os.O_WRONLY | os.O_CREAT, 0o600)
@@ -361,6 +370,14 @@ class Journal:
                 return False
         self._low_space = False
         return True
+
+    def _free_bytes(self) -> int:
+        """What this user may still write to the disk; 0 where it cannot be told."""
+        try:
+            disk = os.statvfs(self.directory)
+        except OSError:
+            return 0
+        return disk.f_bavail * disk.f_frsize
 
     def _give_up_reserve(self, error: OSError) -> bool:
         """Free the reserve after a full disk; return whether that gave any space."""
@@ -386,7 +403,8 @@ class Journal:
         """Keep the folded state at a sequence, the newest one if not told otherwise.
 
         Atomic; all but the `keep` newest snapshots are removed. May be called from another thread
-        while this one appends. Raises `JournalFull` when it could not be written; the older ones are still there.
+        while this one appends. Raises `JournalFull` when it could not be written; the older ones
+        are still there.
         """
         at = self.last_sequence if sequence is None else sequence
         path = self.directory / f"snapshot-{at:012d}.bin"

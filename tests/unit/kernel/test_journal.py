@@ -212,7 +212,7 @@ def test_a_file_size_limit_is_a_full_journal_that_stays_readable(tmp_path: Path)
     done = _in_process(tmp_path, code)
 
     count = int(done.stdout.split()[0])
-    assert "wrote" in done.stdout
+    assert "no space left" in done.stdout
     assert 3 <= count <= 4
     assert len(events(tmp_path)) == count
     assert resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -256,7 +256,7 @@ def test_a_short_write_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyP
     journal.append(alert(1))
     monkeypatch.setattr(os, "write", Disk(0, times=1, part=10).write)
 
-    with pytest.raises(JournalFull, match="wrote 10 of"):
+    with pytest.raises(JournalFull, match="it took 10 of"):
         journal.append(alert(2))
     journal.append(alert(2))
 
@@ -330,6 +330,31 @@ def test_without_room_for_the_reserve_space_is_low(
     assert journal.low_space
     assert not journal.regain_reserve()
     assert not (tmp_path / "reserve").exists()
+
+
+def test_little_space_on_the_disk_stops_opens_before_the_reserve_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The floor that people set; looked at again with the reserve. Unknown is too little."""
+    free = os.statvfs(tmp_path)
+    enough = free.f_bavail * free.f_frsize
+    assert not Journal(tmp_path / "enough", reserve_bytes=0, min_free_bytes=1).low_space
+    journal = Journal(tmp_path / "short", reserve_bytes=0, min_free_bytes=enough * 2)
+    assert journal.low_space
+    assert journal.append(alert(1)) == 1
+
+    roomy = os.statvfs_result((4096, 4096, *[enough] * 3, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _path: roomy)
+    journal.regain_reserve()
+    assert not journal.low_space
+
+    def untold(path: Path) -> os.statvfs_result:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(os, "statvfs", untold)
+    journal.regain_reserve()
+    low = journal.low_space
+    assert low
 
 
 def test_a_rotation_without_room_can_be_tried_again(

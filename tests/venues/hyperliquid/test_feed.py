@@ -175,6 +175,10 @@ def test_new_connection_is_compared_anew(bench: Bench) -> None:
          "unknown_symbol"),
         (b'{"channel":"l2Book","data":{"coin":"DOGE","time":1,"levels":[[],[]]}}',
          "unknown_symbol"),
+        ((b'{"channel":"l2Book","data":{"coin":"BTC","time":1,"levels":[[{"px":"NaN","sz":"1",'
+         b'"n":1}],[{"px":"5","sz":"1","n":1}]]}}'), "impossible_level"),
+        ((b'{"channel":"l2Book","data":{"coin":"BTC","time":1,"levels":[[{"px":"4","sz":"inf",'
+         b'"n":1}],[{"px":"5","sz":"1","n":1}]]}}'), "impossible_level"),
         ((b'{"channel":"activeAssetCtx","data":{"coin":"DOGE","ctx":{"funding":"0","markPx":"1",'
          b'"oraclePx":"1"}}}'), "unknown_symbol"),
         ((b'{"channel":"trades","data":[{"coin":"DOGE","side":"A","px":"1","sz":"1","time":1,'

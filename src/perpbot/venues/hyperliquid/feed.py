@@ -34,6 +34,7 @@ from perpbot.venues.hyperliquid.universe import FUNDING_INTERVAL_S, VENUE
 from perpbot.venues.port import MarketSink, QuoteSlot
 from perpbot.venues.wire.decoding import UNREADABLE
 
+_INFINITE = float("inf")
 _HOUR_NS = FUNDING_INTERVAL_S * SECOND
 _BBO_SILENCE_S = 4.0
 """A liquid bbo was recorded with 99.9 % of its gaps under 1.4 s. A quiet one is asked for again
@@ -171,6 +172,9 @@ class MarketStream:
         stream = self._stream(book.coin)
         if stream is None or not self._is_newer(book.time, stream.book_ms):
             return
+        if not all(_is_possible(level) for side in book.levels for level in side):
+            self._sink.refuse(VENUE, "impossible_level")
+            return
         self.last_data_ns = stream.book.last_ns = recv_ns
         stream.book_ms = book.time
         bids, asks = book.levels
@@ -239,6 +243,11 @@ class MarketStream:
                 venue_ns=trade.time * MS,
             )
         )
+
+
+def _is_possible(level: Level) -> bool:
+    """Whether price and size are positive and finite: the decoder reads "NaN" as a number."""
+    return 0.0 < level.px < _INFINITE and 0.0 < level.sz < _INFINITE
 
 
 def _quote(

@@ -76,6 +76,10 @@ class PlannedMeddler:
             return fault
         return None
 
+    def forget(self) -> None:
+        """The node died: the next one was told nothing yet."""
+        self._closed_until_ns.clear()
+
     # --- frames of the venue ---------------------------------------------------------------------
 
     def said(self, client: Client, frame: bytes) -> Sequence[bytes]:

@@ -129,6 +129,8 @@ class Stage:
         self.dead.append(life)
         self.life = None
         self.witness.died()
+        for meddler in self.ground.meddlers.values():
+            meddler.forget()
         if len(self.dead) >= LIVES:
             self.witness.violate(f"the node died {LIVES} times")
             return

@@ -3,7 +3,8 @@
 A plain subscriber: each command starts one supervised task through the venue's port, so a submit
 that hangs never blocks a cancel. Answers come back as reports; errors become the report that says
 how much is known: REJECTED only for a definite refusal, UNKNOWN for everything that may have
-happened. Nothing is retried here.
+happened, PROVEN_ABSENT only where the venue was asked after the request's expiry and finds ended
+orders too. Nothing is retried here.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from perpbot.domain.capabilities import Lookup
 from perpbot.domain.errors import (
     AuthFailed,
     InvalidValue,
@@ -36,9 +38,11 @@ from perpbot.domain.events import (
 )
 from perpbot.domain.orders import OrderReport, OrderRequest
 from perpbot.domain.sides import OrderState
+from perpbot.execution.watch import MISSING_FILLS
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import Clock
 from perpbot.kernel.supervisor import Supervisor
+from perpbot.portfolio.intake import EXPIRY_MARGIN_NS
 from perpbot.portfolio.orders import OrderTable
 from perpbot.venues.port import PromptTrading, Venue
 
@@ -88,6 +92,9 @@ class VenueGateway:
         self._supervisor = supervisor
         self._orders = orders
         self._latency = latency
+        self._surveying = False
+        self._asked_meanwhile: ReconcileVenue | None = None
+        self._finds_ended = venue.capabilities.lookup is Lookup.FULL
         trading = venue.trading
         self._write = trading.begin if isinstance(trading, PromptTrading) else None
         bus.subscribe(OrderIntent, self._submit)
@@ -115,8 +122,14 @@ class VenueGateway:
             self._run("query", self._ask(order.request, order.venue_order_id))
 
     def _reconcile(self, command: ReconcileVenue) -> None:
-        if command.venue == self._venue.name:
-            self._run("reconcile", self._survey(command))
+        if command.venue != self._venue.name:
+            return
+        if self._surveying:
+            waiting = self._asked_meanwhile
+            self._asked_meanwhile = command if waiting is None else _both(waiting, command)
+            return
+        self._surveying = True
+        self._run("reconcile", self._surveys(command))
 
     def _run(self, verb: str, work: Coroutine[Any, Any, None]) -> None:
         self._supervisor.run(f"{self._venue.name} {verb}", work)
@@ -184,13 +197,31 @@ class VenueGateway:
             self._report(report)
 
     async def _ask(self, request: OrderRequest, venue_order_id: str) -> None:
+        asked_ns = self._clock.now_ns()
         try:
             report = await self._venue.account.order(request, venue_order_id)
         except VenueError:
             return  # unknown stays unknown: the order watch asks again
-        if report is None:
-            report = _bare(request, OrderState.PROVEN_ABSENT)
-        self._report(report)
+        if report is not None:
+            self._report(report)
+        elif self._finds_ended and asked_ns > _gone_after_ns(request):
+            self._report(_bare(request, OrderState.PROVEN_ABSENT))
+        # Else it says nothing: the order may have ended, or its request may still be under way.
+
+    async def _surveys(self, command: ReconcileVenue) -> None:
+        """One comparison at a time: whatever is asked for meanwhile is one more after it.
+
+        A stream that comes and goes would else pile up questions, each of which is older than the
+        next, and spend the budget that hedges need.
+        """
+        following: ReconcileVenue | None = command
+        try:
+            while following is not None:
+                await self._survey(following)
+                following, self._asked_meanwhile = self._asked_meanwhile, None
+        finally:
+            self._surveying = False
+            self._asked_meanwhile = None
 
     async def _survey(self, command: ReconcileVenue) -> None:
         account = self._venue.account
@@ -242,6 +273,19 @@ class VenueGateway:
                 definite=definite,
             )
         )
+
+
+def _both(first: ReconcileVenue, second: ReconcileVenue) -> ReconcileVenue:
+    """Return one command whose answer answers two."""
+    # What an order asked for looks back less far: it never stands for a whole comparison.
+    named = first if second.reason == MISSING_FILLS else second
+    since_ns = min(first.fills_since_ns, second.fills_since_ns)
+    return msgspec.structs.replace(named, fills_since_ns=since_ns)
+
+
+def _gone_after_ns(request: OrderRequest) -> int:
+    """Return when (UTC) a request can no longer arrive; 0 where that is not known."""
+    return request.expires_ns + EXPIRY_MARGIN_NS if request.expires_ns else 0
 
 
 def _bare(

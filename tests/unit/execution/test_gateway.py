@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
+from perpbot.domain.capabilities import Capabilities, Lookup
 from perpbot.domain.errors import (
     AuthFailed,
     InvalidValue,
@@ -36,13 +38,26 @@ from perpbot.domain.sides import OrderState
 from perpbot.execution.gateway import LatencySamples, VenueGateway
 from perpbot.guardian.pulse import TakenOver
 from perpbot.kernel.bus import BusHalted, EventBus
-from perpbot.kernel.clock import VirtualTime
+from perpbot.kernel.clock import SECOND, VirtualTime
 from perpbot.kernel.supervisor import Supervisor
 from perpbot.portfolio.orders import OrderTable
 from tests.unit.execution.stand import LONG, SHORT
 from tests.unit.execution.test_pair import order
 
 REQUEST = order("1-1", 0)
+
+
+def capabilities(venue: str, **changes: Any) -> Capabilities:
+    """A venue without fees."""
+    free = Decimal(0)
+    return Capabilities(
+        venue=venue,
+        operator=venue,
+        maker_fee_bps=free,
+        taker_fee_bps=free,
+        fees_as_of="2026-10-01",
+        **changes,
+    )
 
 
 def report(state: OrderState, request: OrderRequest = REQUEST) -> OrderReport:
@@ -65,6 +80,7 @@ class Door:
 
     def __init__(self) -> None:
         self.trading = self.account = self
+        self.capabilities = capabilities(LONG, lookup=Lookup.FULL)
         self.answers: dict[str, Any] = {}
         self.asked: list[str] = []
         self.hold = asyncio.Event()
@@ -328,6 +344,41 @@ async def test_question(gate: Gate, answer: object, states: list[OrderState]) ->
     gate.bus.publish(QueryOrder(ts_ns=1, client_id="1-1-0"))
     await gate.rest()
     assert gate.states == states
+
+
+@pytest.mark.parametrize(
+    ("lookup", "asked_s", "states"),
+    [
+        (Lookup.FULL, 6.5, [OrderState.PROVEN_ABSENT]),
+        (Lookup.FULL, 5.5, []),
+        (Lookup.OPEN_ONLY, 6.5, []),
+        (Lookup.NONE, 6.5, []),
+    ],
+    ids=["proof", "may_still_arrive", "may_have_ended", "finds_nothing"],
+)
+async def test_not_known_is_no_proof_by_itself(
+    lookup: Lookup, asked_s: float, states: list[OrderState]
+) -> None:
+    """Asked before the request expired, or of a venue that forgets what ended, it says nothing.
+
+    However late the answer comes: what counts is when it was asked for.
+    """
+    door = Door()
+    door.capabilities = capabilities(LONG, lookup=lookup)
+    door.answers["order"] = None
+    gate = Gate(door)
+    gate.submit(msgspec.structs.replace(REQUEST, expires_ns=5 * SECOND))
+    await gate.rest()
+    gate.said.clear()
+    gate.time.advance(int(asked_s * SECOND))
+    door.hold.clear()
+    gate.bus.publish(QueryOrder(ts_ns=1, client_id="1-1-0"))
+    await gate.rest()
+    gate.time.advance(60 * SECOND)
+    door.hold.set()
+    await gate.rest()
+    assert gate.states == states
+    await gate.supervisor.close()
 
 
 async def test_survey(gate: Gate) -> None:

@@ -7,6 +7,7 @@ kept.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import sys
 import tempfile
@@ -14,12 +15,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.load import journal, reconnects
+
 
 def _journal(options: argparse.Namespace) -> dict[str, Any]:
-    from tests.load.journal import measure
-
     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
-        return measure(Path(directory), records=options.records, left_open=options.left_open)
+        return journal.measure(
+            Path(directory), records=options.records, left_open=options.left_open
+        )
+
+
+def _reconnects(options: argparse.Namespace) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(dir=options.directory) as directory:
+        return asyncio.run(reconnects.measure(Path(directory), reconnects=options.count))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,12 +35,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.load", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     kinds = parser.add_subparsers(required=True)
-    journal = kinds.add_parser("journal", help="a long journal: written, folded, restarted from")
-    journal.add_argument("--json", action="store_true", help="print one JSON object")
-    journal.add_argument("--records", type=int, default=1_000_000)
-    journal.add_argument("--left-open", type=int, default=500, help="pairs open at the end")
-    journal.add_argument("--directory", help="where to write (a temporary directory)")
-    journal.set_defaults(run=_journal)
+    long_journal = kinds.add_parser(
+        "journal", help="a long journal: written, folded, restarted from"
+    )
+    long_journal.add_argument("--json", action="store_true", help="print one JSON object")
+    long_journal.add_argument("--records", type=int, default=1_000_000)
+    long_journal.add_argument("--left-open", type=int, default=500, help="pairs open at the end")
+    long_journal.add_argument("--directory", help="where to write (a temporary directory)")
+    long_journal.set_defaults(run=_journal)
+    cut_lines = kinds.add_parser("reconnects", help="cut lines leave nothing behind")
+    cut_lines.add_argument("--json", action="store_true", help="print one JSON object")
+    cut_lines.add_argument("--count", type=int, default=500)
+    cut_lines.add_argument("--directory", help="where to write (a temporary directory)")
+    cut_lines.set_defaults(run=_reconnects)
     options = parser.parse_args(arguments)
     figures = options.run(options)
     if options.json:

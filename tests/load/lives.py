@@ -123,7 +123,7 @@ def lives() -> tuple[tuple[_Line, ...], ...]:
 
 
 def tell(count: int, *, together: int = 20, left_open: int = 500) -> Iterator[Record]:
-    """Yield about `count` records: lives that overlap; the last ones stay with both orders at work.
+    """Yield about `count` records: lives that overlap; the last ones keep both orders at work.
 
     `together` lives go on at any time, each in an asset of its own; at the end `left_open` pairs
     have two orders each that have no end yet.

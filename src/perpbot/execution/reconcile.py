@@ -81,6 +81,8 @@ class ReconcileDriver:
         self._since_ns: dict[str, int] = {}
         self._whole_until_ns: Callable[[str], int] | None = None
         self._asked: dict[str, TimerHandle] = {}
+        self._live_ns: dict[str, int] = {}
+        """By venue: when its private stream came up last (monotonic)."""
         self._seen: dict[tuple[Leg, Decimal], tuple[int, int]] = {}
         """Differences: how often they were seen, and when last (UTC)."""
         self._missed_ns: dict[str, int] = {}
@@ -140,6 +142,7 @@ class ReconcileDriver:
             and event.state is ConnectionState.LIVE
             and event.venue in self._interval_ns
         ):
+            self._live_ns[event.venue] = self._clock.monotonic_ns()
             self._ask(event.venue, "reconnect")
 
     # --- comparing ---
@@ -164,6 +167,8 @@ class ReconcileDriver:
             )
         for order in unlisted_orders(snapshot, self._orders.unsettled()):
             self._bus.publish(QueryOrder(ts_ns=snapshot.ts_ns, client_id=order.request.client_id))
+        if snapshot.asked_ns < self._live_ns.get(venue, snapshot.asked_ns):
+            return  # it says nothing of what the stream missed since; the next one is under way
         if not snapshot.complete:
             self._conclude(venue, agreed=False, texts=(f"no full answer: {snapshot.error}",))
             self._ask_later(venue, "retry", UNANSWERED_RETRY_NS)

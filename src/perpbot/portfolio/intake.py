@@ -8,7 +8,7 @@ owner).
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -61,8 +61,8 @@ class BookedTrades:
     name = "booked_trades"
 
     def __init__(self) -> None:
-        # Not a plain dict: to find its first key it walks over everything that was deleted.
-        self._keys: OrderedDict[str, None] = OrderedDict()
+        self._keys: set[str] = set()
+        self._oldest_first: deque[str] = deque()
 
     def __contains__(self, key: str) -> bool:
         return key in self._keys
@@ -80,17 +80,21 @@ class BookedTrades:
         self._add(funding_key(event.venue, event.account, event.asset, event.payment_id))
 
     def _add(self, key: str) -> None:
-        self._keys[key] = None
+        if key in self._keys:
+            return
+        self._keys.add(key)
+        self._oldest_first.append(key)
         if len(self._keys) > TRADE_IDS_KEPT:
-            self._keys.popitem(last=False)
+            self._keys.remove(self._oldest_first.popleft())
 
     def snapshot(self) -> object:
         """The keys, oldest first."""
-        return list(self._keys)
+        return list(self._oldest_first)
 
     def restore(self, state: Any) -> None:
         """Take over a snapshot."""
-        self._keys = OrderedDict.fromkeys(state)
+        self._oldest_first = deque(state)
+        self._keys = set(state)
 
 
 def fill_key(venue: str, account: str, asset: str, side: str, trade_id: str) -> str:

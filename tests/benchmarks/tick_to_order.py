@@ -128,7 +128,9 @@ async def _ours(stub: Server, orders: int, inside: LatencySamples) -> float:
         supervisor.keep("okx", manager.run)
         core.start(mode="demo", version="benchmark")
         tradings = {"okx": venue.trading}
-        Warmer(core.bus, clock, timers, core.engine, core.around, tradings).start()
+        Warmer(
+            core.bus, clock, timers, core.engine, core.around, tradings, core.scanner.imagine
+        ).start()
         try:
             return await _taken_us(stub, orders)
         except RuntimeError:

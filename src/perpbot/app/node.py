@@ -265,7 +265,15 @@ class Node:
     def _keep_warm(self, timers: LoopTimers) -> None:
         core = self.core
         tradings = {name: venue.trading for name, venue in self.venues.items()}
-        Warmer(core.bus, self._clock, timers, core.engine, core.around, tradings).start()
+        Warmer(
+            core.bus,
+            self._clock,
+            timers,
+            core.engine,
+            core.around,
+            tradings,
+            core.scanner.imagine,
+        ).start()
 
     def _simulate_fills(
         self, venue: Venue, instruments: Sequence[Instrument], timers: LoopTimers

@@ -6,8 +6,9 @@ or one refusal with its number and its limit. Nothing is published half.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from decimal import Decimal
+
+import msgspec
 
 from perpbot.domain.errors import CapitalShort, InvalidValue, RiskDenied
 from perpbot.domain.events import OpportunityFound, PairPlanned, RiskRejected
@@ -20,9 +21,16 @@ from perpbot.execution.planner import PairPlanner, PairTerms
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import Clock
 from perpbot.kernel.ids import IdMaker
-from perpbot.portfolio.capital import CapitalOrchestrator
+from perpbot.portfolio.capital import CapitalOrchestrator, Claim
 from perpbot.portfolio.leases import Leases
 from perpbot.risk.manager import RiskManager
+
+
+class Rehearsal(msgspec.Struct, frozen=True):
+    """What the engine would have sent, and the record of it where the gates let it pass."""
+
+    orders: tuple[OrderRequest, ...]
+    record: PairPlanned | None
 
 
 class ExecutionEngine:
@@ -88,33 +96,41 @@ class ExecutionEngine:
     def _open(self, opportunity: Opportunity) -> None:
         plan, orders = self._planner.plan(opportunity, self._ids.pair_id, self._maker)
         claim = self._capital.claim(self._terms.pool, _notional(plan))
-        decision = self._risk.check_open(plan, orders, claim)
-        reservation = self._capital.grant(
-            claim, reservation_id=plan.reservation_id, owner=plan.pair_id
-        )
-        self._bus.publish(
-            PairPlanned(
-                ts_ns=self._clock.now_ns(),
-                correlation_id=plan.pair_id,
-                orders=orders,
-                decision=decision,
-                read_ns=opportunity.read_ns,
-                plan=plan,
-                reservation=reservation,
-            )
-        )
-        self._told.pop(_direction(opportunity), None)
+        decision = self._decide(plan, orders, claim)
+        self._capital.grant(claim, plan.reservation_id)
+        self._bus.publish(decision)
+        if self._told:
+            self._told.pop(_direction(opportunity), None)
 
-    def rehearse(self, opportunity: Opportunity, maker: OrderMaker) -> tuple[OrderRequest, ...]:
-        """Decide as if to open, up to the orders, and keep and publish nothing of it.
+    def _decide(
+        self, plan: PairPlan, orders: tuple[OrderRequest, ...], claim: Claim
+    ) -> PairPlanned:
+        """Return the record that opens a pair; raise `RiskDenied` where a gate refuses."""
+        decision = self._risk.check_open(plan, orders, claim)
+        return PairPlanned(
+            ts_ns=decision.ts_ns,
+            correlation_id=plan.pair_id,
+            orders=orders,
+            decision=decision,
+            read_ns=plan.opportunity.read_ns,
+            plan=plan,
+            reservation=self._capital.reservation(
+                claim, reservation_id=plan.reservation_id, owner=plan.pair_id
+            ),
+        )
+
+    def rehearse(self, opportunity: Opportunity, maker: OrderMaker) -> Rehearsal:
+        """Decide as if to open; keep and publish nothing of it.
 
         `maker` has ids of its own. Raises `InvalidValue` where no size fits.
         """
+        self._no_room(opportunity)
         plan, orders = self._planner.plan(opportunity, lambda: "rehearsal", maker)
         claim = self._capital.claim(self._terms.pool, _notional(plan))
-        with suppress(RiskDenied):
-            self._risk.check_open(plan, orders, claim)
-        return orders
+        try:
+            return Rehearsal(orders, self._decide(plan, orders, claim))
+        except RiskDenied:
+            return Rehearsal(orders, None)
 
     # --- refusing ---
 

@@ -194,10 +194,11 @@ class CapitalOrchestrator:
         Raises `CapitalShort` with the numbers; the caller journals its refusal.
         """
         claim = self.claim(pool, notional)
-        self._bus.publish(self.grant(claim, reservation_id=reservation_id, owner=owner))
+        self.grant(claim, reservation_id)
+        self._bus.publish(self.reservation(claim, reservation_id=reservation_id, owner=owner))
 
-    def grant(self, claim: Claim, *, reservation_id: str, owner: str) -> CapitalReserved:
-        """Return the reservation for the caller to publish as a part of its decision.
+    def grant(self, claim: Claim, reservation_id: str) -> None:
+        """Count a claim from now on; the caller publishes its reservation in the same moment.
 
         Raises `CapitalShort` like `reserve`, `StateConflict` for an id that is taken.
         """
@@ -209,6 +210,9 @@ class CapitalOrchestrator:
             self._check(claim.pool, claim.legs)
         self._granting[reservation_id] = (claim.pool, claim.legs)
         self._changed(None)
+
+    def reservation(self, claim: Claim, *, reservation_id: str, owner: str) -> CapitalReserved:
+        """Return the reservation of a claim, alone or for a record that contains it."""
         now_ns = self._clock.now_ns()
         return CapitalReserved(
             ts_ns=now_ns,

@@ -13,6 +13,7 @@ from perpbot.domain.sides import Purpose
 from perpbot.execution.surroundings import Account, Surroundings
 from tests.unit.execution.stand import ASSET, LONG, SHORT, THIRD, Stand, d
 from tests.unit.execution.test_trader import hedged, ready, the_end
+from tests.unit.portfolio.office import DECISION
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_refusal_is_journalled_once_an_episode() -> None:
 def test_capital_that_is_short_is_told() -> None:
     """What the pools do not carry is refused with its numbers, and nothing is half done."""
     stand = ready()
-    stand.core.risk.check_open = lambda *_: None  # type: ignore[method-assign,assignment]
+    stand.core.risk.check_open = lambda *_: DECISION  # type: ignore[method-assign]
     stand.core.capital._check = _short  # type: ignore[method-assign,assignment]
     stand.open()
     assert stand.core.engine.refused == {"pool": 1}

@@ -9,6 +9,7 @@ from perpbot.domain.orders import OrderRequest
 from perpbot.execution.warmer import INTERVAL_NS, Warmer
 from perpbot.kernel.clock import VirtualTime
 from tests.benchmarks import stage
+from tests.unit.portfolio.office import DECISION
 
 VENUES = ("okx", "binance")
 
@@ -41,7 +42,15 @@ class Floor:
         )
         tradings = {"okx": trading, "binance": object()}
         core = self.core
-        self.warmer = Warmer(core.bus, self.time, self.time, core.engine, core.around, tradings)
+        self.warmer = Warmer(
+            core.bus,
+            self.time,
+            self.time,
+            core.engine,
+            core.around,
+            tradings,
+            core.scanner.imagine,
+        )
         self.warmer.start()
 
     def wait(self, intervals: int) -> None:
@@ -105,3 +114,33 @@ def test_halted_bus_ends_the_rehearsals() -> None:
     floor.core.bus._halt = RuntimeError("halted")
     floor.wait(3)
     assert floor.warmer.rehearsals == 0
+
+
+def test_a_rehearsal_makes_the_record_where_the_gates_let_it_pass() -> None:
+    """What the gates measured for it is what a pair would have been opened on."""
+    floor = Floor(Rehearsing())
+    core = floor.core
+    stage.quote_everywhere(core, floor.time)
+    opportunity = core.scanner.imagine()
+    assert opportunity is not None
+    refused = core.engine.rehearse(opportunity, floor.warmer._maker)
+    assert refused.record is None
+    assert len(refused.orders) == 2
+
+    core.risk.check_open = lambda *_: DECISION  # type: ignore[method-assign]
+    floor.wait(2)
+    passed = core.engine.rehearse(opportunity, floor.warmer._maker)
+    assert passed.record is not None
+    assert passed.record.orders == passed.orders
+    assert floor.warmer.rehearsals == 2
+    assert core.flat
+
+
+def test_stale_quotes_are_not_imagined() -> None:
+    """A direction without usable quotes has its turn all the same."""
+    floor = Floor(Rehearsing())
+    assert floor.core.scanner.imagine() is None
+    stage.quote_everywhere(floor.core, floor.time)
+    both = {floor.core.scanner.imagine().long_venue for _ in range(2)}  # type: ignore[union-attr]
+    assert both == set(VENUES)
+    assert floor.core.scanner.statistics().episodes == 0

@@ -137,11 +137,7 @@ def test_venue_margin_counts_grants_of_the_same_moment() -> None:
 def test_a_grant_that_is_never_published_is_forgotten() -> None:
     """Its caller gave up; nothing stays set aside."""
     desk = office()
-    desk.inside(
-        lambda: desk.capital.grant(
-            desk.capital.claim("arbitrage", {"okx": d(400)}), reservation_id="r1", owner="p"
-        )
-    )
+    desk.inside(lambda: desk.capital.grant(desk.capital.claim("arbitrage", {"okx": d(400)}), "r1"))
 
     assert desk.capital.claim("arbitrage", {"okx": d(400)}).shortage == ""
 

@@ -122,6 +122,7 @@ class Scanner:
         self._stopped = False
         self._reasons: dict[str, int] = {}
         self._published = 0
+        self._turn = 0
         self.episodes = 0
         """Opportunities so far."""
         self._rows: dict[str, dict[str, _Row]] = {}
@@ -255,6 +256,22 @@ class Scanner:
             self._rows[direction.basis.long_venue][asset],
             self._rows[direction.basis.short_venue][asset],
         )
+
+    def imagine(self) -> Opportunity | None:
+        """Return what the next direction in turn would be like at the newest quotes, if usable.
+
+        For rehearsals: whatever its edge, no episode, nothing counted or published.
+        """
+        if not self._directions:
+            return None
+        self._turn = (self._turn + 1) % len(self._directions)
+        direction = self._directions[self._turn]
+        if direction.look(self._clock.monotonic_ns()):
+            return None
+        edge = direction.edge()
+        points = direction.score(edge.edge_bps)
+        direction.too_little(points)
+        return direction.opportunity(edge, points, read_ns=0)
 
     def _count(self, reason: str, times: int = 1) -> None:
         self._reasons[reason] = self._reasons.get(reason, 0) + times

@@ -174,7 +174,7 @@ async def _count() -> Counts:
     until = time.monotonic() + QUIET_S
     while time.monotonic() < until:
         await asyncio.sleep(LOOK_S)
-        looks.append((*_tasks(), sum(1 for _ in _DESCRIPTORS.iterdir())))
+        looks.append((*_tasks(), _descriptors()))
     gc.collect()
     return Counts(
         tasks=min(tasks for tasks, _, _ in looks),
@@ -182,6 +182,10 @@ async def _count() -> Counts:
         descriptors=min(descriptors for _, _, descriptors in looks),
         memory_bytes=tracemalloc.get_traced_memory()[0],
     )
+
+
+def _descriptors() -> int:
+    return sum(1 for _ in _DESCRIPTORS.iterdir())
 
 
 def _tasks() -> tuple[int, int]:

@@ -36,6 +36,7 @@ from perpbot.domain.events import (
 from perpbot.domain.orders import OrderReport, OrderRequest
 from perpbot.domain.sides import OrderState
 from perpbot.execution.gateway import LatencySamples, VenueGateway
+from perpbot.execution.watch import MISSING_FILLS
 from perpbot.guardian.pulse import TakenOver
 from perpbot.kernel.bus import BusHalted, EventBus
 from perpbot.kernel.clock import SECOND, VirtualTime
@@ -83,6 +84,8 @@ class Door:
         self.capabilities = capabilities(LONG, lookup=Lookup.FULL)
         self.answers: dict[str, Any] = {}
         self.asked: list[str] = []
+        self.since: list[int] = []
+        """Of every question for executions."""
         self.hold = asyncio.Event()
         self.hold.set()
 
@@ -108,6 +111,7 @@ class Door:
         return await self.answer("open_orders")
 
     async def fills(self, since_ns: int) -> Any:
+        self.since.append(since_ns)
         return await self.answer("fills")
 
     async def positions(self) -> Any:
@@ -437,3 +441,40 @@ async def test_order_that_is_written_at_once(begin: object, states: list[OrderSt
     await gate.rest()
     assert gate.states == states
     await gate.supervisor.close()
+
+
+async def test_comparisons_do_not_pile_up(gate: Gate) -> None:
+    """What is asked for while one is under way is one more after it, that answers all of them."""
+    gate.door.hold.clear()
+    for reason, since_ns in (("start", 9), ("reconnect", 8), (MISSING_FILLS, 3), ("timer", 7)):
+        gate.bus.publish(
+            ReconcileVenue(ts_ns=1, venue=LONG, reason=reason, fills_since_ns=since_ns)
+        )
+    await gate.rest()
+    assert gate.door.asked.count("fills") == 1
+    gate.door.hold.set()
+    await gate.rest()
+    assert gate.door.since == [9, 3]
+    assert [event.reason for event in gate.said if isinstance(event, VenueSnapshot)] == [
+        "start",
+        "timer",
+    ]
+    gate.bus.publish(ReconcileVenue(ts_ns=1, venue=LONG, reason="later", fills_since_ns=1))
+    await gate.rest()
+    assert gate.door.since[-1] == 1
+
+
+async def test_what_an_order_asked_for_does_not_stand_for_a_comparison(gate: Gate) -> None:
+    """A whole comparison and missing fills together are a whole comparison that looks back far."""
+    gate.door.hold.clear()
+    for reason, since_ns in (("start", 9), ("reconnect", 8), (MISSING_FILLS, 3)):
+        gate.bus.publish(
+            ReconcileVenue(ts_ns=1, venue=LONG, reason=reason, fills_since_ns=since_ns)
+        )
+    gate.door.hold.set()
+    await gate.rest()
+    assert [event.reason for event in gate.said if isinstance(event, VenueSnapshot)] == [
+        "start",
+        "reconnect",
+    ]
+    assert gate.door.since == [9, 3]

@@ -453,3 +453,18 @@ def test_order_that_a_weak_venue_lists_again_is_not_settled() -> None:
     found = table.orders.get("1-1-0")
     assert found is not None
     assert found.state is OrderState.ACCEPTED
+
+
+def test_an_answer_from_before_the_reconnect_concludes_nothing() -> None:
+    """It says nothing of what the stream missed; its executions are facts all the same."""
+    table = Table()
+    table.driver.start()
+    table.run(100)
+    table.bus.publish(
+        VenueConnectionChanged(venue=LONG, channel="private", state=ConnectionState.LIVE)
+    )
+    table.answer(after_ms=50, fills=(execution(),))
+    assert table.told(VenueReconciled) == []
+    assert len(table.told(OrderFilled)) == 1
+    table.answer()
+    assert [event.agreed for event in table.told(VenueReconciled)] == [False]

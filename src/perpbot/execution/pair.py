@@ -39,10 +39,10 @@ TRANSITIONS: Mapping[PairState, frozenset[PairState]] = {
     P.PLANNED: frozenset({P.RESERVED}),
     P.RESERVED: frozenset({P.OPENING}),
     P.OPENING: frozenset({P.HEDGED, P.HEDGING, P.UNWINDING, P.FLAT}),
-    P.HEDGING: frozenset({P.HEDGED, P.UNWINDING, P.CLOSING, P.FLAT}),
-    P.HEDGED: frozenset({P.CLOSING, P.HEDGING, P.UNWINDING}),
+    P.HEDGING: frozenset({P.HEDGED, P.UNWINDING, P.FLAT}),
+    P.HEDGED: frozenset({P.CLOSING, P.UNWINDING}),
     P.UNWINDING: frozenset({P.HEDGED, P.CLOSING, P.FLAT}),
-    P.CLOSING: frozenset({P.FLAT, P.UNWINDING}),
+    P.CLOSING: frozenset({P.FLAT}),
     P.FLAT: frozenset(),
 }
 """PLANNED, RESERVED, OPENING, HEDGED, CLOSING, FLAT is the good way; HEDGING completes a leg that

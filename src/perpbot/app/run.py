@@ -7,7 +7,7 @@ import itertools
 import os
 import random
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from perpbot import __version__
 from perpbot.app.attendants import Attendants
@@ -20,6 +20,7 @@ from perpbot.configuration import Configuration, Settings, credentials_of
 from perpbot.guardian.pulse import TakenOver
 from perpbot.guardian.turns import TurnGuard
 from perpbot.kernel.clock import RealClock
+from perpbot.operations.killsignals import KillSignals
 from perpbot.operations.runfile import RunFile, RunInfo
 from perpbot.operations.servicemanager import ServiceManager
 from perpbot.settings import Mode
@@ -69,7 +70,8 @@ async def run_node(
     """Run until `stop` is set or the node wants to leave; raise what halted it.
 
     A run that a guardian has taken over ends at once and sends nothing more; the next one begins
-    in its place and recovers, as after a crash. `turns` is the selector of the loop.
+    in its place and recovers, as after a crash. `turns` is the selector of the loop,
+    `kills` hears the signals of the kill switch.
     """
     settings = configuration.settings
     clock = RealClock()
@@ -87,8 +89,9 @@ async def run_node(
                 turns=turns,
                 manager=manager,
             )
+            life = _Life(configuration, run_file, info, stop, say, watch, kills, lifeline)
             try:
-                await _run_once(configuration, lifeline, run_file, info, stop, say, watch)
+                await _run_once(life)
             except TakenOver as error:
                 say(f"{error}; recovering before anything is sent")
                 if watch is not None:
@@ -126,18 +129,24 @@ async def _keys_checked(
             await venue.close()
 
 
-async def _run_once(
-    configuration: Configuration,
-    lifeline: Lifeline,
-    run_file: RunFile,
-    info: RunInfo,
-    stop: asyncio.Event,
-    say: Callable[[str], None],
-    watch: TerminalWatcher | None,
-) -> None:
-    settings = configuration.settings
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """What one run of a node is given."""
+
+    configuration: Configuration
+    run_file: RunFile
+    info: RunInfo
+    stop: asyncio.Event
+    say: Callable[[str], None]
+    watch: TerminalWatcher | None
+    kills: KillSignals | None
+    lifeline: Lifeline
+
+
+async def _run_once(life: _Life) -> None:
+    settings, say = life.configuration.settings, life.say
     clock, rng = RealClock(), random.Random()
-    venues = venues_of(configuration, clock, rng, say)
+    venues = venues_of(life.configuration, clock, rng, say)
     node = Node(
         settings,
         venues,
@@ -146,14 +155,14 @@ async def _run_once(
         state_directory=settings.state_path,
         version=__version__,
         say=say,
-        lifeline=lifeline,
+        lifeline=life.lifeline,
     )
-    if not await _open(node, stop):
+    if not await _open(node, life.stop):
         say("stopped before every venue had answered")
         for venue in venues:
             await venue.close()
         return
-    await _work(node, configuration, run_file, info, stop, say, watch)
+    await _work(node, life)
 
 
 async def _open(node: Node, stop: asyncio.Event) -> bool:
@@ -172,24 +181,18 @@ async def _open(node: Node, stop: asyncio.Event) -> bool:
         await asyncio.gather(opening, stopping, return_exceptions=True)
 
 
-async def _work(
-    node: Node,
-    configuration: Configuration,
-    run_file: RunFile,
-    info: RunInfo,
-    stop: asyncio.Event,
-    say: Callable[[str], None],
-    watch: TerminalWatcher | None,
-) -> None:
-    settings = configuration.settings
-    attendants = Attendants(node, configuration, say)
+async def _work(node: Node, life: _Life) -> None:
+    settings, say, watch = life.configuration.settings, life.say, life.watch
+    attendants = Attendants(node, life.configuration, say)
     if watch is not None:
         watch.health = attendants.health
-    running = asyncio.create_task(_until(stop, node))
+    running = asyncio.create_task(_until(life.stop, node))
     viewing = None if watch is None else asyncio.create_task(_view(node, settings, watch))
+    if life.kills is not None:
+        life.kills.attach(node.core.kill_switch)
     try:
         url = await attendants.start()
-        run_file.write(replace(info, console_url=url))
+        life.run_file.write(replace(life.info, console_url=url))
         say(f"running in mode {settings.mode.value}" + (f", console {url}" if url else ""))
         await node.run()
         if settings.mode is Mode.PAPER and node.core.bus.halted is None:
@@ -197,6 +200,8 @@ async def _work(
             if not await node.wind_down(PAPER_CLOSE_S):
                 say(f"not flat after {PAPER_CLOSE_S:g} s; see perpbot journal show")
     finally:
+        if life.kills is not None:
+            life.kills.detach()
         tasks = [task for task in (running, viewing) if task is not None]
         for task in tasks:
             task.cancel()

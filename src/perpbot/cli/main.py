@@ -102,7 +102,10 @@ def run(
     json: JsonFlag = False,
     config: ConfigFiles = None,
 ) -> None:
-    """Trade until stopped with Ctrl-C or SIGTERM: on paper unless told otherwise."""
+    """Trade until stopped with Ctrl-C or SIGTERM: on paper unless told otherwise.
+
+    SIGUSR1 and SIGUSR2 are the kill switch at level 2 and level 4 (perpbot kill --help).
+    """
     from perpbot.cli.run import run_run
 
     guarded(lambda: run_run(paper=paper, testnet=testnet, live=live, as_json=json, files=config))
@@ -172,7 +175,11 @@ def kill(
     json: JsonFlag = False,
     config: ConfigFiles = None,
 ) -> None:
-    """Stop a running node from trading, by level."""
+    """Stop a running node from trading, by level. A restart keeps the level.
+
+    The same by `touch KILL` in the state directory (level 3), SIGUSR1 (2), SIGUSR2 (4), or the
+    console's API with its token. Only a person takes it away: --clear.
+    """
     from perpbot.cli.node import run_kill
 
     guarded(lambda: run_kill(level, reason, clear=clear, mode=mode, as_json=json, files=config))

@@ -20,6 +20,7 @@ from perpbot.cli.place import dotenv
 from perpbot.configuration import Configuration, credentials_of, load_configuration
 from perpbot.domain.errors import ConfigError, PerpbotError
 from perpbot.guardian.turns import TurnGuard
+from perpbot.operations.killsignals import KillSignals
 from perpbot.settings import Flag, Mode, Redactor, start_logging
 from perpbot.settings.private_files import private_umask
 
@@ -112,12 +113,15 @@ def _failed(error: Exception, redactor: Redactor) -> int:
 async def _run(
     configuration: Configuration, watcher: TerminalWatcher | None, turns: TurnGuard
 ) -> None:
-    stop = asyncio.Event()
+    stop, kills = asyncio.Event(), KillSignals()
     loop = asyncio.get_running_loop()
+    kills.listen(loop)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     try:
-        await run_node(configuration, stop, say=_speaker(watcher), watch=watcher, turns=turns)
+        await run_node(
+            configuration, stop, say=_speaker(watcher), watch=watcher, turns=turns, kills=kills
+        )
     finally:
         if watcher is not None:
             watcher.close()

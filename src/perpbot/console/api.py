@@ -1,4 +1,4 @@
-"""The read API under /api/v1, the probes, the metrics, and the one write: the kill switch.
+"""The read API under /api/v1, the probes, the metrics, and what is written: the kill switch.
 
 What is asked for often (overview, quotes, opportunities) is encoded once for everybody who asks
 within a moment, so that many viewers cost the node as much as one.
@@ -31,6 +31,14 @@ class KillRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     level: Annotated[int, Field(ge=1, le=5)]
+    reason: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class ClearRequest(BaseModel):
+    """What `POST /api/v1/control/clear` takes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
     reason: Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -127,7 +135,13 @@ def _add_control(app: FastAPI, state: ConsoleState) -> None:
         state.sources.kill_switch.engage(request.level, actor="console", reason=request.reason)
         return _json({"level": request.level, "engaged": True}, 200)
 
+    async def clear(request: ClearRequest) -> Response:
+        """Take the kill switch away: the act of whoever holds the token."""
+        state.sources.kill_switch.clear(actor="console", reason=request.reason)
+        return _json({"cleared": True}, 200)
+
     app.post("/api/v1/control/kill", response_class=Response)(kill)
+    app.post("/api/v1/control/clear", response_class=Response)(clear)
 
 
 async def _malformed(_: Request, error: Exception) -> Response:

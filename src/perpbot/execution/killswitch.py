@@ -3,7 +3,8 @@
 K1 no opens, K2 and cancel resting, K3 and flatten what is unhedged, K4 flatten all, K5 exit.
 
 Latched and journalled before it acts; one path for console, command, file and signal. It needs
-neither a database nor a console, and works with whichever venues still answer.
+neither a database nor a console, and works with whichever venues still answer: what a dead venue
+does not take is tried again until it does. A restart forgets no level; only a person clears it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from perpbot.domain.events import (
 )
 from perpbot.domain.sides import Purpose
 from perpbot.execution.pair import PairBook
+from perpbot.execution.trader import KILL_SWITCH
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import Clock
 from perpbot.portfolio.orders import OrderTable
@@ -90,6 +92,8 @@ class KillSwitch:
 
     def _planned(self, event: PairPlanned) -> None:
         """A pair that was decided before the switch and is folded after it."""
+        if self._latches.kill_level >= 2:
+            self._cancel_resting(self._latches.kill_reason)
         if self._latches.kill_level >= 4:
             self._close(event.plan.pair_id, self._latches.kill_level)
 
@@ -99,7 +103,7 @@ class KillSwitch:
                 ts_ns=self._clock.now_ns(),
                 correlation_id=pair_id,
                 pair_id=pair_id,
-                reason=f"kill_switch_{level}",
+                reason=f"{KILL_SWITCH}_{level}",
             )
         )
 

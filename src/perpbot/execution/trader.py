@@ -51,6 +51,8 @@ SHORTEST_REST_NS = 10 * MS
 """Between two tries without progress, whatever the jitter draws."""
 CANCEL_AGAIN_NS = SECOND
 """Between two cancels of one order, however quickly the first one is refused."""
+KILL_SWITCH = "kill_switch"
+"""Begins the reason of a pair that the kill switch closes."""
 _SHRINKING = frozenset({PairState.UNWINDING, PairState.CLOSING})
 
 
@@ -220,13 +222,17 @@ class PairTrader:
         """Whether one leg is held and the venue of the other has been silent for too long.
 
         Then what is held is taken back, towards the net that is proven. A venue that no process
-        asked was not silent: after a restart it has as much time as ever.
+        asked was not silent: after a restart it has as much time as ever. Where the kill switch
+        wants the pair gone, the time of a hedge is long enough.
         """
         if pair.state in _SHRINKING or not pair.unhedged_since_ns or self._is_balanced(pair):
             return False
         silent_ns = self._clock.now_ns() - max(pair.unhedged_since_ns, self._born_ns)
         heavier = _heavier(pair)
-        return silent_ns >= self._patience(pair.plan).wait_limit_ns and all(
+        patience = self._patience(pair.plan)
+        killed = pair.close_reason.startswith(KILL_SWITCH)
+        limit_ns = patience.hedge_after_ns if killed else patience.wait_limit_ns
+        return silent_ns >= limit_ns and all(
             order.state in _UNANSWERED and order.request.leg != heavier for order in working
         )
 

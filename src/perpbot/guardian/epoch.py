@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 
 from perpbot.domain.errors import InvalidValue, StateConflict
-from perpbot.guardian.sealed import replace_durably, seal, unseal
+from perpbot.guardian.sealed import seal, unseal
+from perpbot.settings.private_files import write_private
 
 FILE_NAME = "guardian.epoch"
 
@@ -62,4 +63,4 @@ def raise_epoch(directory: Path, epoch: Epoch) -> None:
         raise StateConflict(
             f"epoch was {epoch.number}: more than {max(before, epoch.run_epoch)} was expected"
         )
-    replace_durably(directory / FILE_NAME, seal(msgspec.json.encode(epoch)))
+    write_private(directory / FILE_NAME, seal(msgspec.json.encode(epoch)))

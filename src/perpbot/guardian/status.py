@@ -16,6 +16,7 @@ import msgspec
 from perpbot.domain.errors import StateConflict
 from perpbot.guardian.bootclock import boot_ns
 from perpbot.kernel.clock import SECOND
+from perpbot.settings.private_files import write_private
 
 DIRECTORY = "guardian"
 LOCK_NAME = "lock"
@@ -67,9 +68,7 @@ class GuardianLock:
     def tell(self, status: GuardianStatus) -> None:
         """Say how it stands, in one step."""
         path = self.directory / STATUS_NAME
-        scratch = path.with_suffix(".tmp")
-        scratch.write_bytes(msgspec.json.encode(status))
-        scratch.replace(path)
+        write_private(path, msgspec.json.encode(status), durable=False)
 
     def close(self) -> None:
         """Leave no word behind, and let go."""

@@ -1,13 +1,16 @@
 """The kill switch as a file: `KILL` in the state directory.
 
 It needs neither a console nor a network: whoever can write the directory can stop the node, with
-`perpbot kill` or with `touch KILL`. The node takes the order once and removes the file.
+`perpbot kill` or with `touch KILL`. The node takes the order once and removes the file. Only the
+person that the node runs as, or root, can take the latch away again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+import stat
 from pathlib import Path
 
 import msgspec
@@ -57,19 +60,37 @@ class KillFile:
     def __init__(self, directory: Path, switch: KillSwitch) -> None:
         self._path = directory / FILE_NAME
         self._switch = switch
+        self._obeyed: tuple[int, int] | None = None
+        """Which file was obeyed and could not be removed."""
 
     def check(self) -> KillOrder | None:
         """Obey and remove the file, if it is there; return its order."""
         try:
-            text = self._path.read_text(errors="replace")
+            found = self._path.lstat()
         except FileNotFoundError:
             return None
-        order = parse_order(text)
+        which = (found.st_ino, found.st_mtime_ns)
+        if which == self._obeyed:
+            return None
+        order = self._read(found)
         if order.clear:
             self._switch.clear(actor=order.actor, reason=order.reason)
         else:
             self._switch.engage(order.level, actor=order.actor, reason=order.reason)
-        self._path.unlink(missing_ok=True)
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError:
+            self._obeyed = which
+        return order
+
+    def _read(self, found: os.stat_result) -> KillOrder:
+        """Return the order of the file. Whatever is wrong with it, it still kills."""
+        try:
+            order = parse_order(self._path.read_text(errors="replace"))
+        except OSError as error:
+            return KillOrder(reason=f"unreadable kill file: {error.strerror}")
+        if order.clear and not _is_private(found):
+            return KillOrder(reason="a kill file that others can write wanted to clear the latch")
         return order
 
     async def run(self) -> None:
@@ -77,3 +98,12 @@ class KillFile:
         while True:
             self.check()
             await asyncio.sleep(POLL_S)
+
+
+def _is_private(found: os.stat_result) -> bool:
+    """Whether only we (or root) can have written a file: to clear is a person's act."""
+    return (
+        stat.S_ISREG(found.st_mode)
+        and found.st_uid in {os.geteuid(), 0}
+        and not found.st_mode & 0o022
+    )

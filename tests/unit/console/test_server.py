@@ -137,6 +137,29 @@ async def test_kill_is_engaged_and_journalled(
     assert world.core.folds.latches.kill_level == 1
 
 
+async def test_the_latch_is_cleared_with_the_token_only(
+    console: aiohttp.ClientSession, world: World
+) -> None:
+    """By whoever holds it, with a reason."""
+    world.core.kill_switch.engage(2, actor="test", reason="test")
+    for body, status in (({}, 422), ({"reason": ""}, 422), ({"reason": "over"}, 200)):
+        assert world.core.folds.latches.kill_level == 2
+        async with console.post(
+            "/api/v1/control/clear", json=body, headers=change_headers(time.time_ns())
+        ) as answer:
+            assert answer.status == status
+
+    assert world.core.folds.latches.kill_level == 0
+    world.core.kill_switch.engage(2, actor="test", reason="test")
+    async with console.post(
+        "/api/v1/control/clear",
+        json={"reason": "over"},
+        headers={**change_headers(time.time_ns()), "Authorization": "Bearer wrong"},
+    ) as answer:
+        assert answer.status == 401
+    assert world.core.folds.latches.kill_level == 2
+
+
 @pytest.mark.parametrize(
     "body",
     [{"level": 0, "reason": "x"}, {"level": 6, "reason": "x"}, {"level": "1", "reason": "x"},

@@ -133,3 +133,16 @@ def test_pair_that_was_decided_before_the_switch_is_closed() -> None:
     board.said.clear()
     board.bus.publish(planned(plan("1-3"), ts_ns=5))
     assert board.closed == ["1-3"]
+
+
+@pytest.mark.parametrize(("level", "cancelled"), [(1, False), (2, True), (3, True)])
+def test_orders_that_were_decided_before_the_switch_do_not_rest(
+    level: int, *, cancelled: bool
+) -> None:
+    """They go out with their pair's record, and come back right after it."""
+    board = Board()
+    board.switch.engage(level, actor="ann", reason="drill")
+    board.said.clear()
+    board.desk.planned("1-3")
+    assert ("1-3-0" in board.cancelled) is cancelled
+    assert board.closed == []

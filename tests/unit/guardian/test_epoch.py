@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,25 @@ def test_a_damaged_file_lets_nobody_send(tmp_path: Path, content: bytes) -> None
     (tmp_path / FILE_NAME).write_bytes(content)
     with pytest.raises(StateConflict, match="look at the venues, then remove the file"):
         read_epoch(tmp_path)
+
+
+@pytest.mark.parametrize("step", ["open", "fsync", "replace"])
+def test_a_death_at_any_step_keeps_the_old_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Before the rename the old file stands; nothing half written is ever read."""
+    raise_epoch(tmp_path, epoch(2))
+
+    def die(*_: object, **__: object) -> None:
+        raise OSError("no space")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path if step == "replace" else os, step, die)
+        with pytest.raises(OSError, match="no space"):
+            raise_epoch(tmp_path, epoch(3))
+
+    assert epoch_number(tmp_path) == 2
+    raise_epoch(tmp_path, epoch(4))
+    assert epoch_number(tmp_path) == 4
+    assert [found.name for found in tmp_path.iterdir()] == [FILE_NAME]
+    assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600

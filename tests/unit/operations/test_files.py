@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import stat
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from perpbot.operations.killfile import (
     parse_order,
     write_order,
 )
+from perpbot.operations.killsignals import LEVELS_BY_SIGNAL, KillSignals
 from perpbot.operations.looplag import watch_loop_lag
 from perpbot.operations.records.recorder import TradeRecorder
 from perpbot.operations.runfile import RunFile, RunInfo, running
@@ -108,6 +110,92 @@ def test_the_kill_file_can_clear_the_latch(tmp_path: Path) -> None:
 
     assert core.folds.latches.kill_level == 0
     assert heard[0].actor == "me"
+
+
+@pytest.mark.parametrize("mode", [0o662, 0o626, 0o666], ids=oct)
+def test_what_others_can_write_kills_and_never_clears(tmp_path: Path, mode: int) -> None:
+    """To stop is open to everybody who reaches the directory; to go on is a person's act."""
+    core = small_world().core
+    core.kill_switch.engage(1, actor="me", reason="try")
+    path = write_order(tmp_path, KillOrder(clear=True, actor="me", reason="over"))
+    path.chmod(mode)
+
+    order = KillFile(tmp_path, core.kill_switch).check()
+
+    assert order is not None
+    assert "wanted to clear" in order.reason
+    assert core.folds.latches.kill_level == DEFAULT_LEVEL
+
+
+def test_a_link_never_clears(tmp_path: Path) -> None:
+    """Whose file it leads to proves nothing of who laid it."""
+    core = small_world().core
+    core.kill_switch.engage(2, actor="me", reason="try")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / FILE_NAME).symlink_to(
+        write_order(elsewhere, KillOrder(clear=True, actor="me", reason="over"))
+    )
+
+    KillFile(tmp_path, core.kill_switch).check()
+
+    assert core.folds.latches.kill_level == DEFAULT_LEVEL
+
+
+def test_what_cannot_be_opened_or_removed_kills_once(tmp_path: Path) -> None:
+    """A directory of that name, a file of somebody else: the order is taken, once."""
+    core = small_world().core
+    heard: list[KillSwitchEngaged] = []
+    core.bus.subscribe(KillSwitchEngaged, heard.append, core=False)
+    (tmp_path / FILE_NAME).mkdir()
+    watch = KillFile(tmp_path, core.kill_switch)
+
+    watch.check()
+    watch.check()
+
+    assert [event.level for event in heard] == [DEFAULT_LEVEL]
+    assert "unreadable kill file" in heard[0].reason
+
+
+def test_signals_take_the_same_path(tmp_path: Path) -> None:
+    """What comes before the node is there, or between two, reaches the next one."""
+    assert tmp_path.exists()
+    core = small_world().core
+    heard: list[KillSwitchEngaged] = []
+    core.bus.subscribe(KillSwitchEngaged, heard.append, core=False)
+    signals = KillSignals()
+
+    signals.take(signal.SIGUSR1)
+    signals.attach(core.kill_switch)
+    signals.take(signal.SIGUSR2)
+    signals.detach()
+    signals.take(signal.SIGUSR1)
+
+    assert [(e.level, e.actor, e.reason) for e in heard] == [
+        (2, "signal", "SIGUSR1"),
+        (4, "signal", "SIGUSR2"),
+    ]
+    signals.attach(core.kill_switch)
+    assert len(heard) == 3
+    assert core.folds.latches.kill_level == 4
+
+
+async def test_signals_are_heard_by_the_loop() -> None:
+    """From before a node is there."""
+    core = small_world().core
+    signals = KillSignals()
+    loop = asyncio.get_running_loop()
+    signals.listen(loop)
+    try:
+        signals.attach(core.kill_switch)
+        os.kill(os.getpid(), signal.SIGUSR2)
+        while not core.folds.latches.kill_level:  # noqa: ASYNC110 - a signal is waited for
+            await asyncio.sleep(0)
+    finally:
+        for number in LEVELS_BY_SIGNAL:
+            loop.remove_signal_handler(number)
+
+    assert core.folds.latches.kill_level == 4
 
 
 async def test_the_kill_file_task_looks_at_once(tmp_path: Path) -> None:

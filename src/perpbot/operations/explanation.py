@@ -50,7 +50,7 @@ def explain(records: Iterable[Record], asked: str) -> Story | None:
         found = set(ids_of(event))
         # A cancel of everything names strangers in one breath: it connects nobody.
         connects = found if len(getattr(event, "client_ids", ())) < 2 else set()
-        for name in found:
+        for name in sorted(found):
             neighbours.setdefault(name, set()).update(connects)
     if asked not in neighbours:
         return None

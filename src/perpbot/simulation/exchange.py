@@ -465,7 +465,7 @@ class Exchange:
         orders = self._core.resting(account, symbol)
         for order in orders:
             self._core.withdraw(order, cause)
-        for touched in {order.ticket.symbol for order in orders}:
+        for touched in dict.fromkeys(order.ticket.symbol for order in orders):
             self._core.tell_book(touched)
         return [order.view() for order in orders]
 

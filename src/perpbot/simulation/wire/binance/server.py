@@ -130,8 +130,9 @@ class BinanceServer(VenueServer):
             elif now - self._pinged_ns.setdefault(client, client.opened_ns) >= PING_EVERY_NS:
                 self._pinged_ns[client] = now
                 client.ping()
-        for gone in self._pinged_ns.keys() - self.clients.keys():
-            del self._pinged_ns[gone]
+        for client in tuple(self._pinged_ns):
+            if client not in self.clients:
+                del self._pinged_ns[client]
 
     # --- faults on request -----------------------------------------------------------------------
 

@@ -193,7 +193,7 @@ class Streams:
             self._repeat_ns = now + REPEAT_NS
             for kind in ("clearinghouseState", "webData2"):
                 self._touch(kind, self._master)
-        for topic in list(self._dirty):
+        for topic in sorted(self._dirty):
             if now >= self._next_ns.get(topic, 0):
                 self._flush(topic, now)
 

@@ -29,6 +29,7 @@ from perpbot.domain.money import ZERO
 from perpbot.domain.pairs import PairPlan
 from perpbot.execution.engine import ExecutionEngine
 from perpbot.execution.killswitch import KillSwitch
+from perpbot.execution.nonces import NonceMarks
 from perpbot.execution.order_maker import OrderMaker
 from perpbot.execution.pair import PairBook
 from perpbot.execution.planner import PairPlanner, PairTerms
@@ -101,6 +102,7 @@ class Folds:
         self.pairs = PairBook()
         self.latches = RiskLatches()
         self.runs = Runs()
+        self.nonces = NonceMarks()
 
     def state(self) -> DurableState:
         """Return them as one state."""
@@ -115,6 +117,7 @@ class Folds:
                 self.pairs,
                 self.latches,
                 self.runs,
+                self.nonces,
             )
         )
 

@@ -38,6 +38,7 @@ from perpbot.domain.instruments import Instrument
 from perpbot.domain.sides import PairState, Purpose
 from perpbot.execution.deadman import DeadManSwitch
 from perpbot.execution.gateway import LatencySamples, VenueGateway
+from perpbot.execution.nonces import NonceKeeper
 from perpbot.execution.surroundings import Account
 from perpbot.execution.warmer import Warmer
 from perpbot.guardian.pulse import TakenOver
@@ -223,6 +224,7 @@ class Node:
                     self.latency,
                     fence=self._may_send,
                 )
+                NonceKeeper(venue, core.bus, self._clock, timers, core.folds.nonces)
             manager = ExchangeConnectionManager(
                 venue,
                 core.quotes,

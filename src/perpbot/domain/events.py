@@ -108,6 +108,7 @@ class EventKind(StrEnum):
     RUN_ENDED = "RUN_ENDED"
     RECORD_PASSED_OVER = "RECORD_PASSED_OVER"
     JOURNAL_REPAIRED = "JOURNAL_REPAIRED"
+    NONCES_RESERVED = "NONCES_RESERVED"
     CONFIG_CHANGED = "CONFIG_CHANGED"
     COMPONENT_ERROR = "COMPONENT_ERROR"
     BUS_OVERFLOW = "BUS_OVERFLOW"
@@ -865,6 +866,15 @@ class RunEnded(Event, frozen=True, kw_only=True):
 
     epoch: int
     reason: str
+
+
+@event(EventKind.NONCES_RESERVED, Lane.DURABLE)
+class NoncesReserved(Event, frozen=True, kw_only=True):
+    """Requests of an account carry no nonce beyond `until` before a later one is reserved."""
+
+    venue: str
+    account: str
+    until: int
 
 
 @event(EventKind.RECORD_PASSED_OVER, Lane.DURABLE)

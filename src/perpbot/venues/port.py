@@ -24,6 +24,7 @@ from perpbot.domain.orders import (
     PositionReport,
 )
 from perpbot.domain.permissions import KeyPermissions
+from perpbot.venues.wire.nonces import NonceSource
 
 Publish = Callable[[Event], None]
 
@@ -138,6 +139,13 @@ class TellsPermissions(Protocol):
         Raises `ReadOnly` without credentials, `AuthFailed` where the key is refused, otherwise
         `Unavailable`.
         """
+
+
+@runtime_checkable
+class NoncedTrading(Protocol):
+    """Trading whose requests carry numbers that only ever grow, across restarts too."""
+
+    nonces: NonceSource
 
 
 class Account(Protocol):

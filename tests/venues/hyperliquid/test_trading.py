@@ -439,7 +439,8 @@ async def test_without_keys_every_write_is_read_only() -> None:
 
 async def test_concurrent_orders_have_nonces_of_their_own() -> None:
     """Fifty at once: all different, all higher than the last of the run before."""
-    async with serving() as loopback, adapter(loopback, last_nonce=9_000_000_000_000) as venue:
+    async with serving() as loopback, adapter(loopback) as venue:
+        venue.trading.nonces.resume(9_000_000_000_000)
         async with running(venue.account.run(ignore)):
             await user_is_up(venue)
             orders = [order_request() for _ in range(50)]

@@ -84,7 +84,7 @@ def _ignore() -> None:
 class HyperliquidTrading:
     """`Trading` of the port, and what the venue has beyond it.
 
-    `nonces.last` is the signer's high-water mark; the app journals it and hands it back in.
+    `nonces` is what the signer has used; `perpbot.execution.nonces` keeps it across restarts.
     """
 
     def __init__(

@@ -127,14 +127,12 @@ def create(
     books: bool = False,
     trades: bool = True,
     leverage: int | None = 1,
-    last_nonce: int = 0,
 ) -> Hyperliquid:
     """Put the venue together; nothing is connected yet.
 
-    `leverage` is set for each instrument at `open`; None leaves the account's own. `last_nonce` is
-    the journalled high-water mark of the signer. Signatures are for mainnet unless
-    `settings.testnet` says otherwise, whatever the addresses are. Raises `InvalidValue` for
-    credentials that cannot be right.
+    `leverage` is set for each instrument at `open`; None leaves the account's own. Signatures are
+    for mainnet unless `settings.testnet` says otherwise, whatever the addresses are. Raises
+    `InvalidValue` for credentials that cannot be right.
     """
     signer = _signer(credentials, mainnet=not settings.testnet)
     vault = credentials.vault_address.lower() if credentials else ""
@@ -168,7 +166,7 @@ def create(
             socket=socket,
             http=http,
             budget=budget,
-            nonces=NonceSource(clock, last=last_nonce),
+            nonces=NonceSource(clock, venue=VENUE),
             account_name=settings.account_name,
             clock=clock,
             timeout_s=settings.request_timeout_s,

@@ -76,8 +76,9 @@ def _decoder(kind: str) -> msgspec.msgpack.Decoder[Any]:
 def pack_record(sequence: int, event: Event, payload: bytes) -> bytes:
     """Return the bytes of one record."""
     kind = event.kind.encode()
-    body = _BODY.pack(sequence, event.ts_ns, len(kind)) + kind + payload
-    return _HEAD.pack(len(body), zlib.crc32(body)) + body
+    start = _BODY.pack(sequence, event.ts_ns, len(kind)) + kind
+    checksum = zlib.crc32(payload, zlib.crc32(start))
+    return b"".join((_HEAD.pack(len(start) + len(payload), checksum), start, payload))
 
 
 def segment_files(directory: Path) -> list[tuple[int, Path]]:

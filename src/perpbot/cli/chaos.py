@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from perpbot.cli.output import Exit, emit, fail, say, show
-from perpbot.research.chaos.campaign import Campaign, Hunt, cores, each, hunt
+from perpbot.research.chaos.campaign import Campaign, Hunt, Runner, cores, each, hunt
+from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.gate import missing
 from perpbot.research.chaos.mutants import MUTANTS
-from perpbot.research.chaos.plan import ROWS
-from perpbot.research.chaos.run import shrink
+from perpbot.research.chaos.plan import ROWS, Plan
+from perpbot.research.chaos.run import run_seed, shrink
 from perpbot.research.chaos.unhedged import figures
 
 PROGRESS_S = 5.0
@@ -37,39 +41,57 @@ def run_chaos(
     tier = tier.upper()
     if tier not in {"A", "B"}:
         fail(f"--tier was {tier!r}, A or B was expected", Exit.USAGE)
-    if tier == "B":
-        fail("tier B (adapters and transports in virtual time) is not built yet", Exit.USAGE)
-    if row is not None and row not in ROWS:
-        fail(f"--row was {row!r}, one of {', '.join(ROWS)} was expected", Exit.USAGE)
+    tools = _tools(tier)
+    if row is not None and row not in tools.rows:
+        fail(f"--row was {row!r}, one of {', '.join(tools.rows)} was expected", Exit.USAGE)
     names = MUTANTS if mutant == "all" else (mutant,)
     if mutant not in {None, "all", *MUTANTS}:
         fail(f"--mutant was {mutant!r}, all or one of {', '.join(MUTANTS)}", Exit.USAGE)
     began = time.monotonic()
     numbers = range(first, first + seeds)
     jobs = jobs or cores()
-    campaign, hunts = Campaign(row=row), list[Hunt]()
+    campaign = Campaign(row=row, tier=tier, runner=tools.runner, rows=tools.rows)
+    hunts = list[Hunt]()
     if mutant is None:
-        _run(campaign, numbers, jobs)
+        _run(campaign, numbers, jobs, tools)
     else:
-        hunts = _hunt([name for name in names if name], numbers, row, jobs)
+        hunts = _hunt([name for name in names if name], numbers, row, jobs, tools)
     result = {
         "seeds": campaign.seeds + sum(found.seeds for found in hunts),
         "from": first,
         "tier": tier,
         "seconds": round(time.monotonic() - began, 3),
         **_summary(campaign, hunts),
-        "missing": missing(campaign.counters) if strict and mutant is None else [],
+        "missing": tools.missing(campaign.counters) if strict and mutant is None else [],
     }
     if as_json:
         emit(result)
     else:
-        show(_text(result, mutant))
+        show(_text(result, mutant, tools.rows))
     alive = [found.mutant for found in hunts if found.killed_at is None]
     good = campaign.passed and not alive and not result["missing"]
     return Exit.OK if good else Exit.ERROR
 
 
-def _run(campaign: Campaign, seeds: range, jobs: int) -> None:
+class Tools(msgspec.Struct, frozen=True):
+    """What differs between the tiers."""
+
+    runner: Runner
+    rows: dict[str, str]
+    shrink: Callable[[int, str | None], Plan]
+    missing: Callable[[Counters], list[str]]
+
+
+def _tools(tier: str) -> Tools:
+    if tier == "A":
+        return Tools(run_seed, ROWS, shrink, missing)
+    # Adapters, servers and their libraries: half a second that tier A does not need.
+    from perpbot.research.chaos.wires import plan, run
+
+    return Tools(run.run_seed, plan.ROWS, run.shrink, plan.missing)
+
+
+def _run(campaign: Campaign, seeds: range, jobs: int, tools: Tools) -> None:
     told = time.monotonic()
     for result in campaign.run_all(seeds, jobs):
         seed = result.seed
@@ -77,16 +99,17 @@ def _run(campaign: Campaign, seeds: range, jobs: int) -> None:
             say(f"seed {seed}: {result.violations[0]}")
             say(f"  replay: {campaign.replay_line(seed)}")
             if len(campaign.failed) <= SHRUNK:
-                faults = shrink(seed, campaign.row).faults
+                faults = tools.shrink(seed, campaign.row).faults
                 say(f"  needs: {'; '.join(map(str, faults)) or 'no fault'}")
         if time.monotonic() - told > PROGRESS_S:
             told = time.monotonic()
             say(f"{campaign.seeds} of {len(seeds)} seeds")
 
 
-def _hunt(names: list[str], seeds: range, row: str | None, jobs: int) -> list[Hunt]:
+def _hunt(names: list[str], seeds: range, row: str | None, jobs: int, tools: Tools) -> list[Hunt]:
     hunts = []
-    for found in each(partial(hunt, seeds=seeds, row=row), names, jobs, chunk=1):
+    work = partial(hunt, seeds=seeds, row=row, runner=tools.runner)
+    for found in each(work, names, jobs, chunk=1):
         hunts.append(found)
         if found.killed_at is not None:
             say(f"mutant {found.mutant}: caught at seed {found.killed_at}: {found.text}")
@@ -113,7 +136,7 @@ def _summary(campaign: Campaign, hunts: list[Hunt]) -> dict[str, Any]:
     }
 
 
-def _text(result: dict[str, Any], mutant: str | None) -> str:
+def _text(result: dict[str, Any], mutant: str | None, rows_known: dict[str, str]) -> str:
     if mutant is not None:
         rows = [
             f"{name:28} {'NOT CAUGHT' if seed is None else f'caught at seed {seed}'}"
@@ -130,7 +153,7 @@ def _text(result: dict[str, Any], mutant: str | None) -> str:
         f"trace {result['trace_hash'][:16]}",
         "",
     ]
-    lines += [f"{row:>5} {hits:7} {ROWS[row]}" for row, hits in result["rows"].items()]
+    lines += [f"{row:>5} {hits:7} {rows_known[row]}" for row, hits in result["rows"].items()]
     lines += [f"missing: {name}" for name in result["missing"]]
     return "\n".join(lines)
 

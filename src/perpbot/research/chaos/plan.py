@@ -58,9 +58,11 @@ ROWS: dict[str, str] = {
 }
 """Every row that tier A expresses."""
 
-BLOCKING = frozenset({"2", "3", "6", "7", "8", "9", "11", "12", "13", "14", "35", "19"})
+BLOCKING = frozenset({"2", "3", "6", "7", "8", "9", "11", "12", "13", "14", "35", "19"}) | {
+    *("16", "20", "32", "38", "42", "drip")
+}
 """Rows that may keep a hedge from being sent or known; their windows bound unhedged time. So do
-the times without a node (row 21)."""
+the times without a node (row 21). The second part is tier B's."""
 
 KILL_POINTS: tuple[tuple[Place, str], ...] = (
     *((Place.SEND, purpose) for purpose in ("open", "hedge", "reduce")),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
 
 import msgspec
 
 from perpbot.kernel.clock import SECOND
+from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.market import LARGEST_JUMP
 from perpbot.research.chaos.mutants import mutated
@@ -16,6 +18,7 @@ from perpbot.research.chaos.plan import Plan, draw
 from perpbot.research.chaos.stage import Stage
 from perpbot.research.chaos.unhedged import (
     HEALTHY_UNHEDGED_NS,
+    Window,
     bound_ns,
     in_ms,
     is_healthy,
@@ -64,7 +67,7 @@ def _verdict(plan: Plan, stage: Stage, counters: Counters) -> SeedResult:
     bound = loss_bound(plan, witness.planned_usd)
     if loss > bound:
         witness.violate(f"the loss is {loss:.4f} USD, its bound {bound:.4f}")
-    bound_s = _judge_spells(plan, stage, counters) / SECOND
+    bound_s = judge_spells(plan, witness, stage.absences, counters) / SECOND
     return SeedResult(
         seed=plan.seed,
         violations=tuple(witness.violations),
@@ -79,16 +82,18 @@ def _verdict(plan: Plan, stage: Stage, counters: Counters) -> SeedResult:
     )
 
 
-def _judge_spells(plan: Plan, stage: Stage, counters: Counters) -> int:
+def judge_spells(
+    plan: Plan, witness: Witness, absences: Sequence[Window], counters: Counters
+) -> int:
     """Hold every unhedged spell against its own bound; count it. Return the largest bound, ns."""
     largest_ns = HEALTHY_UNHEDGED_NS
-    for spell in stage.witness.spells:
-        healthy = is_healthy(spell, plan, stage.absences)
+    for spell in witness.spells:
+        healthy = is_healthy(spell, plan, absences)
         (counters.healthy_ms if healthy else counters.blocked_ms)[in_ms(spell.lasted_ns)] += 1
-        allowed_ns = bound_ns(spell, plan, stage.absences)
+        allowed_ns = bound_ns(spell, plan, absences)
         largest_ns = max(largest_ns, allowed_ns)
         if spell.lasted_ns > allowed_ns:
-            stage.witness.violate(
+            witness.violate(
                 f"P4 {spell.asset} unhedged for {spell.lasted_ns / SECOND:.1f} s, "
                 f"the bound is {allowed_ns / SECOND:.1f} s"
             )
@@ -115,10 +120,14 @@ def trace_hash(stage: Stage) -> str:
 
 def shrink(seed: int, row: str | None = None) -> Plan:
     """Return the plan of a failing seed with every fault taken out that it does not need."""
-    plan = draw(seed, row)
+    return shrunk(draw(seed, row), lambda plan: run_seed(seed, plan=plan))
+
+
+def shrunk(plan: Plan, run: Callable[[Plan], SeedResult]) -> Plan:
+    """Return a failing plan with every fault taken out that it does not need."""
     for fault in plan.faults:
         rest = tuple(other for other in plan.faults if other is not fault)
         smaller = msgspec.structs.replace(plan, faults=rest)
-        if run_seed(seed, plan=smaller).violations:
+        if run(smaller).violations:
             plan = smaller
     return plan

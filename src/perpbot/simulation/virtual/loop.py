@@ -455,6 +455,11 @@ def _place(task: asyncio.Task[Any]) -> str:
     return f"{task.get_name()} in {where}"
 
 
+def new_loop(rng: random.Random) -> VirtualLoop:
+    """Return a loop. What it lacks of asyncio's raises `NotImplementedError`."""
+    return VirtualLoop(rng)  # type: ignore[abstract]
+
+
 def _context_of(handle: asyncio.Handle) -> Context:
     found: Context = getattr(handle, "_context")  # noqa: B009 - public from Python 3.12 on
     return found

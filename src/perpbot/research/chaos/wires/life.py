@@ -23,7 +23,7 @@ from perpbot.domain.events import (
 )
 from perpbot.domain.instruments import Instrument
 from perpbot.domain.orders import OrderReport, OrderRequest
-from perpbot.kernel.clock import MS, SECOND, Clock
+from perpbot.kernel.clock import MS, SECOND, Clock, LoopTimers
 from perpbot.kernel.journal import Journal
 from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
@@ -36,6 +36,8 @@ from perpbot.venues.port import MarketSink, QuoteSlot, Venue
 RESERVE_BYTES = 1 << 16
 TOO_OLD_NS = 2_600 * MS
 """A touch that was left longer ago must not open anything, however late its bytes came."""
+WARM_SHARE = 0.05
+"""Of lives that keep their order code warm."""
 NEVER = "a touch that never was"
 
 
@@ -155,6 +157,13 @@ class SpySink:
         self._sink.refuse(venue, reason)
 
 
+class ChaosNode(Node):
+    """A node whose order code is not kept warm: rehearsals cost half of a seed's time."""
+
+    def _keep_warm(self, timers: LoopTimers) -> None:
+        """Not here."""
+
+
 class Life:
     """See the module. `run` works until it is cancelled, or the host dies."""
 
@@ -214,7 +223,8 @@ class Life:
 
     def _build(self) -> Node:
         venues = [self._venue(name) for name in self._ground.plan.venues]
-        return Node(
+        kind = Node if self._rng.random() < WARM_SHARE else ChaosNode
+        return kind(
             self._settings,
             venues,
             clock=self._clock,
@@ -297,7 +307,7 @@ class Life:
     # --- judging what it is told -----------------------------------------------------------------
 
     def judge(self, venue: str, asset: str, bid: float, ask: float) -> None:
-        """A quote goes into the engine: was it ever the touch, and how long ago?"""
+        """Hold a quote that goes into the engine against what the touch was, and when."""
         age_ns = self._ground.tops.age_ns(venue, asset, bid, ask)
         if age_ns is None:
             if bid == bid and ask == ask:  # noqa: PLR0124 - NaN is refused by the engine

@@ -13,6 +13,7 @@ import msgspec
 
 from perpbot.app.venues import capabilities_of
 from perpbot.kernel.clock import MS, SECOND
+from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.plan import (
     ASSETS,
     QUOTE_INTERVAL_S,
@@ -46,10 +47,20 @@ ROWS: dict[str, str] = {
 }
 """Every row that tier B expresses."""
 
-BLOCKING = frozenset({"2", "3", "6", "7", "9", "19", "20", "21", "29", "32", "38", "42", "drip"})
-"""Rows that may keep a hedge from being sent or known; their windows bound unhedged time."""
 _OF_VENUE = {"20": ("hyperliquid",), "4": ("binance", "okx"), "5": ("binance", "okx")}
 """Rows that only some protocols can express."""
+
+
+LEAST_HITS = 20
+
+
+def missing(counters: Counters) -> list[str]:
+    """Return the rows that were hit too rarely by some hundred seeds."""
+    return [
+        f"row {row}: hit {counters.rows[row]} times, {LEAST_HITS} were expected"
+        for row in ROWS
+        if counters.rows[row] < LEAST_HITS
+    ]
 
 
 def draw(seed: int, row: str | None = None) -> Plan:

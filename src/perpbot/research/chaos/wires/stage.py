@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from perpbot.app.core import Core, Folds
@@ -39,6 +39,7 @@ LOOK_S = 0.3
 CLOSE_AFTER_NS = 4 * SECOND
 """After healing: how long pairs may go on before all are asked to close."""
 CONVERGE_NS = 60 * SECOND
+STARTING_NS = 2 * SECOND
 LIVES = 20
 _POINTS = ("moment", "before", "after", "write", "after", "sent")
 _CLOCK_STEPS_S = (-7, -3, 2, 6, 40, -40)
@@ -87,7 +88,7 @@ class Stage:
         self.plan = plan
         self.counters = counters
         self._directory = directory
-        self.loop = VirtualLoop(random.Random(f"wires schedule {plan.seed}"))
+        self.loop = virtual.new_loop(random.Random(f"wires schedule {plan.seed}"))
         self.clock = WorldClock(self.loop)
         self.witness = Witness(plan, self.clock)
         self.witness.start_ns = START_NS
@@ -98,6 +99,9 @@ class Stage:
         self.doom = Doom(counters)
         self.life: Life | None = None
         self.dead: list[Life] = []
+        self.absences: list[tuple[int, int]] = []
+        """When there was no node, or it stood still; UTC ns."""
+        self._died_ns = START_NS
         self._rng = random.Random(f"wires stage {plan.seed}")
         self._nested: list[int] = []
         self._healed = False
@@ -105,6 +109,8 @@ class Stage:
     # --- lives -----------------------------------------------------------------------------------
 
     def _begin_life(self) -> None:
+        # A new node has to reach its venues before it can do anything.
+        self.absences.append((self._died_ns, self.clock.now_ns() + STARTING_NS))
         number = len(self.dead) + 1
         life = Life(
             host=self.loop.new_host(f"node {number}"),
@@ -126,6 +132,7 @@ class Stage:
     def _bury(self, life: Life) -> None:
         """The node died; another one starts after a while."""
         self.network.drop_host(life.host)
+        self._died_ns = self.clock.now_ns()
         self.dead.append(life)
         self.life = None
         self.witness.died()
@@ -182,7 +189,7 @@ class Stage:
             if self._failed():
                 break
             if clock.now_ns() >= plan.heal_ns + CLOSE_AFTER_NS and core is not None:
-                self._on_host(lambda core=core: core.close_all("chaos_end"))
+                self._on_host(partial(core.close_all, "chaos_end"))
                 if not self.witness.settled(core):
                     break
         await asyncio.sleep(1.0)
@@ -327,6 +334,7 @@ class Stage:
             return
         self.counters.hit("29")
         duration_ns = fault.stop_ns - fault.start_ns
+        self.absences.append((self.clock.now_ns(), self.clock.now_ns() + duration_ns))
         self.loop.freeze(life.host, duration_ns)
         life.awake_ns = self.clock.now_ns() + duration_ns
 

@@ -27,7 +27,7 @@ from perpbot.app.tally import RunTally
 from perpbot.app.venues import list_instruments
 from perpbot.configuration import Settings, effective
 from perpbot.domain.capabilities import Capabilities
-from perpbot.domain.errors import ConfigError, JournalFull
+from perpbot.domain.errors import ConfigError, JournalCorrupt, JournalFull
 from perpbot.domain.events import (
     CancelOrders,
     ConnectionState,
@@ -125,14 +125,7 @@ class Node:
         _require_pairs(instruments, self.settings.market.symbols)
         await self._leave_out(instruments)
         self._loop = loop = asyncio.get_running_loop()
-        self.journal = Journal(
-            self._state_directory / "journal",
-            segment_bytes=self.settings.journal.segment_max_mb * 1024 * 1024,
-            sync=SYNCED[self.settings.journal.sync],
-            min_free_bytes=self._min_free_bytes(),
-        )
-        self._held.callback(self.journal.close)
-        folds = self._recover()
+        folds = self._remember()
         self._timers = timers = LoopTimers(loop)
         self.core = Core(
             self.settings,
@@ -196,6 +189,23 @@ class Node:
     def _wake(self) -> None:
         """Another thread published: let the loop take it."""
         self._loop.call_soon_threadsafe(self.core.bus.drain)
+
+    def _remember(self) -> Folds:
+        """Open the journal and fold it. Raises `JournalCorrupt` that says what to do about it."""
+        try:
+            self.journal = Journal(
+                self._state_directory / "journal",
+                segment_bytes=self.settings.journal.segment_max_mb * 1024 * 1024,
+                sync=SYNCED[self.settings.journal.sync],
+                min_free_bytes=self._min_free_bytes(),
+            )
+            self._held.callback(self.journal.close)
+            return self._recover()
+        except JournalCorrupt as damage:
+            raise JournalCorrupt(
+                f"the journal is damaged: {damage}; nothing was changed or sent: "
+                "`perpbot recover --dry-run` shows what can be kept"
+            ) from damage
 
     def _recover(self) -> Folds:
         """Fold snapshot and journal: the state at the last record."""

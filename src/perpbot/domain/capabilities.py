@@ -53,7 +53,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     hedge_mode: bool = False
     self_trade_prevention: bool = False
     amend: bool = False
+    """Whether our adapter can change a resting order; until the port has it, none does."""
     batch_size: int = 1
+    """Orders that our adapter can send in one request; until the port has batches, one."""
     orders_by_websocket: bool = False
     has_testnet: bool = False
     quote_interval_s: float = 5.0

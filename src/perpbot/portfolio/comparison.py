@@ -13,7 +13,6 @@ import msgspec
 
 from perpbot.domain.events import VenueSnapshot
 from perpbot.domain.money import ZERO
-from perpbot.domain.orders import OrderReport
 from perpbot.domain.sides import OrderState
 from perpbot.portfolio.leases import Leg, leg
 from perpbot.portfolio.orders import Order
@@ -73,8 +72,3 @@ def unlisted_orders(snapshot: VenueSnapshot, orders: Iterable[Order]) -> list[Or
         and order.state in resting
         and order.request.client_id not in listed
     ]
-
-
-def foreign_orders(snapshot: VenueSnapshot) -> list[OrderReport]:
-    """Return open orders at the venue that carry no id of ours."""
-    return [report for report in snapshot.orders or () if not report.client_id]

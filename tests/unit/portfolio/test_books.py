@@ -27,7 +27,6 @@ from perpbot.domain.orders import PositionReport
 from perpbot.domain.sides import OrderState, PositionSide, Side
 from perpbot.kernel.fold import DurableState
 from perpbot.portfolio.comparison import (
-    foreign_orders,
     position_differences,
     unlisted_orders,
 )
@@ -420,6 +419,4 @@ def test_our_resting_orders_that_the_venue_does_not_list() -> None:
 
     assert [o.request.client_id for o in unlisted_orders(listed, orders)] == ["missing"]
     assert unlisted_orders(snapshot(), orders) == []
-    assert len(foreign_orders(listed)) == 1
-    assert foreign_orders(snapshot()) == []
     assert not listed.complete

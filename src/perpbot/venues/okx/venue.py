@@ -53,8 +53,6 @@ CAPABILITIES = Capabilities(
     reduce_only=True,
     hedge_mode=True,
     self_trade_prevention=True,
-    amend=True,
-    batch_size=20,
     orders_by_websocket=True,
     has_testnet=True,
     # bbo-tbt pushes on change only and has no heartbeat (the ping is the connection's, not the

@@ -29,7 +29,8 @@ from perpbot.settings import VENUE_CREDENTIALS
 from perpbot.simulation.wire.process import RunningServers, ServerAddress, launch
 from perpbot.venues.options import VenueConnection
 from perpbot.venues.port import Venue
-from tests.processes.plan import EAGER, LIVELY
+from tests.processes.plan import EAGER, LIVELY, through
+from tests.processes.proxy import Proxy
 
 PERPBOT = (sys.executable, "-c", "from perpbot.cli import main; main()")
 LIMIT_S = 20.0
@@ -81,9 +82,15 @@ class Rig:
     """Exchanges, a configuration that leads to them, and processes on it."""
 
     def __init__(
-        self, directory: Path, exchanges: RunningServers, settings: Mapping[str, Any]
+        self,
+        directory: Path,
+        exchanges: RunningServers,
+        proxies: Mapping[str, Proxy],
+        settings: Mapping[str, Any],
     ) -> None:
+        """Node and guardian reach each venue through its proxy."""
         self.directory = directory
+        self.proxies = proxies
         self.exchanges = exchanges
         self.state = directory / "state" / "testnet"
         self._environment = {
@@ -92,7 +99,8 @@ class Rig:
             **_variables(exchanges.servers, "GUARDIAN"),
         }
         self._processes: list[Process] = []
-        tree = _tree(exchanges.servers, settings)
+        places = {venue: proxy.place for venue, proxy in proxies.items()}
+        tree = _tree(through(exchanges.servers, places), settings)
         (directory / "config.yaml").write_text(yaml.safe_dump(tree))
 
     async def start(self, *arguments: str) -> Process:
@@ -113,8 +121,9 @@ class Rig:
         return process
 
     def kill(self, level: int) -> None:
-        """Engage the kill switch, as `perpbot kill` does."""
-        write_order(self.state, KillOrder(level=level, reason="test", actor="rig"))
+        """Engage the kill switch, as `perpbot kill` does; 0 clears it."""
+        order = KillOrder(level=level, reason="test", actor="rig", clear=level == 0)
+        write_order(self.state, order)
 
     async def ready(self) -> None:
         """Wait until the node's venues agree."""
@@ -267,18 +276,22 @@ async def open_rig(
         balance=Decimal(100_000),
         program="tests.processes.servers",
     )
-    rig = Rig(directory, exchanges, settings or {})
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(exchanges.stop)
+        proxies = {
+            server.venue: await stack.enter_async_context(Proxy(server.rest_url.split("//")[1]))
+            for server in exchanges.servers
+        }
+        rig = Rig(directory, exchanges, proxies, settings or {})
+        stack.push_async_callback(rig.end)
         yield rig
-    finally:
-        await rig.end()
-        await exchanges.stop()
 
 
 def _tree(servers: Sequence[ServerAddress], settings: Mapping[str, Any]) -> dict[str, Any]:
     tree: dict[str, Any] = {
         "guardian": dict(GUARDIAN),
         "console": {"enabled": False},
+        "execution": {},
         "venues": {name: {"enabled": False} for name in VENUE_CREDENTIALS},
     }
     for server in servers:

@@ -382,7 +382,9 @@ class Witness:
         for key, position in core.folds.positions.items():
             place = (key[0], key[2])
             held[place] = held.get(place, ZERO) + position.quantity
-        for place in held.keys() | self.booked.keys():
+        if held == self.booked:
+            return
+        for place in sorted(held.keys() | self.booked.keys()):
             mine, theirs = held.get(place, ZERO), self.booked.get(place, ZERO)
             if mine != theirs:
                 self.violate(f"P1 position {'/'.join(place)} is {mine}, its fills sum to {theirs}")

@@ -33,6 +33,7 @@ from perpbot.simulation.venue import SimulatedVenue
 
 _LOSES_NEWS = {"2", "14"}
 CHANNELS = ("public", "private", "trading")
+_DISTORTS_QUOTES = frozenset({"1", "3", "10", "14", "33", "34"})
 _CUTS = {"1": ("public",), "2": ("private",), "14": CHANNELS}
 """Rows that a venue's connection notices, by the channels that they cut."""
 
@@ -47,6 +48,8 @@ class Wire:
         self._rng = random.Random(f"chaos wire {plan.seed} {venue}")
         self._faults = tuple(fault for fault in plan.faults if fault.venue == venue)
         self._by_rows: dict[tuple[str, ...], tuple[Fault, ...]] = {}
+        self.quotes_are_told = _DISTORTS_QUOTES.isdisjoint(fault.row for fault in self._faults)
+        """Whether no fault of the seed ever touches the quotes of this venue."""
         self.purposes: dict[str, Purpose] = {}
 
     def active(self, *rows: str) -> Fault | None:

@@ -16,6 +16,7 @@ from perpbot.research.chaos.market import LARGEST_JUMP
 from perpbot.research.chaos.mutants import mutated
 from perpbot.research.chaos.plan import Plan, draw
 from perpbot.research.chaos.stage import Stage
+from perpbot.research.chaos.trap import collections_between_seeds, trapped
 from perpbot.research.chaos.unhedged import (
     HEALTHY_UNHEDGED_NS,
     Window,
@@ -55,7 +56,7 @@ def run_seed(
     chosen = plan or draw(seed, row)
     counters = Counters()
     context: AbstractContextManager[None] = nullcontext() if mutant is None else mutated(mutant)
-    with context:
+    with context, collections_between_seeds(), trapped():
         stage = Stage(chosen, counters)
         stage.run()
     return _verdict(chosen, stage, counters)

@@ -343,23 +343,36 @@ class Stage:
 
     def _feed(self, tick: Tick) -> None:
         wire = self.wires[tick.venue]
-        size = tick.size
-        thin = wire.active("10")
-        if thin is not None and thin.asset == tick.asset:
-            self.counters.hit("10")
-            # What rests is less than what was told.
-            size *= 0.03 + 0.2 * (1.0 - thin.intensity)
+        size = tick.size if wire.quotes_are_told else self._resting(tick, wire)
         feeder = self._feeders.get(tick.venue)
         if feeder is not None:
             feeder.feed_quote(tick.asset, tick.bid, size, tick.ask, size)
         life = self.life
-        if life is None or wire.active("1", "14"):
+        if life is None:
+            return
+        if wire.quotes_are_told:
+            now_ns = self.time.monotonic_ns()
+            venue_ns = now_ns + self._skew_ns[tick.venue]
+            self.witness.good_quote(tick.venue, tick.asset)
+            life.slots[tick.venue, tick.asset].update(
+                tick.bid, tick.size, tick.ask, tick.size, venue_ns, now_ns
+            )
+            return
+        if wire.active("1", "14"):
             return
         silent = wire.active("3")
         if silent is not None and silent.variant % 2 == 0:
             self.counters.hit("3")
             return
         self._tell(life, tick, wire)
+
+    def _resting(self, tick: Tick, wire: Wire) -> float:
+        """Return what rests at the touch: at times less than what is told."""
+        thin = wire.active("10")
+        if thin is None or thin.asset != tick.asset:
+            return tick.size
+        self.counters.hit("10")
+        return tick.size * (0.03 + 0.2 * (1.0 - thin.intensity))
 
     def _tell(self, life: Life, tick: Tick, wire: Wire) -> None:
         now_ns = self.time.monotonic_ns()

@@ -99,8 +99,7 @@ class ExecutionEngine:
         decision = self._decide(plan, orders, claim)
         self._capital.grant(claim, plan.reservation_id)
         self._bus.publish(decision)
-        if self._told:
-            self._told.pop(_direction(opportunity), None)
+        self._told.pop(_direction(opportunity), None)
 
     def _decide(
         self, plan: PairPlan, orders: tuple[OrderRequest, ...], claim: Claim

@@ -5,7 +5,7 @@ its pair and fits the capital reserved for it. *Reduce* asks only that the venue
 that the position proves it. Hedges and reductions are never held by stale data, pauses, cooldowns,
 halts or limits; there is no bypass flag. What cannot be measured is refused.
 
-Rules of the open gate that look at neither the order nor the quotes need not be asked again while
+Rules of the open gate that look at neither the order nor its quotes need not be asked again while
 nothing durable has happened since, no balance and no connection has changed, and the last answer
 is at most `STANDS_NS` old: a rehearsal of the pair may have asked them just before.
 """
@@ -56,7 +56,7 @@ HEDGE_PRICE_FACTOR = Decimal(2)
 
 
 STANDS_NS = 250 * MS
-"""How old the answer of a rule may be that looks at neither the order nor the quotes."""
+"""How old the answer of a rule may be that looks at neither the order nor its quotes."""
 _MOMENTARY = tuple(rule for rule in OPEN_RULES if not rule.stands)
 
 

@@ -61,11 +61,6 @@ class OpenRequest(msgspec.Struct):
     ratios: list[Decimal] = []
     """Price over mark of every order, once a rule has asked for it."""
 
-    @property
-    def venues(self) -> tuple[str, str]:
-        """Long and short venue."""
-        return (self.plan.long_venue, self.plan.short_venue)
-
 
 def open_request(
     world: RiskWorld,
@@ -412,8 +407,8 @@ class OpenRule(msgspec.Struct, frozen=True):
     name: str
     measure: Rule
     stands: bool
-    """Whether it looks at nothing of the order and of the quotes: only at what is durable, at
-    balances and at connections."""
+    """Whether it looks at nothing of the order and its quotes, but only at what is durable, at
+    balances, at connections and at the marks of what is held."""
     key: str
     """Its name in a decision."""
 

@@ -121,3 +121,12 @@ def test_a_symbol_may_have_terms_of_its_own(symbol: str, coins: Decimal) -> None
 
     (pair,) = stand.pairs
     assert pair.plan.quantity == coins
+
+
+def test_maker_without_a_quote_to_rest_at_is_refused() -> None:
+    """No price is invented for the resting leg."""
+    stand = ready({"execution.fallback": "balanced"})
+    stand.core.around.market.latest = lambda *_: None  # type: ignore[method-assign]
+    stand.open()
+    (refused,) = stand.told(RiskRejected)
+    assert "no quote to rest a maker order at" in refused.value

@@ -100,6 +100,15 @@ def test_funding_rate_is_kept_if_possible() -> None:
     assert floor.engine.statistics().unreadable == {"okx": {"bad_funding_rate": 2}}
 
 
+def test_a_mark_that_came_another_way_is_judged_too() -> None:
+    """What is published past the sink is no price either."""
+    floor = Floor()
+    floor.slot()
+    floor.bus.publish(MarkUpdated(venue="okx", asset=BTC, mark=math.nan))
+    assert floor.engine.mark("okx", BTC) is None
+    assert floor.engine.statistics().unreadable == {"okx": {"bad_mark": 1}}
+
+
 def test_other_market_data_goes_straight_to_the_bus() -> None:
     """Trades, books and candles are published as they are."""
     floor = Floor()

@@ -117,6 +117,37 @@ def test_grants_of_one_moment_know_of_each_other() -> None:
     assert desk.capital.reserved_total() == d(300)
 
 
+def test_a_claim_that_has_grown_old_is_measured_again() -> None:
+    """Two claims fit by themselves; the second grant sees what the first has taken."""
+    desk = office(settings=CapitalSettings(reserve_top_up_ratio=Decimal(1)))
+    claims = [desk.capital.claim("arbitrage", {"okx": d(300)}) for _ in range(2)]
+    assert [claim.shortage for claim in claims] == ["", ""]
+    refused: list[str] = []
+
+    def take() -> None:
+        desk.capital.grant(claims[0], "r1")
+        try:
+            desk.capital.grant(claims[1], "r2")
+        except CapitalShort as short:
+            refused.append(str(short))
+
+    desk.inside(take)
+
+    assert refused == ["pool arbitrage: asked 300 USD, available 100 USD"]
+
+
+def test_what_is_left_is_known_until_a_balance_is_too_old() -> None:
+    """Time alone takes it away."""
+    desk = office()
+    claims = []
+    for seconds in (0.0, 15.0, 0.1):
+        desk.advance(seconds)
+        claims.append(desk.capital.claim("arbitrage", {"okx": d(10)}).shortage)
+
+    assert claims[:2] == ["", ""]
+    assert "15.1 s old, at most 15 s allowed" in claims[2]
+
+
 def test_venue_margin_counts_grants_of_the_same_moment() -> None:
     """Per venue too."""
     desk = office()

@@ -270,3 +270,10 @@ def test_foreign_markets_are_passed_over() -> None:
             FundingRateUpdated(venue=venue, asset=asset, rate=0.0, interval_s=1, next_ns=0)
         )
     assert scanner.statistics() == before
+
+
+def test_without_directions_nothing_is_imagined() -> None:
+    """Three venues of one operator pair with nobody."""
+    desk = Desk()
+    scanner = desk.scanner(operators=dict.fromkeys(VENUES, "one"))
+    assert scanner.imagine() is None

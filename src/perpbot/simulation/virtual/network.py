@@ -178,6 +178,7 @@ class Pipe(asyncio.Transport):
         self._closing = False
         self._reading = True
         self._paused_protocol = False
+        self._cut = False
         self._arrivals: deque[tuple[int, bytes | None, bool]] = deque()
         """(due, bytes or None for the end, whether the end is a reset) on the way to us."""
         self._waking_ns = 0
@@ -289,10 +290,11 @@ class Pipe(asyncio.Transport):
                 link.silent_down = True
         self.peer._unread += len(data)  # noqa: SLF001 - two ends of one thing
         self._check_pressure()
-        if link.silent_up if self._up else link.silent_down:
+        if self._cut or (link.silent_up if self._up else link.silent_down):
             return  # nobody acknowledges: the bytes stay with us
         now_ns = loop.now_ns()
         if carriage.reset_after >= 0:
+            self._cut = True  # a stream has no holes: nothing follows what was cut off
             self._network.later(carriage.delay_ns + MS, link.reset)
             data = data[: carriage.reset_after]
         due_ns = max(now_ns + carriage.delay_ns, self._last_due_ns)

@@ -156,6 +156,8 @@ def test_a_reset_in_the_middle_tells_both() -> None:
         client = await room.connect()
         room.weather.up = Carriage(reset_after=4)
         client.transport.write(b"0123456789")
+        room.weather.up = Carriage()
+        client.transport.write(b"after the hole")
         await asyncio.sleep(0.1)
         assert room.servers[0].heard == b"0123"
         assert isinstance(room.servers[0].lost[0], ConnectionResetError)

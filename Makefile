@@ -66,6 +66,9 @@ check: $(VENV)/.dev ## style, types, import rules, security lint
 	@$(BIN)/lint-imports --no-logo
 	@echo "check: bandit"
 	@$(BIN)/bandit -q -c pyproject.toml -r src
+	@echo "check: committed secrets, known weaknesses of packages"
+	@$(BIN)/python tests/audits/advisories.py & asked=$$!; \
+		$(BIN)/python tests/audits/secret_scan.py; scanned=$$?; wait $$asked && exit $$scanned
 
 CHAOS_SEEDS ?= 1000
 

@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from perpbot import __version__
 from perpbot.app.node import Node
+from perpbot.app.protecting import protection_now
 from perpbot.app.watching import health_of, sources_of
 from perpbot.configuration import Configuration
 from perpbot.console.access import Gate, keep_token
@@ -16,6 +19,7 @@ from perpbot.console.server import ConsoleServer, PortUnavailable
 from perpbot.console.state import ConsoleState
 from perpbot.domain.errors import ConfigError
 from perpbot.domain.events import AlertFired
+from perpbot.guardian.status import guardian_of
 from perpbot.operations.killfile import KillFile
 from perpbot.operations.looplag import watch_loop_lag
 from perpbot.operations.metrics import Metrics, NodeCollector
@@ -25,6 +29,7 @@ from perpbot.operations.statusfile import remove_status, write_status
 from perpbot.settings import CONSOLE_TOKEN, read_secret
 
 STATUS_INTERVAL_S = 1.0
+GUARDIAN_INTERVAL_S = 10.0
 
 
 class Attendants:
@@ -61,6 +66,8 @@ class Attendants:
         keep("loop lag", lambda: watch_loop_lag(self._note_lag))
         keep("tables", self._recorder.run)
         keep("status file", self._write_status)
+        if self._configuration.settings.guardian.enabled:
+            keep("guardian", self._miss_guardian)
         return self._start_console()
 
     async def stop(self) -> None:
@@ -117,17 +124,31 @@ class Attendants:
             "positions": self.state.positions(),
             "capital": self.state.capital(),
             "risk": self.state.risk(),
+            "protection": msgspec.to_builtins(protection_now(self._node)),
         }
+
+    async def _miss_guardian(self) -> None:
+        """Tell once each time that the guardian that should be there is not."""
+        missing = False
+        while True:
+            await asyncio.sleep(GUARDIAN_INTERVAL_S)
+            gone = guardian_of(self._directory) is None
+            if gone and not missing:
+                self._alarm(
+                    "nobody watches over this node: start perpbot guardian",
+                    name="guardian_missing",
+                )
+            missing = gone
 
     def _note_lag(self, lag_ms: float) -> None:
         self.health.loop_lag_ms = max(self.health.loop_lag_ms, lag_ms)
 
-    def _alarm(self, text: str) -> None:
+    def _alarm(self, text: str, *, name: str = "records_behind") -> None:
         self._node.core.bus.publish(
             AlertFired(
                 ts_ns=self._node.core.clock.now_ns(),
-                source="tables",
-                name="records_behind",
+                source="attendants",
+                name=name,
                 severity="warning",
                 text=text,
             )

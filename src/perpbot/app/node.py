@@ -43,6 +43,7 @@ from perpbot.execution.surroundings import Account
 from perpbot.execution.warmer import Warmer
 from perpbot.guardian.pulse import TakenOver
 from perpbot.kernel.clock import SECOND, Clock, LoopTimers
+from perpbot.kernel.ids import first_epoch
 from perpbot.kernel.journal import Journal
 from perpbot.kernel.supervisor import Supervisor
 from perpbot.portfolio.currency import CurrencyRates
@@ -95,6 +96,7 @@ class Node:
         self._accounts = {name: Account(venue.account_name) for name, venue in self.venues.items()}
         self.latency = LatencySamples()
         self.managers: dict[str, ExchangeConnectionManager] = {}
+        self.dead_men: dict[str, DeadManSwitch] = {}
         self._leaving = asyncio.Event()
         self._halt: BaseException | None = None
         self._snapshot_at = 0
@@ -146,6 +148,7 @@ class Node:
             on_halt=self._halted,
             leave=self._leave_when_flat,
             takeover=None if self._lifeline is None else self._lifeline.takeover(),
+            first_epoch=first_epoch(self._clock.now_ns(), self._rng),
         )
         if self._lifeline is not None:
             self._lifeline.begin(self.core, timers)
@@ -249,7 +252,7 @@ class Node:
             )
             self.managers[name] = manager
             self.supervisor.keep(f"{name} connections", manager.run)
-            DeadManSwitch(
+            self.dead_men[name] = switch = DeadManSwitch(
                 venue,
                 listed,
                 core.bus,
@@ -259,7 +262,8 @@ class Node:
                 core.folds.orders,
                 timeout_s=effective(self.settings, venue=name).execution.dead_man_timeout_s,
                 dedicated=self.settings.venue(name).account_dedicated,
-            ).start()
+            )
+            switch.start()
 
     def _keep_rates(self, instruments: Mapping[tuple[str, str], Instrument]) -> None:
         if self.settings.mode is Mode.DEMO:

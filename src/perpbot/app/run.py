@@ -14,6 +14,7 @@ from perpbot.app.attendants import Attendants
 from perpbot.app.keycheck import check_keys
 from perpbot.app.lifeline import Lifeline
 from perpbot.app.node import Node
+from perpbot.app.protecting import protection_now
 from perpbot.app.venues import make_venue
 from perpbot.app.watching import TerminalWatcher
 from perpbot.configuration import Configuration, Settings, credentials_of
@@ -21,6 +22,7 @@ from perpbot.guardian.pulse import TakenOver
 from perpbot.guardian.turns import TurnGuard
 from perpbot.kernel.clock import RealClock
 from perpbot.operations.killsignals import KillSignals
+from perpbot.operations.protection import table
 from perpbot.operations.runfile import RunFile, RunInfo
 from perpbot.operations.servicemanager import ServiceManager
 from perpbot.settings import Mode
@@ -194,6 +196,9 @@ async def _work(node: Node, life: _Life) -> None:
         url = await attendants.start()
         life.run_file.write(replace(life.info, console_url=url))
         say(f"running in mode {settings.mode.value}" + (f", console {url}" if url else ""))
+        if settings.mode.sends_orders_out:
+            for line in table(protection_now(node)):
+                say(line)
         await node.run()
         if settings.mode is Mode.PAPER and node.core.bus.halted is None:
             say("closing every pair")

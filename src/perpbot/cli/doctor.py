@@ -15,7 +15,10 @@ from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+import msgspec
+
 from perpbot.app.keycheck import KeyVerdict, ask_permissions
+from perpbot.app.protecting import protection_in
 from perpbot.app.run import connection_of, venues_of
 from perpbot.app.venues import make_venue
 from perpbot.cli.output import Exit, config_paths, emit, show
@@ -28,6 +31,7 @@ from perpbot.configuration import (
 )
 from perpbot.domain.errors import ConfigError, VenueError
 from perpbot.kernel.clock import RealClock
+from perpbot.operations.protection import NOBODY, Protection
 from perpbot.settings import Mode
 
 REACH_LIMIT_S = 6.0
@@ -56,6 +60,7 @@ def run_doctor(*, as_json: bool, files: Sequence[Path] | None) -> int:
     """Run every check; 7 when a venue cannot be reached, 4 for settings, 1 for the rest."""
     checks = [_python(), _packages(), *_clock()]
     configuration = None
+    rows: list[Protection] = []
     code = Exit.OK
     try:
         configuration = load_configuration(
@@ -66,6 +71,8 @@ def run_doctor(*, as_json: bool, files: Sequence[Path] | None) -> int:
         code = Exit.CONFIG
     if configuration is not None:
         checks += _of_configuration(configuration, config_paths(files))
+        rows = _protection(configuration)
+        checks += map(_protected, rows)
         reached = asyncio.run(_reach_all(configuration))
         checks += reached
         if any(check.grade is Grade.PROBLEM for check in reached):
@@ -74,7 +81,8 @@ def run_doctor(*, as_json: bool, files: Sequence[Path] | None) -> int:
     if code is Exit.OK and any(check.grade is Grade.PROBLEM for check in checks):
         code = Exit.ERROR
     if as_json:
-        emit({"ok": code is Exit.OK, "checks": [asdict(check) for check in checks]})
+        found = [asdict(check) for check in checks]
+        emit({"ok": code is Exit.OK, "checks": found, "protection": msgspec.to_builtins(rows)})
     else:
         width = max(len(check.name) for check in checks)
         for check in checks:
@@ -130,6 +138,25 @@ def _of_configuration(configuration: Configuration, files: Sequence[Path]) -> It
         f"{free_mb} MB free at {settings.state_path}"
         + ("" if enough else f", at least {least_mb} MB are needed (journal.min_free_disk_mb)"),
     )
+
+
+def _protection(configuration: Configuration) -> list[Protection]:
+    """Return who protects what if the node dies; nothing to tell where no order goes out."""
+    if not configuration.settings.mode.sends_orders_out or credential_problems(configuration):
+        return []
+    return protection_in(configuration)
+
+
+def _protected(row: Protection) -> Check:
+    if not row.trades:
+        return Check("protection", Grade.OK, f"{row.venue}: nothing of ours is there")
+    text = (
+        f"{row.venue}: if the node dies, orders are cancelled by {row.cancels}, positions"
+        f" flattened by {row.flattens} (dead man's switch: {row.dead_man.why}; guardian:"
+        f" {row.guardian.why})"
+    )
+    alone = NOBODY in {row.cancels, row.flattens}
+    return Check("protection", Grade.WARNING if alone else Grade.OK, text)
 
 
 def _modes(state: Path) -> Iterator[Check]:

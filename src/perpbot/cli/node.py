@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from perpbot.cli.output import Exit, emit, fail, say, show
 from perpbot.cli.place import Place, place_of
 from perpbot.execution.killswitch import LEVELS
 from perpbot.operations.killfile import KillOrder, write_order
+from perpbot.operations.protection import Protection, table
 from perpbot.operations.runfile import RunInfo, running
 from perpbot.operations.statusfile import read_status
 
@@ -56,6 +59,10 @@ def _status_once(place: Place, *, as_json: bool) -> None:
         return
     for label, text in status_rows(status):
         show(f"  {label:<14} {text}")
+    rows = msgspec.convert(status.get("protection", []), list[Protection])
+    if any(row.trades for row in rows):
+        for line in table(rows):
+            show(f"  {line}")
 
 
 def status_rows(status: dict[str, Any]) -> list[tuple[str, str]]:

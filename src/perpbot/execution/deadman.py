@@ -56,6 +56,11 @@ class DeadManSwitch:
         """Whether it is refreshed at all."""
         return self._armable
 
+    @property
+    def failing(self) -> bool:
+        """Whether the venue did not take the last refresh."""
+        return self._failed
+
     def start(self) -> None:
         """Arm it, and keep it armed."""
         if self._armable:

@@ -26,10 +26,18 @@ async def level(rig: Rig) -> bool:
     return all(abs(net) < Decimal("0.011") for net in (await rig.net()).values())
 
 
+def protected(rig: Rig) -> bool:
+    """Whether the node's own table says that the guardian protects every venue."""
+    return {row["flattens"] for row in rig.status()["protection"]} == {
+        "guardian, what is unhedged, 2 s"
+    }
+
+
 async def test_a_stopped_node_is_taken_over_and_sends_nothing_stale(tmp_path: Path) -> None:
     """SIGSTOP: own orders go, others and stops stay, the rest is flattened; SIGCONT: recovery."""
     async with open_rig(tmp_path) as rig:
         node, guardian = await asyncio.gather(rig.node(), rig.guardian())
+        await rig.until("protection by the guardian", lambda: protected(rig))
         await asyncio.sleep(TRADES_S)
         node.send(signal.SIGSTOP)
         async with hand_at(rig.exchanges.server("okx")) as okx:

@@ -124,7 +124,7 @@ def _of_configuration(configuration: Configuration, files: Sequence[Path]) -> It
     yield Check("configuration", Grade.OK, f"mode {settings.mode.value}; {named}")
     for warning in configuration.warnings:
         yield Check("configuration", Grade.WARNING, str(warning))
-    yield from _modes(settings.state_path)
+    yield from _modes(settings.state_path, configuration.environment.keystore.path)
     for problem in credential_problems(configuration):
         yield Check("credentials", Grade.PROBLEM, str(problem))
     for venue in settings.enabled_venues:
@@ -159,8 +159,9 @@ def _protected(row: Protection) -> Check:
     return Check("protection", Grade.WARNING if alone else Grade.OK, text)
 
 
-def _modes(state: Path) -> Iterator[Check]:
-    for path in (Path(".env"), state / "console.token", state):
+def _modes(state: Path, keystore: Path | None) -> Iterator[Check]:
+    stored = () if keystore is None or not keystore.exists() else (keystore, keystore.parent)
+    for path in (Path(".env"), state / "console.token", state, *stored):
         if not path.exists():
             continue
         shared = stat.S_IMODE(path.stat().st_mode) & 0o077

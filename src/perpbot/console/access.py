@@ -123,8 +123,7 @@ class Gate:
                 " random one in PERPBOT_CONSOLE_TOKEN, or none"
             )
         names = {host, "127.0.0.1", "localhost", "[::1]"} if self._on_loopback else {host}
-        # Compared, not bound.
-        self._any_address = host in {"0.0.0.0", "::"}  # noqa: S104  # nosec B104
+        self._any_address = _is_address(host) and ip_address(host).is_unspecified
         self._port = port
         self._hosts = {f"{name}:{port}".lower() for name in names} | {h.lower() for h in hosts}
         self._digest = sha256(token.encode()).digest()

@@ -15,7 +15,7 @@ from perpbot.settings.private_files import read_private
 from perpbot.settings.secret import Secret
 
 KEYSTORE_VARIABLE = "PERPBOT_KEYSTORE"
-PASSPHRASE_FILE_VARIABLE = "PERPBOT_KEYSTORE_PASSPHRASE_FILE"  # noqa: S105 - a name
+PASSPHRASE_FILE_VARIABLE = "PERPBOT_KEYSTORE_PASSPHRASE_FILE"  # noqa: S105  # nosec B105
 SYSTEMD_CREDENTIAL = "perpbot-keystore"
 """Name of the credential in a unit: `LoadCredentialEncrypted=perpbot-keystore:...`."""
 OFF = "off"

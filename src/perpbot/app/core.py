@@ -44,6 +44,7 @@ from perpbot.execution.surroundings import Account, Surroundings
 from perpbot.execution.trader import PairTrader
 from perpbot.execution.watch import OrderWatch
 from perpbot.guardian.epoch import Epoch
+from perpbot.guardian.hand import STRATEGY as GUARDIAN
 from perpbot.kernel.bus import EventBus, EventLog
 from perpbot.kernel.clock import MS, SECOND, Clock, Timers
 from perpbot.kernel.fold import DurableState
@@ -55,6 +56,7 @@ from perpbot.portfolio.capital import CapitalOrchestrator
 from perpbot.portfolio.currency import CurrencyRates
 from perpbot.portfolio.equity import EquityBook, EquitySampler
 from perpbot.portfolio.exposure import PositionAggregator
+from perpbot.portfolio.fence import InstanceFence
 from perpbot.portfolio.intake import BookedTrades, ReportIntake
 from perpbot.portfolio.leases import Leases
 from perpbot.portfolio.orders import OrderTable
@@ -189,12 +191,17 @@ class Core:
         on_halt: Callable[[BaseException], None] | None = None,
         leave: Callable[[], None] = lambda: None,
         takeover: Epoch | None = None,
+        first_epoch: int = 1,
     ) -> None:
-        """`takeover` is the last time that a guardian acted for a run before this one."""
+        """`takeover` is the last time that a guardian acted for a run before this one.
+
+        `first_epoch` is the number of the first run of a new journal.
+        """
         self.settings = settings
         self._takeover = takeover
         # Above every run of ours and every guardian's: no id of theirs can come again.
-        self.epoch = max(folds.runs.epoch, 0 if takeover is None else takeover.number) + 1
+        before = max(folds.runs.epoch, 0 if takeover is None else takeover.number)
+        self.epoch = before + 1 if folds.runs.epoch else max(before + 1, first_epoch)
         self.markets = markets
         self.folds = folds
         self.clock = clock
@@ -335,6 +342,14 @@ class Core:
             self.quotes,
         )
         self.ids = IdMaker(epoch=self.epoch)
+        InstanceFence(
+            bus,
+            clock,
+            folds.orders,
+            self.ids,
+            lambda venue: self.markets.accounts[venue].name,
+            friends=(GUARDIAN,),
+        )
         self.maker = OrderMaker(
             clock, self.ids, self.around, expiry_ms=settings.execution.order_expiry_ms
         )

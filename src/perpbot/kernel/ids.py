@@ -11,6 +11,7 @@ Account and strategy bits are the same after every restart; the run epoch grows 
 
 from __future__ import annotations
 
+import random
 import zlib
 
 import msgspec
@@ -24,6 +25,12 @@ _PURPOSE_CODE = {purpose: code for code, purpose in enumerate(_PURPOSES)}
 _DIGITS = "0123456789abcdef"
 _CHECK_BITS = 20
 _CHECK_MASK = (1 << _CHECK_BITS) - 1
+_DAY_NS = 86_400_000_000_000
+_FIRST_DAY = 20_089
+"""2025-01-01."""
+_DAY_BITS = 13
+_CHANCE_BITS = 6
+"""One bit is left for the runs that follow: an account may begin a journal every day for years."""
 _TAIL_BITS = 14
 """Purpose, leg and attempt: what follows the sequence."""
 
@@ -101,6 +108,16 @@ class _Series(msgspec.Struct, frozen=True):
     """The checksum of the first six bytes."""
 
 
+def first_epoch(now_ns: int, rng: random.Random) -> int:
+    """Return the number of the first run of a new journal: above those of journals begun earlier.
+
+    A journal that was lost, or one beside this one, has given ids to the same account already;
+    they must not come again. The day and a random part, of the 20 bits that there are.
+    """
+    day = max(now_ns // _DAY_NS - _FIRST_DAY, 0) % (1 << _DAY_BITS)
+    return (day << _CHANCE_BITS | rng.getrandbits(_CHANCE_BITS)) + 1
+
+
 class IdMaker:
     """Makes order ids and pair ids for one run of one node.
 
@@ -113,6 +130,16 @@ class IdMaker:
         self._epoch = epoch
         self._sequence = 0
         self._series: dict[tuple[str, str], _Series] = {}
+
+    @property
+    def epoch(self) -> int:
+        """The number of this run."""
+        return self._epoch
+
+    @property
+    def sequence(self) -> int:
+        """The last number of this run that was given away; 0 before the first."""
+        return self._sequence
 
     def next_sequence(self) -> int:
         """Return the next number of this run, starting at 1."""

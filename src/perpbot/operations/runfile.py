@@ -48,8 +48,8 @@ class RunFile:
             other = _read(self._path)
             who = f" (process {other.pid})" if other else ""
             raise StateConflict(
-                f"{directory} is in use by a running node{who}: stop that one first, or set "
-                "paths.state_dir"
+                f"{directory.absolute()} is in use by a running node{who}: stop that one first,"
+                " or set paths.state_dir"
             ) from None
         self.write(info)
 

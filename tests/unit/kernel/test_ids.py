@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from perpbot.kernel.ids import (
     OrderIdentity,
     decode_order_id,
     encode_order_id,
+    first_epoch,
     stable_bits,
 )
 
@@ -160,3 +163,23 @@ def test_an_epoch_that_would_come_again_is_refused(epoch: int) -> None:
     """Wrapping round would make old ids new."""
     with pytest.raises(InvalidValue, match="epoch"):
         IdMaker(epoch=epoch)
+
+
+def test_first_epoch_lies_above_those_of_earlier_days() -> None:
+    """Whatever chance says; and it leaves room for half a million runs."""
+    day_ns = 86_400_000_000_000
+    now_ns = 1_790_000_000_000_000_000
+    today = {first_epoch(now_ns, random.Random(seed)) for seed in range(500)}
+    tomorrow = {first_epoch(now_ns + day_ns, random.Random(seed)) for seed in range(500)}
+    assert len(today) == 64
+    assert max(today) < min(tomorrow)
+    assert first_epoch(0, random.Random(1)) >= 1
+    assert first_epoch(1 << 62, random.Random(1)) < 1 << 19
+
+
+def test_maker_tells_its_run_and_how_far_it_is() -> None:
+    """Numbers that it never gave away are not its own."""
+    maker = IdMaker(epoch=7)
+    assert (maker.epoch, maker.sequence) == (7, 0)
+    maker.pair_id()
+    assert maker.sequence == 1

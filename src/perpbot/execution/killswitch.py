@@ -56,7 +56,7 @@ class KillSwitch:
         self._latches = latches
         self._leave = leave
         bus.subscribe(KillSwitchEngaged, self._act)
-        bus.subscribe(PairPlanned, self._planned)
+        bus.subscribe(PairPlanned, self._planned, late=True)
 
     def resume(self) -> None:
         """Finish after recovery what a latched level began; K5 does not end a new process."""

@@ -67,7 +67,7 @@ class Pair(msgspec.Struct, kw_only=True):
     """One pair trade."""
 
     plan: PairPlan
-    state: PairState = PairState.PLANNED
+    state: PairState
     long: LegState
     short: LegState
     planned_ns: int = 0
@@ -123,11 +123,6 @@ def check_move(before: PairState, after: PairState) -> None:
     """Raise `StateConflict` unless the table allows the move."""
     if after not in TRANSITIONS[before]:
         raise StateConflict(f"a pair that is {before} cannot become {after}")
-
-
-def _enter(pair: Pair, after: PairState) -> None:
-    check_move(pair.state, after)
-    pair.state = after
 
 
 class PairBook:
@@ -213,17 +208,21 @@ class PairBook:
         pair_id = event.plan.pair_id
         if pair_id in self._pairs:
             raise StateConflict(f"pair {pair_id} is planned twice")
-        pair = Pair(plan=event.plan, long=LegState(), short=LegState(), planned_ns=event.ts_ns)
-        for after in (P.RESERVED, P.OPENING):
-            _enter(pair, after)
-        self._pairs[pair_id] = pair
+        self._pairs[pair_id] = Pair(
+            plan=event.plan,
+            state=P.OPENING,
+            long=LegState(),
+            short=LegState(),
+            planned_ns=event.ts_ns,
+        )
         self._submitted(event)
 
     def _moved(self, event: PairStateChanged) -> None:
         pair = self._pairs.get(event.pair_id)
         if pair is None:
             return
-        _enter(pair, event.after)
+        check_move(pair.state, event.after)
+        pair.state = event.after
         if event.after is P.HEDGED and not pair.hedged_ns:
             pair.hedged_ns = event.ts_ns
 

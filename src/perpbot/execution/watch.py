@@ -55,7 +55,7 @@ class OrderWatch:
         self._asks: dict[str, tuple[int, int]] = {}
         self._alarmed: set[str] = set()
         self._ticking = False
-        bus.subscribe(OrderIntent, self._wake)
+        bus.subscribe(OrderIntent, self._wake, late=True)
         bus.subscribe(OrderFact, self._wake)
         bus.subscribe(CancelOrders, self._wake)
 

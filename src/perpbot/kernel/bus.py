@@ -57,12 +57,13 @@ class BusStatistics(msgspec.Struct, frozen=True):
 
 
 class _Subscription:
-    __slots__ = ("core", "failures", "handler", "name", "row")
+    __slots__ = ("core", "failures", "handler", "late", "name", "row")
 
-    def __init__(self, handler: Handler, name: str, *, core: bool) -> None:
+    def __init__(self, handler: Handler, name: str, *, core: bool, late: bool) -> None:
         self.handler = handler
         self.name = name
         self.core = core
+        self.late = late
         self.failures = 0
         self.row = 0
 
@@ -74,7 +75,8 @@ class _Route:
 
     def __init__(self, event_class: type[Event], subscriptions: list[_Subscription]) -> None:
         self.durable = event_class.lane <= Lane.DURABLE
-        self.core = tuple(s.handler for s in subscriptions if s.core)
+        core = sorted((s for s in subscriptions if s.core), key=lambda s: s.late)
+        self.core = tuple(s.handler for s in core)
         self.others = tuple(s for s in subscriptions if not s.core)
 
 
@@ -125,18 +127,22 @@ class EventBus:
         handler: Callable[[T], None],
         *,
         core: bool = True,
+        late: bool = False,
         name: str = "",
     ) -> None:
         """Call `handler` for every event of the class and of its subclasses, in this order.
 
         `core` handlers only change their own component and may publish; when one raises the bus
-        halts. Use `core=False` for everything that trading does not depend on. Raises
+        halts. Use `core=False` for everything that trading does not depend on, `late=True` for
+        what comes after the other core handlers: an order does not wait for it. Raises
         `InvalidValue` for an `async def`: those listen through `perpbot.kernel.mailbox`.
         """
         label = name or getattr(handler, "__qualname__", repr(handler))
         if iscoroutinefunction(handler):
             raise InvalidValue(f"handler {label} is async: it needs a Mailbox (kernel/mailbox.py)")
-        self._subscriptions.append((event_class, _Subscription(handler, label, core=core)))
+        self._subscriptions.append(
+            (event_class, _Subscription(handler, label, core=core, late=late))
+        )
         self._routes.clear()
         self._direct.clear()
 

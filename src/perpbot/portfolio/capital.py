@@ -103,7 +103,7 @@ class CapitalOrchestrator:
         bus.subscribe(OrderFilled, self._filled)
         bus.subscribe(ReserveToppedUp, self._changed)
         bus.subscribe(CapitalReserved, self._granted)
-        bus.subscribe(PairPlanned, self._planned)
+        bus.subscribe(PairPlanned, self._planned, late=True)
         bus.subscribe(CapitalReleased, self._ended)
 
     # --- reading ---

@@ -449,3 +449,17 @@ def test_a_halt_from_outside_is_recorded_and_told_once() -> None:
     assert failed.error == "RuntimeError: taken over"
     with pytest.raises(BusHalted):
         bus.publish(failed)
+
+
+def test_late_handlers_come_after_the_others_of_the_core() -> None:
+    """However early they subscribed; those that are not core come last all the same."""
+    bus = EventBus(VirtualTime())
+    called: list[str] = []
+    bus.subscribe(AlertFired, lambda _event: called.append("late"), late=True)
+    bus.subscribe(AlertFired, lambda _event: called.append("sink"), core=False)
+    bus.subscribe(AlertFired, lambda _event: called.append("first"))
+    bus.subscribe(Event, lambda _event: called.append("second"))
+
+    bus.publish(alert())
+
+    assert called == ["first", "second", "late", "sink"]

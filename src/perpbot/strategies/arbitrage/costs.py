@@ -84,11 +84,12 @@ class RoundTrip(msgspec.Struct, frozen=True):
     entry_fees_bps: float
     exit_fees_bps: float
     slippage_bps: float
+    total_bps: float = 0.0
+    """All of it."""
 
-    @property
-    def total_bps(self) -> float:
-        """All of it."""
-        return self.entry_fees_bps + self.exit_fees_bps + self.slippage_bps
+    def __post_init__(self) -> None:
+        total_bps = self.entry_fees_bps + self.exit_fees_bps + self.slippage_bps
+        msgspec.structs.force_setattr(self, "total_bps", total_bps)
 
 
 def round_trip(

@@ -62,7 +62,7 @@ class ExitManager:
         self._leave_all = ""
         self._timer: TimerHandle | None = None
         bus.subscribe(QuoteUpdated, self._on_quote)
-        bus.subscribe(PairPlanned, self._on_planned)
+        bus.subscribe(PairPlanned, self._on_planned, late=True)
         bus.subscribe(PairStateChanged, self._on_state)
         bus.subscribe(TradeCompleted, self._on_completed)
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -19,12 +20,22 @@ from perpbot.cli.run import mode_flag
 from perpbot.configuration import Configuration, credentials_of, load_configuration
 from perpbot.guardian.record import Fact
 from perpbot.settings import Redactor
+from perpbot.settings.private_files import private_umask
 
 _SILENT = frozenset({"n", "ts_ns", "kind"})
 
 
 def run_guard(*, testnet: bool, live: bool, as_json: bool, files: Sequence[Path] | None) -> int:
     """Guard until SIGINT or SIGTERM."""
+    with private_umask():
+        # A core of this process would hold every key.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+        return _guard_privately(testnet=testnet, live=live, as_json=as_json, files=files)
+
+
+def _guard_privately(
+    *, testnet: bool, live: bool, as_json: bool, files: Sequence[Path] | None
+) -> int:
     configuration = load_configuration(
         config_paths(files),
         environ=os.environ,

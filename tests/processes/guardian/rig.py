@@ -21,6 +21,7 @@ from perpbot.app.venues import make_venue
 from perpbot.domain.instruments import Instrument
 from perpbot.domain.orders import OrderReport, OrderRequest
 from perpbot.domain.sides import OrderType, Purpose, Side, TimeInForce
+from perpbot.guardian.hand import STRATEGY
 from perpbot.guardian.record import read_record
 from perpbot.kernel.clock import RealClock
 from perpbot.kernel.ids import IdMaker, decode_order_id
@@ -93,7 +94,7 @@ class Rig:
         self.proxies = proxies
         self.exchanges = exchanges
         self.state = directory / "state" / "testnet"
-        self._environment = {
+        self.environment = {
             **os.environ,
             **_variables(exchanges.servers, ""),
             **_variables(exchanges.servers, "GUARDIAN"),
@@ -109,7 +110,7 @@ class Rig:
         with log.open("wb") as out:
             process = await asyncio.create_subprocess_exec(
                 *PERPBOT, *arguments, cwd=self.directory, stdout=out, stderr=out,
-                env=self._environment,
+                env=self.environment,
             )  # fmt: skip
         self._processes.append(Process(process, log))
         return self._processes[-1]
@@ -195,12 +196,12 @@ class Rig:
 
 
 class Hand:
-    """Somebody with the account's own key."""
+    """Somebody with the account's own key, in the name of one whom the node does not suspect."""
 
     def __init__(self, venue: Venue, listed: Sequence[Instrument]) -> None:
         self.venue = venue
         self._instruments = {found.asset: found for found in listed}
-        self._ids = IdMaker(epoch=900_000 + random.randrange(99_999))
+        self._ids = IdMaker(epoch=0)
 
     async def order(
         self,
@@ -220,7 +221,7 @@ class Hand:
         return await self.venue.trading.submit(
             OrderRequest(
                 client_id=self._ids.order_id(
-                    account=account, strategy="arbitrage", purpose=purpose, leg=0, attempt=0
+                    account=account, strategy=STRATEGY, purpose=purpose, leg=0, attempt=0
                 ),
                 venue=self.venue.name,
                 account="main",

@@ -27,6 +27,7 @@ COMMANDS = (
     "demo",
     "doctor",
     "explain",
+    "guardian",
     "health",
     "init",
     "journal export",

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.load import journal, reconnects
+from tests.load import journal, reconnects, soak
 
 
 def _journal(options: argparse.Namespace) -> dict[str, Any]:
@@ -28,6 +28,18 @@ def _journal(options: argparse.Namespace) -> dict[str, Any]:
 def _reconnects(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
         return asyncio.run(reconnects.measure(Path(directory), reconnects=options.count))
+
+
+def _soak(options: argparse.Namespace) -> dict[str, Any]:
+    pace = soak.Pace(
+        seconds=options.seconds,
+        quotes_per_s=options.quotes,
+        orders_per_s=options.orders,
+        warm_up_s=options.warm_up,
+        history=options.history,
+    )
+    with tempfile.TemporaryDirectory(dir=options.directory) as directory:
+        return asyncio.run(soak.measure(Path(directory), pace))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,6 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cut_lines.add_argument("--count", type=int, default=500)
     cut_lines.add_argument("--directory", help="where to write (a temporary directory)")
     cut_lines.set_defaults(run=_reconnects)
+    long_run = kinds.add_parser("soak", help="quotes and orders at a pace; nothing grows")
+    long_run.add_argument("--json", action="store_true", help="print one JSON object")
+    long_run.add_argument("--seconds", type=float, default=600.0)
+    long_run.add_argument("--quotes", type=float, default=5_000.0, help="a second")
+    long_run.add_argument("--orders", type=float, default=100.0, help="a second")
+    long_run.add_argument("--warm-up", type=float, default=20.0, help="seconds before counting")
+    long_run.add_argument("--history", type=int, default=1_000_000, help="records lived through")
+    long_run.add_argument("--directory", help="where to write (a temporary directory)")
+    long_run.set_defaults(run=_soak)
     options = parser.parse_args(arguments)
     figures = options.run(options)
     if options.json:

@@ -1,0 +1,412 @@
+"""Quotes and orders at a pace, for as long as wanted: nothing durable is lost, nothing grows.
+
+The node's own adapters on real sockets; the exchanges are a process of their own, and so is what
+floods them with quotes. The node starts with full tables, as one that has traded for weeks: what
+grows after that is a leak. Orders are market orders, a buy and a sell in turn, by way of the bus,
+the gateway and the rate budgets; the strategy runs on every quote and finds nothing worth a trade.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import json
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from perpbot import __version__
+from perpbot.app.core import Folds
+from perpbot.app.node import Node
+from perpbot.app.venues import make_venue
+from perpbot.configuration import Settings, load_configuration
+from perpbot.domain.events import (
+    GateDecision,
+    OrderFilled,
+    OrderSent,
+    SubmitOrders,
+)
+from perpbot.domain.orders import OrderRequest
+from perpbot.domain.sides import OrderType, Purpose, Side, TimeInForce
+from perpbot.kernel.clock import SECOND, RealClock
+from perpbot.kernel.journal import Journal
+from perpbot.kernel.survey import JournalView, survey
+from perpbot.settings import Flag
+from perpbot.simulation.market import TEN_PERPS, MarketModel
+from perpbot.simulation.wire.process import RunningServers, launch
+from perpbot.simulation.wire.registry import server_class
+from perpbot.venues.options import VenueConnection
+from tests.benchmarks.measure import say
+from tests.benchmarks.memory import resident_mb
+from tests.load.cutter import place_of
+from tests.load.flood import Line, Market
+from tests.load.lives import tell
+
+VENUES = ("okx", "binance", "hyperliquid")
+FLOODED = {"okx": "/ws/v5/public", "binance": "/public"}
+ASSETS = tuple(model.asset for model in TEN_PERPS)
+INSTRUMENTS = 6
+"""Of OKX, that orders are spread over: 60 in 2 s each is what its sheet allows."""
+CALM = MarketModel(
+    quotes_per_s=(2.0, 4.0), dislocation_every_s=0.0, fast_move_every_s=1e6, levels=3
+)
+LAG_EVERY_S = 0.02
+SETTLE_S = 15.0
+LAG_MS = 50.0
+GROWTH_MB = 1.0
+"""By million events, after warm-up."""
+_ORDER_EVERY_S = 0.01
+_TOUCH_USD = 50_000.0
+_SCHEDSTAT = Path("/proc/thread-self/schedstat")
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of the node."""
+
+    seconds: float
+    quotes_per_s: float = 5_000.0
+    orders_per_s: float = 100.0
+    warm_up_s: float = 20.0
+    history: int = 1_000_000
+    """Records that the node has lived through before."""
+
+
+class Lag:
+    """How late the loop ran a timer that was due, sample by sample.
+
+    `own_ms` leaves out what the process waited for a processor, where Linux tells it: on a machine
+    that is busy with other things that wait is theirs. Waits for a disk are ours.
+    """
+
+    def __init__(self) -> None:
+        self.ms: list[float] = []
+        self.own_ms: list[float] = []
+
+    async def watch(self) -> None:
+        """Take samples until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            waited_ms = _waited_ms()
+            due = loop.time() + LAG_EVERY_S
+            await asyncio.sleep(LAG_EVERY_S)
+            late_ms = max(loop.time() - due, 0.0) * 1_000
+            self.ms.append(late_ms)
+            self.own_ms.append(max(late_ms - (_waited_ms() - waited_ms), 0.0))
+
+
+def _waited_ms() -> float:
+    """Return how long this thread has waited for a processor so far; 0 where it is not told."""
+    try:
+        return int(_SCHEDSTAT.read_text().split()[1]) / 1e6
+    except (OSError, IndexError):
+        return 0.0
+
+
+def _at(samples: list[float], share: float) -> float:
+    """Return a percentile."""
+    found = sorted(samples)
+    return round(found[min(int(len(found) * share), len(found) - 1)], 2)
+
+
+class Orders:
+    """Sends market orders at a pace: a buy and a sell in turn, over the instruments."""
+
+    def __init__(self, node: Node, per_s: float) -> None:
+        self._node = node
+        self._per_s = per_s
+        self._markets = [
+            node.core.markets.instruments[("okx", asset)]
+            for asset in ASSETS
+            if ("okx", asset) in node.core.markets.instruments
+        ][:INSTRUMENTS]
+        self._prices = {model.asset: Decimal(str(model.price)) for model in TEN_PERPS}
+        self.sent = 0
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        while True:
+            await asyncio.sleep(_ORDER_EVERY_S)
+            for _ in range(int((loop.time() - begun) * self._per_s) - self.sent):
+                self._send()
+
+    def _send(self) -> None:
+        core = self._node.core
+        market = self._markets[self.sent % len(self._markets)]
+        side = Side.BUY if self.sent // len(self._markets) % 2 == 0 else Side.SELL
+        now_ns = core.clock.now_ns()
+        self.sent += 1
+        request = OrderRequest(
+            client_id=core.ids.order_id(
+                account="main", strategy="load", purpose=Purpose.OPEN, leg=0, attempt=0
+            ),
+            venue="okx",
+            account="main",
+            asset=market.asset,
+            symbol=market.symbol,
+            side=side,
+            order_type=OrderType.MARKET,
+            time_in_force=TimeInForce.IOC,
+            quantity=market.min_quantity,
+            price=None,
+            reference_price=self._prices[market.asset],
+            purpose=Purpose.OPEN,
+            expires_ns=now_ns + 5 * SECOND,
+        )
+        decision = GateDecision(gate="load", checks={}, ts_ns=now_ns)
+        core.bus.publish(SubmitOrders(ts_ns=now_ns, orders=(request,), decision=decision))
+
+
+async def measure(directory: Path, pace: Pace) -> dict[str, Any]:
+    """Run; return the figures."""
+    say(f"load: living through {pace.history:,} records")
+    begin = await asyncio.to_thread(_history, directory / "journal", pace.history)
+    servers = await launch(list(VENUES), seed=1, model=CALM, balance=Decimal(10_000_000))
+    try:
+        async with _flood(servers, pace) as (fronts, sent):
+            node = _node(servers, fronts, directory)
+            await node.open()
+            try:
+                figures = await _run(node, pace, sent)
+            finally:
+                await node.close("measured")
+            figures |= _compare(directory / "journal", begin, await servers.orders(), node)
+    finally:
+        await servers.stop()
+    figures["holds"] = bool(
+        figures["lost_records"] == 0
+        and not figures["orders_that_differ"]
+        and figures["loop_lag_own_p99_ms"] < LAG_MS
+        and figures["memory_mb_per_million_events"] < GROWTH_MB
+    )
+    return figures
+
+
+def _history(directory: Path, records: int) -> int:
+    """Leave the snapshot of a node that has traded for weeks; return its sequence."""
+    if not records:
+        return 0
+    state = Folds().state()
+    count = state.replay(tell(records, left_open=0))
+    directory.mkdir(parents=True)
+    (directory / f"journal-{count + 1:012d}.log").touch()
+    journal = Journal(directory)
+    journal.write_snapshot(state.dump())
+    journal.close()
+    return count
+
+
+@asynccontextmanager
+async def _flood(
+    servers: RunningServers, pace: Pace
+) -> AsyncIterator[tuple[dict[str, str], list[int]]]:
+    """Run the flood; give websocket addresses by venue, and the newest counts of what left."""
+    lines = []
+    for venue, path in FLOODED.items():
+        host, port = place_of(servers.server(venue).ws_url)
+        prices = {model.asset: model.price for model in TEN_PERPS}
+        lines.append(
+            Line(
+                venue=venue,
+                host=host,
+                port=port,
+                path=path,
+                per_s=pace.quotes_per_s / len(FLOODED),
+                markets=tuple(
+                    Market(
+                        contract.symbol,
+                        prices[contract.asset],
+                        float(contract.tick_size),
+                        max(-int(contract.tick_size.as_tuple().exponent), 0),
+                        int(_TOUCH_USD / prices[contract.asset]) + 1,
+                    )
+                    for contract in server_class(venue).contracts()
+                    if contract.asset in prices
+                ),
+            )
+        )
+    command = (sys.executable, "-m", "tests.load.flood", msgspec.json.encode(lines).decode())
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+    assert process.stdout is not None
+    ports = json.loads(await process.stdout.readline())
+    sent: list[int] = [0]
+    reading = asyncio.create_task(_read_counts(process.stdout, sent))
+    try:
+        yield (
+            {
+                line.venue: f"ws://127.0.0.1:{port}"
+                for line, port in zip(lines, ports, strict=True)
+            },
+            sent,
+        )
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def _read_counts(stream: asyncio.StreamReader, sent: list[int]) -> None:
+    while line := await stream.readline():
+        sent[0] = sum(json.loads(line))
+
+
+def _settings() -> Settings:
+    flags = {
+        "mode": "demo",
+        "market.symbols": list(ASSETS),
+        "arbitrage.min_edge_bps": 5_000.0,
+    }
+    return load_configuration(
+        environ={}, flags=tuple(Flag(key, "load", value) for key, value in flags.items())
+    ).settings
+
+
+def _node(servers: RunningServers, fronts: dict[str, str], directory: Path) -> Node:
+    rng, clock = random.Random(1), RealClock()
+    return Node(
+        _settings(),
+        [
+            make_venue(
+                server.venue,
+                VenueConnection(
+                    rest_url=server.rest_url, ws_url=fronts.get(server.venue, server.ws_url)
+                ),
+                server.credentials,
+                clock,
+                rng,
+            )
+            for server in servers.servers
+        ],
+        clock=clock,
+        rng=rng,
+        state_directory=directory,
+        version=__version__,
+    )
+
+
+async def _run(node: Node, pace: Pace, flooded: list[int]) -> dict[str, Any]:
+    orders = Orders(node, pace.orders_per_s)
+    lag = Lag()
+    sending = asyncio.create_task(orders.run())
+    try:
+        await asyncio.sleep(pace.warm_up_s)
+        gc.collect()
+        before_mb, begun = resident_mb(), time.monotonic()
+        first, orders_first, flooded_first = _counts(node), orders.sent, flooded[0]
+        watching = asyncio.create_task(lag.watch())
+        told = 0.0
+        while (elapsed := time.monotonic() - begun) < pace.seconds:
+            await asyncio.sleep(min(pace.seconds - elapsed, 5.0))
+            if elapsed - told >= 30:
+                told = elapsed
+                say(f"load: {elapsed:.0f} s, {orders.sent} orders, {resident_mb():.1f} MB")
+        watching.cancel()
+        elapsed = time.monotonic() - begun
+        last, orders_last, flooded_last = _counts(node), orders.sent, flooded[0]
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+    await _settled(node)
+    gc.collect()
+    grown_mb = resident_mb() - before_mb
+    handled = {name: last[name] - first[name] for name in last}
+    events = handled["accepted"] + handled["journalled"]
+    return {
+        "seconds": round(elapsed, 1),
+        "quotes_sent_per_s": round((flooded_last - flooded_first) / elapsed),
+        "quotes_per_s": round(handled["accepted"] / elapsed),
+        "quotes_refused": handled["refused"],
+        "quotes_conflated": handled["replaced"],
+        "conflation_ratio": round(handled["replaced"] / max(handled["accepted"], 1), 6),
+        "orders_per_s": round((orders_last - orders_first) / elapsed, 1),
+        "records_per_s": round(handled["journalled"] / elapsed),
+        "loop_lag_p50_ms": _at(lag.ms, 0.5),
+        "loop_lag_p99_ms": _at(lag.ms, 0.99),
+        "loop_lag_max_ms": _at(lag.ms, 1.0),
+        "loop_lag_own_p50_ms": _at(lag.own_ms, 0.5),
+        "loop_lag_own_p99_ms": _at(lag.own_ms, 0.99),
+        "loop_lag_own_max_ms": _at(lag.own_ms, 1.0),
+        "memory_mb": round(resident_mb(), 1),
+        "memory_grown_mb": round(grown_mb, 2),
+        "events": events,
+        "memory_mb_per_million_events": round(grown_mb / events * 1e6, 3),
+        "refused": node.core.quotes.statistics().refused,
+        "failures": node.core.bus.statistics().failures,
+        "orders_sent": orders.sent,
+    }
+
+
+def _counts(node: Node) -> dict[str, int]:
+    quotes, bus = node.core.quotes, node.core.bus.statistics()
+    return {
+        "accepted": quotes.accepted,
+        "refused": sum(sum(why.values()) for why in quotes.statistics().refused.values()),
+        "replaced": bus.replaced,
+        "journalled": bus.journalled,
+    }
+
+
+async def _settled(node: Node) -> None:
+    """Wait until no order is at work any more."""
+    until = time.monotonic() + SETTLE_S
+    orders = node.core.folds.orders
+    while next(orders.unsettled(), None) and time.monotonic() < until:  # noqa: ASYNC110 - a look
+        await asyncio.sleep(0.05)
+
+
+def _compare(
+    directory: Path, begin: int, taken: list[dict[str, Any]], node: Node
+) -> dict[str, Any]:
+    """Hold the journal against what the exchange took, order by order."""
+    found = survey(directory)
+    intended: dict[str, OrderRequest] = {}
+    sent: set[str] = set()
+    filled: Counter[str] = Counter()
+    for record in JournalView(directory).records(begin):
+        event = record.event()
+        if isinstance(event, SubmitOrders):
+            intended.update((order.client_id, order) for order in event.orders)
+        elif isinstance(event, OrderSent):
+            sent.add(event.client_id)
+        elif isinstance(event, OrderFilled) and event.client_id:
+            filled[event.client_id] += event.quantity  # type: ignore[assignment]
+    theirs = {row["client_id"]: row for row in taken if row["venue"] == "okx"}
+    differ = [
+        name
+        for name in intended.keys() | theirs.keys()
+        if name not in intended
+        or Decimal(theirs[name]["filled"] if name in theirs else 0) != filled[name]
+    ]
+    held = [order.request.client_id for order in node.core.folds.orders.unsettled()]
+    table = node.core.folds.orders
+    kept = [name for name in itertools.islice(reversed(intended), 4_000) if table.get(name)]
+    return {
+        "records": found.newest - begin,
+        "lost_records": bus_count(node) - (found.newest - begin),
+        "journal_mb": round(found.size / 1e6, 1),
+        "orders_intended": len(intended),
+        "orders_taken": len(theirs),
+        "orders_not_sent": len(intended.keys() - sent),
+        "orders_filled": len(filled),
+        "orders_that_differ": differ[:10],
+        "orders_unsettled": len(held),
+        "recent_orders_in_table": len(kept) == min(len(intended), 4_000),
+    }
+
+
+def bus_count(node: Node) -> int:
+    """Return how many records the bus says that it has journalled."""
+    return node.core.bus.statistics().journalled

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from perpbot.cli import keyinput
+from perpbot.cli import keyinput, keytest
 from perpbot.cli.main import app
 from perpbot.settings import Secret, read_keys
 from perpbot.settings.sealing import Cost
@@ -338,3 +340,49 @@ def test_a_terminal_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     os.close(reading)
     monkeypatch.setattr(os, "open", lambda *_: writing)
     assert keyinput.has_terminal()
+
+
+class Typed(io.StringIO):
+    """A terminal at which something was typed."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_what_is_typed_in_the_open_is_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The question goes to standard error: standard output is for data."""
+    monkeypatch.setattr("sys.stdin", Typed("0xabc\n"))
+
+    assert keyinput.ask_openly("address: ") == "0xabc\n"
+    assert capsys.readouterr() == ("", "address: ")
+
+
+def test_a_broken_dotenv_is_told(place: Path) -> None:
+    """It may name another keystore: nothing is guessed."""
+    (place / ".env").write_text("PERPBOT_KEYSTORE\n")
+
+    result = perpbot_keys("list")
+
+    assert result.exit_code == 4
+    assert ".env:1" in result.stderr
+
+
+def test_a_venue_that_does_not_answer_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, place: Path
+) -> None:
+    """Within the limit, with the exit code of venues."""
+    add()
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        (place / "config.yaml").write_text(f"venues: {{okx: {{rest_url: '{address}'}}}}\n")
+        monkeypatch.setattr(keytest, "TEST_LIMIT_S", 0.05)
+        monkeypatch.setattr("perpbot.app.keycheck.LIMIT_S", 0.05)
+        result = perpbot_keys("test", "okx", "--json")
+
+    assert result.exit_code == 7
+    answer = json.loads(result.stdout)
+    assert answer["problem"] == "no answer in 0.05 s"
+    assert answer["permissions"] is None
+    assert "unknown" in answer["warnings"][0]

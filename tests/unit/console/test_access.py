@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from perpbot.console.access import Asked, Gate, keep_token
+from perpbot.console.access import Asked, Gate, is_loopback, keep_token
 from perpbot.domain.errors import ConfigError
 from tests.unit.console.asking import StandingClock
 
@@ -176,3 +176,10 @@ def test_a_bad_token_file_is_refused(tmp_path: Path, text: str, mode: int, said:
 
     with pytest.raises(ConfigError, match=said):
         keep_token(path)
+
+
+def test_a_name_is_not_loopback() -> None:
+    """It may be resolved to anything."""
+    assert is_loopback("localhost")
+    assert is_loopback("::1")
+    assert not is_loopback("bot.example")

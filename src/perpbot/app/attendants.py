@@ -19,7 +19,7 @@ from perpbot.console.server import ConsoleServer, PortUnavailable
 from perpbot.console.state import ConsoleState
 from perpbot.domain.errors import ConfigError
 from perpbot.domain.events import AlertFired
-from perpbot.guardian.status import guardian_of
+from perpbot.operations.guardianwatch import GuardianWatch
 from perpbot.operations.killfile import KillFile
 from perpbot.operations.looplag import watch_loop_lag
 from perpbot.operations.metrics import Metrics, NodeCollector
@@ -29,7 +29,6 @@ from perpbot.operations.statusfile import remove_status, write_status
 from perpbot.settings import CONSOLE_TOKEN, read_secret
 
 STATUS_INTERVAL_S = 1.0
-GUARDIAN_INTERVAL_S = 10.0
 
 
 class Attendants:
@@ -67,7 +66,7 @@ class Attendants:
         keep("tables", self._recorder.run)
         keep("status file", self._write_status)
         if self._configuration.settings.guardian.enabled:
-            keep("guardian", self._miss_guardian)
+            keep("guardian", GuardianWatch(self._directory, self._unguarded).run)
         return self._start_console()
 
     async def stop(self) -> None:
@@ -127,27 +126,20 @@ class Attendants:
             "protection": msgspec.to_builtins(protection_now(self._node)),
         }
 
-    async def _miss_guardian(self) -> None:
-        """Tell once each time that the guardian that should be there is not."""
-        missing = False
-        while True:
-            await asyncio.sleep(GUARDIAN_INTERVAL_S)
-            gone = guardian_of(self._directory) is None
-            if gone and not missing:
-                self._alarm(
-                    "nobody watches over this node: start perpbot guardian",
-                    name="guardian_missing",
-                )
-            missing = gone
-
     def _note_lag(self, lag_ms: float) -> None:
         self.health.loop_lag_ms = max(self.health.loop_lag_ms, lag_ms)
 
-    def _alarm(self, text: str, *, name: str = "records_behind") -> None:
+    def _unguarded(self, text: str) -> None:
+        self._tell("guardian", "guardian_missing", text)
+
+    def _alarm(self, text: str) -> None:
+        self._tell("tables", "records_behind", text)
+
+    def _tell(self, source: str, name: str, text: str) -> None:
         self._node.core.bus.publish(
             AlertFired(
                 ts_ns=self._node.core.clock.now_ns(),
-                source="attendants",
+                source=source,
                 name=name,
                 severity="warning",
                 text=text,

@@ -16,7 +16,7 @@ from perpbot.guardian.record import Fact, GuardianRecord
 from perpbot.guardian.scope import GuardedVenue, Scope, scope_of
 from perpbot.guardian.status import GuardianLock
 from perpbot.kernel.clock import RealClock
-from perpbot.settings import Credentials, load_credentials
+from perpbot.settings import Credentials, Redactor, load_credentials
 
 
 def guardian_credentials(configuration: Configuration, venue: str) -> Credentials:
@@ -89,7 +89,15 @@ async def run_guardian(
         )
     clock, rng = RealClock(), random.Random()
     lock = GuardianLock(settings.state_path)
-    record = GuardianRecord(lock.directory, clock.now_ns, tell)
+    redactor = Redactor()
+    for name in settings.enabled_venues:
+        redactor.register(credentials_of(configuration, name).values())
+        redactor.register(guardian_credentials(configuration, name).values())
+
+    def redact(fact: Fact) -> Fact:
+        return {key: redactor.value(value) for key, value in fact.items()}
+
+    record = GuardianRecord(lock.directory, clock.now_ns, tell, redact)
     hands = []
     try:
         for name in scope.venues:

@@ -13,13 +13,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from perpbot.app.guarding import guardian_credentials, run_guardian, shared_keys
+from perpbot.app.guarding import run_guardian, shared_keys
 from perpbot.cli.output import Exit, config_paths, say
 from perpbot.cli.place import dotenv
 from perpbot.cli.run import mode_flag
-from perpbot.configuration import Configuration, credentials_of, load_configuration
+from perpbot.configuration import Configuration, load_configuration
 from perpbot.guardian.record import Fact
-from perpbot.settings import Redactor
 from perpbot.settings.private_files import private_umask
 
 _SILENT = frozenset({"n", "ts_ns", "kind"})
@@ -47,15 +46,11 @@ def _guard_privately(
     logging.getLogger("picows").setLevel(logging.WARNING)
     for venue in shared_keys(configuration):
         say(f"{venue}: the guardian uses the node's own key; give it one of its own")
-    redactor = Redactor()
-    for venue in configuration.settings.enabled_venues:
-        redactor.register(credentials_of(configuration, venue).values())
-        redactor.register(guardian_credentials(configuration, venue).values())
-    asyncio.run(_run(configuration, redactor, as_json=as_json))
+    asyncio.run(_run(configuration, as_json=as_json))
     return Exit.OK
 
 
-async def _run(configuration: Configuration, redactor: Redactor, *, as_json: bool) -> None:
+async def _run(configuration: Configuration, *, as_json: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -63,10 +58,10 @@ async def _run(configuration: Configuration, redactor: Redactor, *, as_json: boo
 
     def tell(fact: Fact) -> None:
         if as_json:
-            sys.stdout.write(redactor.text(json.dumps(fact)) + "\n")
+            sys.stdout.write(json.dumps(fact) + "\n")
             sys.stdout.flush()
         else:
-            say(redactor.text(words(fact)))
+            say(words(fact))
 
     await run_guardian(configuration, stop, tell=tell)
 

@@ -29,13 +29,15 @@ class GuardianRecord:
         directory: Path,
         now_ns: Callable[[], int],
         tell: Callable[[Fact], None] = lambda _fact: None,
+        redact: Callable[[Fact], Fact] = lambda fact: fact,
     ) -> None:
-        """`tell` hears every fact as well."""
+        """`tell` hears every fact as well; `redact` takes secrets out of what venues answer."""
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = directory / FILE_NAME
         self.earlier = tuple(read_record(path))
         self._now_ns = now_ns
         self._tell = tell
+        self._redact = redact
         self._count = self.earlier[-1]["n"] if self.earlier else 0
         self.trouble = ""
         """Why the last fact could not be written, or ""."""
@@ -48,7 +50,7 @@ class GuardianRecord:
         """Add a fact; return it with its number and time."""
         self._count += 1
         fact = {"n": self._count, "ts_ns": self._now_ns(), "kind": kind, **content}
-        plain: Fact = msgspec.to_builtins(fact, enc_hook=str)
+        plain = self._redact(msgspec.to_builtins(fact, enc_hook=str))
         try:
             line = seal(msgspec.json.encode(plain))
             if os.write(self._descriptor, line) != len(line):

@@ -68,3 +68,18 @@ def test_a_full_disk_is_told_and_holds_nothing_up(
 def test_nothing_yet(tmp_path: Path) -> None:
     """No file, no facts."""
     assert list(read_record(tmp_path / FILE_NAME)) == []
+
+
+def test_secrets_do_not_reach_the_record(tmp_path: Path) -> None:
+    """Neither what a venue quotes back nor what is told."""
+    told: list[dict[str, Any]] = []
+
+    def redact(fact: dict[str, Any]) -> dict[str, Any]:
+        return {**fact, "error": fact["error"].replace("hunter2", "***")}
+
+    record = GuardianRecord(tmp_path, lambda: 5, told.append, redact)
+    record.write("cancel_failed", error="bad key hunter2")
+    record.close()
+
+    assert b"hunter2" not in (tmp_path / FILE_NAME).read_bytes()
+    assert told[0]["error"] == "bad key ***"

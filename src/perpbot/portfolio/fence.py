@@ -59,8 +59,10 @@ class InstanceFence:
         bus.subscribe(VenueSnapshot, self._look_through)
 
     def _look_through(self, snapshot: VenueSnapshot) -> None:
-        for report in (*(snapshot.orders or ()), *(snapshot.fills or ())):
-            self._look(report)
+        for order in snapshot.orders or ():
+            self._look(order)
+        for fill in snapshot.fills or ():
+            self._look(fill)
 
     def _look(self, report: OrderReport | FillReport) -> None:
         if not report.client_id or self._orders.get(report.client_id) is not None:

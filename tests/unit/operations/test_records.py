@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import io
 import sqlite3
+import stat
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from perpbot.domain.errors import InvalidValue
 from perpbot.operations.records import recorder as recorder_module
 from perpbot.operations.records.export import rows_of, write_csv
 from perpbot.operations.records.recorder import TradeRecorder
-from perpbot.operations.records.tables import EXPORTED, METADATA
+from perpbot.operations.records.tables import CURSOR, EXPORTED, METADATA
 from perpbot.operations.records.task import RecorderTask
 from perpbot.research.world import World
 from tests.unit.operations.small_world import traded_world, write_journal
@@ -135,6 +138,85 @@ def test_a_locked_database_loses_nothing(
 
     assert recorder.catch_up() > 0
     recorder.close()
+
+
+def flip(database: Path) -> None:
+    """Write over the middle of every page but the first."""
+    data = bytearray(database.read_bytes())
+    for page in range(4096, len(data), 4096):
+        data[page : page + 2048] = bytes(2048)
+    database.write_bytes(data)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "no database": lambda database: database.write_bytes(b"what is this? " * 1000),
+    "malformed": flip,
+    "deleted": Path.unlink,
+    "empty": lambda database: database.write_bytes(b""),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+@pytest.mark.parametrize("is_open", [True, False], ids=["open", "closed"])
+def test_a_damaged_database_is_set_aside_and_built_again(
+    name: str, is_open: bool, journal: Path, tmp_path: Path
+) -> None:
+    """The same rows as from the start, whenever it happens; what was there is kept."""
+    database = tmp_path / "r.db"
+    whole = TradeRecorder(tmp_path / "whole.db", journal)
+    count = whole.catch_up()
+    recorder = TradeRecorder(database, journal)
+    recorder.catch_up()
+    if not is_open:
+        recorder.close()
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    DAMAGES[name](database)
+
+    if not is_open:
+        recorder = TradeRecorder(database, journal)
+    assert recorder.catch_up() == count
+
+    for table in EXPORTED:
+        assert list(rows_of(recorder.engine, table)) == list(rows_of(whole.engine, table))
+    assert stat.S_IMODE(database.stat().st_mode) == 0o600
+    damaged = database.with_name("r.db.damaged")
+    assert damaged.exists() is (bool(recorder.damage))
+    assert recorder.damage or not is_open
+    recorder.close()
+    whole.close()
+
+
+@pytest.mark.blocking
+async def test_tables_ahead_of_a_journal_that_was_repaired_are_built_again(
+    journal: Path, tmp_path: Path, world: World
+) -> None:
+    """They show records that are no more; people are told once."""
+    alarms: list[str] = []
+    database = tmp_path / "r.db"
+    recorder = TradeRecorder(database, journal)
+    recorder.catch_up()
+    with recorder.engine.begin() as connection:
+        connection.execute(CURSOR.update().values(sequence=world.journal.last_sequence + 5))
+    recorder.close()
+    task = RecorderTask(
+        lambda: TradeRecorder(database, journal),
+        newest=lambda: world.journal.last_sequence,
+        alarm=alarms.append,
+        interval_s=0.0,
+    )
+    running = asyncio.create_task(task.run())
+    while not alarms or task.behind:  # noqa: ASYNC110 - counted in a thread
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    (alarm,) = alarms
+    assert "ahead of the journal" in alarm
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        (newest,) = connection.execute("SELECT sequence FROM cursor").fetchone()
+    assert newest == world.journal.last_sequence
 
 
 async def test_the_task_alarms_once_while_it_is_locked_out() -> None:

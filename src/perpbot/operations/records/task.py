@@ -33,6 +33,7 @@ class RecorderTask:
         self._alarm_after_s = alarm_after_s
         self._recorder: TradeRecorder | None = None
         self._alarmed = False
+        self._told_of = ""
 
     @property
     def behind(self) -> int:
@@ -49,6 +50,7 @@ class RecorderTask:
                 try:
                     await asyncio.to_thread(self._work)
                     kept_up_s, self._alarmed = loop.time(), False
+                    self._tell_damage()
                 except OperationalError as error:
                     self._judge(loop.time() - kept_up_s, str(error.orig))
                 await asyncio.sleep(self._interval_s)
@@ -60,6 +62,19 @@ class RecorderTask:
         if self._recorder is None:
             self._recorder = self._make()
         self._recorder.catch_up()
+        if self._recorder.sequence > self._newest():
+            self._recorder.begin_again("the tables are ahead of the journal")
+            self._recorder.catch_up()
+
+    def _tell_damage(self) -> None:
+        """Say once that the tables were lost and are there again."""
+        damage = "" if self._recorder is None else self._recorder.damage
+        if damage and damage != self._told_of:
+            self._told_of = damage
+            self._alarm(
+                f"the tables of trades were damaged ({damage}); they were set aside and built "
+                "again from the journal"
+            )
 
     def _judge(self, silent_s: float, why: str) -> None:
         if silent_s < self._alarm_after_s or self._alarmed:

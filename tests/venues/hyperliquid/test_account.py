@@ -20,6 +20,7 @@ from perpbot.domain.events import (
     VenueConnectionChanged,
 )
 from perpbot.domain.sides import OrderState
+from perpbot.venues.hyperliquid import user_socket
 from perpbot.venues.hyperliquid.venue import Hyperliquid
 from tests.venues.hyperliquid.loopback import (
     DROP,
@@ -457,8 +458,12 @@ async def test_spot_fill_on_the_stream_is_counted() -> None:
     assert not only(FillReported, events)
 
 
-async def test_quiet_account_is_asked_again_and_a_dead_line_is_made_anew() -> None:
-    """After a minute of silence it subscribes again; without an answer it reconnects."""
+async def test_quiet_account_is_asked_again_and_an_answer_is_expected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a long silence it subscribes again; without an answer it reconnects."""
+    monkeypatch.setattr(user_socket, "_SILENCE_S", 5.0)
+    monkeypatch.setattr(user_socket, "_CONFIRM_S", 3.0)
     clock = JumpingClock()
     events: list[Event] = []
     async with serving() as loopback, adapter(loopback, clock=clock) as venue:
@@ -466,18 +471,39 @@ async def test_quiet_account_is_asked_again_and_a_dead_line_is_made_anew() -> No
         loopback.info["clearinghouseState"] = STATE
         async with running(venue.account.run(events.append)):
             await until(lambda: states(events) == [ConnectionState.LIVE])
-            clock.jump(61)
+            clock.jump(6)
             await until(lambda: loopback.subscribed()[("userFills", MASTER)] == 2)
             assert venue.account._socket is not None
             channel = venue.account._socket._channel
             await until(lambda: channel.statistics().frames == 12)
             loopback.confirm = False
-            clock.jump(61)
+            clock.jump(6)
             await until(lambda: loopback.subscribed()[("userFills", MASTER)] == 3)
             loopback.confirm = True
-            clock.jump(11)
+            clock.jump(4)
             await until(lambda: states(events).count(ConnectionState.LIVE) == 2)
+    assert channel.statistics().reasons["reconnect"] == 1
     assert ConnectionState.DOWN in states(events)
+
+
+async def test_pongs_are_the_life_of_a_quiet_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With them it stands; without them it is made anew before orders go into it for long."""
+    monkeypatch.setattr(user_socket, "_PING_INTERVAL_S", 0.01)
+    monkeypatch.setattr(user_socket, "_DEAD_AFTER_S", 0.2)
+    events: list[Event] = []
+    async with serving() as loopback, adapter(loopback) as venue:
+        hurry(venue)
+        socket = venue.account._socket
+        assert socket is not None
+        async with running(venue.account.run(events.append)):
+            await until(lambda: socket._channel.statistics().frames > 60)
+            assert states(events) == [ConnectionState.LIVE]
+            loopback.confirm = False
+            socket._channel._ping = b'{"method":"unanswered"}'
+            await until(lambda: states(events)[-1] is ConnectionState.DOWN)
+            loopback.confirm = True
+            await until(lambda: states(events).count(ConnectionState.LIVE) == 2)
+    assert socket._channel.statistics().reasons["silence"] >= 1
 
 
 async def test_loss_between_confirmation_and_up_is_told() -> None:

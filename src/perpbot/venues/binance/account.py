@@ -52,6 +52,7 @@ from perpbot.venues.binance.codec import (
 )
 from perpbot.venues.binance.errors import NO_LISTEN_KEY, NO_SUCH_ORDER
 from perpbot.venues.binance.rest import WEIGHT, RestClient
+from perpbot.venues.binance.session import ApiSession
 from perpbot.venues.binance.universe import VENUE
 from perpbot.venues.port import Publish
 from perpbot.venues.wire.limits import Lane
@@ -64,6 +65,8 @@ KEEPALIVE_S = 1_800.0
 """A listen key lives 60 minutes; the documents ask for a renewal each 30."""
 _PRIVATE_SILENCE_S = 86_400.0
 """A quiet account says nothing for hours; pings watch the socket, and Binance cuts it daily."""
+_PING_INTERVAL_S = 5.0
+"""So that a half-open socket is found within ten seconds."""
 _REFRESH_S = 1.0
 """Shortest time between two REST refreshes that the stream asked for."""
 _PAGE = 1000
@@ -128,6 +131,7 @@ class BinanceAccount:
         codec: Codec,
         clock: Clock,
         rng: random.Random,
+        orders: ApiSession | None = None,
         keepalive_s: float = KEEPALIVE_S,
         refuse: Callable[[str, str], None] | None = None,
     ) -> None:
@@ -135,6 +139,7 @@ class BinanceAccount:
         self._ws_url = ws_url
         self._codec = codec
         self._clock = clock
+        self._orders = orders
         self._keepalive_s = keepalive_s
         self._refuse = refuse
         self.refused: dict[str, int] = {}
@@ -154,6 +159,7 @@ class BinanceAccount:
             on_down=self._on_down,
             clock=clock,
             rng=rng,
+            ping_interval_s=_PING_INTERVAL_S,
             silence_s=_PRIVATE_SILENCE_S,
         )
 
@@ -222,6 +228,8 @@ class BinanceAccount:
     async def run(self, publish: Publish) -> None:
         """Stream reports until cancelled; a new listen key for each connection.
 
+        Keeps the socket of orders open besides; where that is down, orders go by REST.
+
         Raises `ReadOnly` without credentials.
         """
         if not self._rest.can_sign:
@@ -229,6 +237,8 @@ class BinanceAccount:
         self._publish = publish
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._channel.run())
+            if self._orders is not None:
+                tasks.create_task(self._orders.run())
             tasks.create_task(self._keep_alive())
             tasks.create_task(self._follow(self._balances_changed, self._ask_balances))
             tasks.create_task(self._follow(self._funding_paid, self._ask_funding))

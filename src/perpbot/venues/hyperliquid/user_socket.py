@@ -37,7 +37,10 @@ from perpbot.venues.wire.decoding import UNREADABLE
 from perpbot.venues.wire.pending import PendingReplies
 from perpbot.venues.wire.websocket import Connection, WebSocketChannel
 
-_PING_INTERVAL_S = 20.0
+_PING_INTERVAL_S = 5.0
+_DEAD_AFTER_S = 12.0
+"""Here the venue's pong counts as life: an order that is posted into a half-open socket has no
+answer, and every hedge after it would go the same way, so two missed pongs are the end."""
 _SILENCE_S = 60.0
 """A quiet account says nothing for hours; asked again after so long, the venue must answer."""
 _CONFIRM_S = 10.0
@@ -90,9 +93,8 @@ class UserSocket:
             clock=clock,
             rng=rng,
             ping=PING,
-            pong=PONG,
             ping_interval_s=_PING_INTERVAL_S,
-            silence_s=_SILENCE_S + 2 * _CONFIRM_S,
+            silence_s=_DEAD_AFTER_S,
             open_timeout_s=_CONFIRM_S,
             max_frame_bytes=_MAX_FRAME_BYTES,
         )
@@ -186,6 +188,8 @@ class UserSocket:
             self._channel.reconnect(f"cannot subscribe: {error.message}")
 
     def _read(self, payload: memoryview, recv_ns: int) -> None:
+        if payload == PONG:
+            return
         self._last_data_ns = recv_ns
         try:
             frame = decode_user(payload)

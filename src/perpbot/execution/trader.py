@@ -111,7 +111,8 @@ class PairTrader:
     def wait_for(self, venues: frozenset[str]) -> None:
         """Leave pairs alone until these venues have agreed: somebody traded for us meanwhile.
 
-        The one thing that holds up a hedge: by our books it may already have been made.
+        The one thing that holds up a hedge: by our books it may already have been made. What the
+        kill switch closes goes on leg by leg, where the venue of the leg has agreed.
         """
         self._waits_for = venues
 
@@ -120,8 +121,15 @@ class PairTrader:
             self._waits_for -= {event.venue}
             self.resume()
 
-    def _must_wait(self, plan: PairPlan) -> bool:
-        return not self._waits_for.isdisjoint((plan.long_venue, plan.short_venue))
+    def _must_wait(self, pair: Pair) -> bool:
+        if not self._is_unseen(pair):
+            return False
+        killed = pair.close_reason.startswith(KILL_SWITCH)
+        return not killed or pair.state not in {PairState.HEDGED, *_SHRINKING}
+
+    def _is_unseen(self, pair: Pair) -> bool:
+        """Whether a venue of a pair has not agreed since somebody else traded there."""
+        return not self._waits_for.isdisjoint((pair.venue(0), pair.venue(1)))
 
     def _order_changed(self, event: OrderFact) -> None:
         order = self._orders.get(event.client_id)
@@ -161,7 +169,10 @@ class PairTrader:
 
     def _evaluate(self, event: EvaluatePair) -> None:
         pair = self._pairs.get(event.pair_id)
-        if pair is None or (self._waits_for and self._must_wait(pair.plan)):
+        if pair is None:
+            return
+        if self._waits_for and self._must_wait(pair):
+            self._wake_at(event.pair_id, SECOND)
             return
         working = list(self._orders.of_owner(event.pair_id))
         if pair.state is PairState.FLAT:
@@ -308,13 +319,22 @@ class PairTrader:
     def _shrink(self, pair: Pair, working: Sequence[Order]) -> None:
         """UNWINDING or CLOSING: reduce what must go, leg by leg, until it is gone."""
         self._count_progress(pair)
-        if not working and pair.state is PairState.UNWINDING and self._is_balanced(pair):
+        unseen = self._is_unseen(pair)
+        if (
+            not working
+            and not unseen
+            and pair.state is PairState.UNWINDING
+            and self._is_balanced(pair)
+        ):
             self._unwound(pair)
             return
         busy = {order.request.leg for order in working}
+        busy |= {leg for leg in (0, 1) if pair.venue(leg) in self._waits_for}
         wanted = [(leg, signed) for leg, signed in self._reductions(pair) if leg not in busy]
         if not wanted:
-            if not working:
+            if unseen:
+                self._wake_at(pair.plan.pair_id, SECOND)
+            elif not working:
                 self._nothing_to_reduce(pair)
             return
         if self._rests(pair):

@@ -85,3 +85,27 @@ def test_without_a_takeover_since_it_hedges_or_unwinds_at_once(*, once_agreed: b
     )
     stand.settle()
     assert stand.held(LONG) == -stand.held(SHORT)
+
+
+def test_the_kill_switch_does_not_wait_for_a_dead_venue() -> None:
+    """The leg whose venue has agreed is closed; the other one when its venue is back."""
+    stand = Stand()
+    stand.run(2_500, every_ms=500.0)
+    stand.open()
+    stand.run(700)
+    stand.crash()
+    stand.takeover = Epoch(
+        number=9, run_epoch=stand.core.epoch, at_ns=stand.time.now_ns(), reason="silent"
+    )
+    stand.faults.down.add(SHORT)
+    stand.boot()
+    stand.guard(lambda: stand.core.kill_switch.engage(4, actor="ann", reason="drill"))
+    stand.run(3_000, every_ms=100.0)
+    assert stand.held(LONG) == 0
+    assert stand.held(SHORT) != 0
+    assert all(order.venue == LONG for order in stand.orders(Purpose.REDUCE))
+
+    stand.faults.heal()
+    stand.settle()
+    assert stand.held(SHORT) == 0
+    assert stand.pairs == []

@@ -59,7 +59,7 @@ class _Hasty(random.Random):
         return min(super().uniform(a, b), 0.005)
 
 
-async def measure(directory: Path, *, reconnects: int) -> dict[str, Any]:
+async def measure(directory: Path, *, reconnects: int, warm_up: int = WARM_UP) -> dict[str, Any]:
     """Cut until there were so many reconnects; return the figures."""
     servers = await launch(list(VENUES), seed=1)
     tracemalloc.start()  # before anything that a reconnect replaces
@@ -72,7 +72,7 @@ async def measure(directory: Path, *, reconnects: int) -> dict[str, Any]:
             node = _node(servers, cutters, directory)
             await node.open()
             try:
-                return await _cut_and_count(node, cutters, reconnects)
+                return await _cut_and_count(node, cutters, reconnects, warm_up)
             finally:
                 await node.close("measured")
     finally:
@@ -106,7 +106,7 @@ def _node(servers: RunningServers, cutters: dict[str, Cutter], directory: Path) 
 
 
 async def _cut_and_count(
-    node: Node, cutters: dict[str, Cutter], reconnects: int
+    node: Node, cutters: dict[str, Cutter], reconnects: int, warm_up: int
 ) -> dict[str, Any]:
     back = 0
 
@@ -121,7 +121,7 @@ async def _cut_and_count(
     node.core.stop_opening()
     node.core.bus.subscribe(VenueConnectionChanged, changed)
     await asyncio.gather(*(_live(node, venue) for venue in cutters))
-    await cut_until(WARM_UP)
+    await cut_until(warm_up)
     before, counted, begun = await _count(), back, time.monotonic()
     await cut_until(counted + reconnects)
     seconds = time.monotonic() - begun

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import random
 import tempfile
 import time
@@ -64,7 +65,7 @@ _DECISION = GateDecision(
     ts_ns=1,
 )
 KEY = "11" * 32
-SECRET = "not a secret"
+API_KEY, SECRET = "key", "not a secret"
 _ORDERS = 2_000
 
 
@@ -194,7 +195,7 @@ def _plan(venue: str) -> PairPlan:
     )
 
 
-# --- Binance: HMAC over a query ---
+# --- Binance: a frame of the websocket API, HMAC over its parameters ---
 
 
 def _binance_instrument() -> Instrument:
@@ -214,7 +215,7 @@ def _binance_instrument() -> Instrument:
 def _binance() -> Callable[[OrderRequest], bytes]:
     venue = binance.create(
         settings=VenueConnection(rest_url="http://127.0.0.1:1", ws_url="ws://127.0.0.1:1"),
-        credentials=BinanceCredentials("key", SECRET),
+        credentials=BinanceCredentials(API_KEY, SECRET),
         clock=RealClock(),
         rng=random.Random(1),
     )
@@ -222,30 +223,29 @@ def _binance() -> Callable[[OrderRequest], bytes]:
 
 
 def _bare_binance() -> Callable[[], bytes]:
-    """Return the same query by the standard library: a dict, `urlencode`, `hmac`.
+    """Return the same frame by the standard library: a dict, `urlencode`, `hmac`, `json`.
 
     The numbers are on the grid already, the client id is given: making both is ours alone.
     """
     key = SECRET.encode()
 
     def bare() -> bytes:
-        query = urlencode(
-            {
-                "symbol": "BTCUSDT",
-                "side": "BUY",
-                "quantity": f"{_QUANTITY:f}",
-                "newClientOrderId": "pb" + _CLIENT_ID,
-                "newOrderRespType": "RESULT",
-                "type": "LIMIT",
-                "timeInForce": "IOC",
-                "price": f"{_LIMIT_PRICE:f}",
-                "selfTradePreventionMode": "EXPIRE_TAKER",
-                "recvWindow": 5_000,
-                "timestamp": time.time_ns() // 1_000_000,
-            }
-        )
-        signature = hmac.new(key, query.encode(), hashlib.sha256).hexdigest()
-        return f"{query}&signature={signature}".encode()
+        params: dict[str, object] = {
+            "apiKey": API_KEY,
+            "newClientOrderId": "pb" + _CLIENT_ID,
+            "newOrderRespType": "RESULT",
+            "price": f"{_LIMIT_PRICE:f}",
+            "quantity": f"{_QUANTITY:f}",
+            "recvWindow": 5_000,
+            "selfTradePreventionMode": "EXPIRE_TAKER",
+            "side": "BUY",
+            "symbol": "BTCUSDT",
+            "timeInForce": "IOC",
+            "timestamp": time.time_ns() // 1_000_000,
+            "type": "LIMIT",
+        }  # sorted by name, as they are signed
+        params["signature"] = hmac.new(key, urlencode(params).encode(), hashlib.sha256).hexdigest()
+        return json.dumps({"id": "0", "method": "order.place", "params": params}).encode()
 
     return bare
 

@@ -36,6 +36,7 @@ from perpbot.venues.binance.venue import BinanceVenue, create
 from perpbot.venues.options import VenueConnection
 
 SYMBOL = "BTCUSDT"
+BY_SOCKET = pytest.mark.parametrize("by_socket", [True, False], ids=["websocket", "rest"])
 
 
 class Slot:
@@ -146,8 +147,13 @@ async def eventually(condition: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
-async def open_market(*, secret: str = "") -> AsyncIterator[tuple[Market, BinanceVenue]]:
-    """Serve, connect, and wait until quotes flow and the account listens."""
+async def open_market(
+    *, secret: str = "", by_socket: bool = True
+) -> AsyncIterator[tuple[Market, BinanceVenue]]:
+    """Serve, connect, and wait until quotes flow, the account listens and orders can be sent.
+
+    Orders go by the websocket API, or by REST where that socket is never opened.
+    """
     market = Market()
     async with serving(market.server) as running:
         known = market.server.credentials()
@@ -163,6 +169,8 @@ async def open_market(*, secret: str = "") -> AsyncIterator[tuple[Market, Binanc
             instruments = await venue.market_data.instruments()
             assert len(instruments) == 10
             await venue.open(instruments)
+            if not by_socket:
+                venue.account._orders = None
             traded = [one for one in instruments if one.symbol == SYMBOL]
             tasks = [
                 asyncio.create_task(venue.market_data.run(traded, market.sink)),
@@ -174,8 +182,11 @@ async def open_market(*, secret: str = "") -> AsyncIterator[tuple[Market, Binanc
 
             def up() -> bool:
                 market.quote(next(mids))
-                return bool(slot.quotes) and any(
-                    isinstance(event, VenueConnectionChanged) for event in market.heard
+                ready = venue.trading._session.is_ready is by_socket
+                return (
+                    ready
+                    and bool(slot.quotes)
+                    and any(isinstance(event, VenueConnectionChanged) for event in market.heard)
                 )
 
             await eventually(up)
@@ -218,9 +229,10 @@ async def test_book_is_the_exchanges_and_survives_a_gap() -> None:
         assert market.sink.refused == {"depth gap": 1}
 
 
-async def test_life_of_orders() -> None:
+@BY_SOCKET
+async def test_life_of_orders(*, by_socket: bool) -> None:
     """Rest, cancel, refuse, take and reduce: stream and queries tell the same."""
-    async with open_market() as (market, venue):
+    async with open_market(by_socket=by_socket) as (market, venue):
         resting = market.order("63000")
         await venue.trading.submit(resting, lambda: None)
         [listed] = await venue.account.open_orders()
@@ -254,11 +266,14 @@ async def test_life_of_orders() -> None:
         fees = sum((fill.fee for fill in streamed), Decimal(0))
         assert Decimal(99_990) < balance.wallet < Decimal(100_000)
         assert fees > 0
+        # Five orders (the last of them refused) and two cancels were answered, here or there.
+        assert venue.trading._session.channel.statistics().frames == (6 if by_socket else 0)
 
 
-async def test_unknown_outcome_is_found_by_asking() -> None:
+@BY_SOCKET
+async def test_unknown_outcome_is_found_by_asking(*, by_socket: bool) -> None:
     """-1007 after the order took effect: unknown, and the query by client id finds it."""
-    async with open_market() as (market, venue):
+    async with open_market(by_socket=by_socket) as (market, venue):
         market.server.leave_outcomes_open(1)
         order = market.order("63000")
         with pytest.raises(OutcomeUnknown):
@@ -266,6 +281,37 @@ async def test_unknown_outcome_is_found_by_asking() -> None:
         found = await venue.account.order(order, "")
         assert found is not None
         assert found.state is OrderState.ACCEPTED
+
+
+async def test_an_order_is_written_before_anything_else_runs() -> None:
+    """The exchange takes what `begin` wrote; its answer follows."""
+    async with open_market() as (market, venue):
+        order = market.order("63000")
+        told: list[int] = []
+        answer = venue.trading.begin(order, lambda: told.append(1))
+        assert told == [1]
+        assert answer is not None
+        report = await answer
+        assert (report.client_id, report.state) == (order.client_id, OrderState.ACCEPTED)
+
+
+async def test_a_socket_that_is_cut_comes_back() -> None:
+    """What was under way is unknown and found by asking; the next order goes out again."""
+    async with open_market() as (market, venue):
+        session = venue.trading._session
+        order = market.order("63000")
+        answer = venue.trading.begin(order, lambda: None)
+        assert answer is not None
+        session.channel.reconnect("cut by the test")
+        with pytest.raises(OutcomeUnknown):
+            await answer
+        await eventually(lambda: market.states(order))
+        found = await venue.account.order(order, "")
+        assert found is not None
+        await eventually(lambda: session.is_ready)
+        again = venue.trading.begin(market.order("62000"), lambda: None)
+        assert again is not None
+        assert (await again).state is OrderState.ACCEPTED
 
 
 async def test_private_stream_comes_back_after_an_expired_key() -> None:
@@ -279,9 +325,10 @@ async def test_private_stream_comes_back_after_an_expired_key() -> None:
         await eventually(lambda: OrderState.ACCEPTED in market.states(order))
 
 
-async def test_hedge_mode_legs() -> None:
+@BY_SOCKET
+async def test_hedge_mode_legs(*, by_socket: bool) -> None:
     """Learned when the venue opens; each leg closes by the other side."""
-    async with open_market() as (market, venue):
+    async with open_market(by_socket=by_socket) as (market, venue):
         market.exchange.set_hedge_mode("client", True)
         await venue.open([])
         for side, leg in ((Side.BUY, PositionSide.LONG), (Side.SELL, PositionSide.SHORT)):

@@ -19,6 +19,8 @@ from perpbot.domain.errors import (
     Rejected,
     VenueError,
 )
+from perpbot.kernel.clock import MS
+from perpbot.venues.binance.session import ApiError
 from perpbot.venues.wire.decoding import UNREADABLE
 from perpbot.venues.wire.http import HttpReply
 from perpbot.venues.wire.limits import retry_after_s
@@ -58,6 +60,7 @@ UNKNOWN_ORDER = "-2011"
 NO_MODE_CHANGE = "-4059"
 NO_LISTEN_KEY = "-1125"
 
+_NO_MESSAGE = "refused without a message"
 _WAF_PAUSE_S = 60.0
 """A 403 of the web application firewall names no time; the weight window is a minute."""
 
@@ -75,18 +78,34 @@ def error_of(venue: str, reply: HttpReply, now_ns: int) -> VenueError:
         refusal = msgspec.json.decode(reply.body, type=Refusal)
     except UNREADABLE:
         return _error_of_status(venue, reply, now_ns)
-    message = refusal.msg or "refused without a message"
-    code = str(refusal.code)
-    kind = CODES.get(refusal.code, Rejected)
-    if reply.status in (418, 429):
-        kind = RateLimited
-    elif reply.status >= 500 and kind is not RateLimited:
-        kind = OutcomeUnknown
-    elif reply.status == 401:
-        kind = AuthFailed
+    kind = _kind(refusal.code, reply.status)
+    message, code = refusal.msg or _NO_MESSAGE, str(refusal.code)
     if kind is RateLimited:
         return _limited(venue, message, code, reply, now_ns)
     return kind(venue, message, code=code)
+
+
+def error_of_answer(venue: str, status: int, error: ApiError | None, now_ns: int) -> VenueError:
+    """Return the error that a reply of the websocket API without a result means."""
+    if error is None:
+        return OutcomeUnknown(venue, f"status {status} without a reason")
+    kind = _kind(error.code, status)
+    message, code = error.msg or _NO_MESSAGE, str(error.code)
+    if kind is RateLimited:
+        until_ms = error.data.retry_after if error.data is not None else 0
+        pause_s = max((until_ms - now_ns / MS) / 1_000, 0.0)
+        return RateLimited(venue, message, code=code, retry_after_s=pause_s)
+    return kind(venue, message, code=code)
+
+
+def _kind(code: int, status: int) -> type[VenueError]:
+    """Return what a code means; the status outweighs it where it says more."""
+    kind = CODES.get(code, Rejected)
+    if status in (418, 429):
+        return RateLimited
+    if status >= 500 and kind is not RateLimited:
+        return OutcomeUnknown
+    return AuthFailed if status == 401 else kind
 
 
 def _error_of_status(venue: str, reply: HttpReply, now_ns: int) -> VenueError:

@@ -8,7 +8,7 @@ signed in the order in which they are sent.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -25,6 +25,7 @@ from perpbot.domain.errors import (
 from perpbot.kernel.clock import MS, Clock
 from perpbot.venues.binance.codec import UNREADABLE
 from perpbot.venues.binance.errors import error_of
+from perpbot.venues.binance.session import LimitCount
 from perpbot.venues.binance.signing import Signer
 from perpbot.venues.binance.universe import VENUE
 from perpbot.venues.wire.http import HttpClient, HttpReply
@@ -91,6 +92,17 @@ class RestClient:
         )
         other.offset_ns = self.offset_ns
         return other
+
+    def now_ns(self) -> int:
+        """Return our own time, UTC."""
+        return self._clock.now_ns()
+
+    def count(self, counts: Sequence[LimitCount]) -> None:
+        """Take over what the venue's rate limits have counted."""
+        for one in counts:
+            window = LIMIT_NAMES.get((one.rate_limit_type, one.interval, one.interval_num))
+            if window is not None:
+                self.budget.feedback(window, one.count)
 
     def server_ms(self) -> int:
         """Return what the venue's clock shows, as far as we know."""
@@ -161,7 +173,7 @@ class RestClient:
         """
         if self._signer is None:
             raise ReadOnly(VENUE)
-        await self._acquire(lane, costs)
+        await self.acquire(lane, costs)
         query = self.signed_query(parameters, expires_ns) if signed else parameters
         try:
             reply = await self._send(method, path, query, sent=sent)
@@ -170,7 +182,7 @@ class RestClient:
             raise Rejected(VENUE, f"not sent: {error.message}", code="not_sent") from error
         if reply.status != 200:
             refusal = error_of(VENUE, reply, self._clock.now_ns())
-            await self._learn(refusal)
+            await self.learn(refusal)
             raise refusal
         try:
             return msgspec.json.decode(reply.body, type=kind)
@@ -184,7 +196,7 @@ class RestClient:
         """
         if self._signer is None:
             raise ReadOnly(VENUE)
-        return self._signed(parameters, self._window_ms(expires_ns))
+        return self._signed(parameters, self.window_ms(expires_ns))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -202,7 +214,7 @@ class RestClient:
     ) -> T:
         if signed and self._signer is None:
             raise ReadOnly(VENUE)
-        await self._acquire(lane, costs)
+        await self.acquire(lane, costs)
         query = self._signed(parameters, DEFAULT_WINDOW_MS) if signed else parameters
         reply = await self._send("GET", path, query)
         if reply.status != 200:
@@ -214,7 +226,8 @@ class RestClient:
         except UNREADABLE as error:
             raise Unavailable(VENUE, f"{path} could not be read: {error}") from error
 
-    async def _acquire(self, lane: Lane, costs: Mapping[str, int]) -> None:
+    async def acquire(self, lane: Lane, costs: Mapping[str, int]) -> None:
+        """Wait for the rate budget; raise `RateLimited` where that takes too long."""
         if self.budget.try_acquire(lane, costs):
             return
         try:
@@ -225,7 +238,8 @@ class RestClient:
                 VENUE, "our own rate budget is spent; nothing was sent", code="own_budget"
             ) from None
 
-    def _window_ms(self, expires_ns: int) -> int:
+    def window_ms(self, expires_ns: int) -> int:
+        """Return the receive window of a request; raise `Rejected` for one that has expired."""
         if not expires_ns:
             return DEFAULT_WINDOW_MS
         window_ms = (expires_ns - self._clock.now_ns()) // MS
@@ -255,7 +269,8 @@ class RestClient:
         if isinstance(error, RateLimited):
             self.budget.penalise(error.retry_after_s or _DEFAULT_PAUSE_S)
 
-    async def _learn(self, error: VenueError) -> None:
+    async def learn(self, error: VenueError) -> None:
+        """Take from a refused write what the next one has to heed: a pause, the venue's clock."""
         self._slow_down(error)
         if isinstance(error, NonceClash):
             try:

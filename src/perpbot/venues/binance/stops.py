@@ -18,8 +18,8 @@ from perpbot.domain.money import plain
 from perpbot.domain.orders import OrderReport
 from perpbot.domain.sides import PositionSide, Side
 from perpbot.venues.binance.codec import ALGO_PREFIX, AlgoRow, Codec, client_id_to_wire
+from perpbot.venues.binance.orders import POSITION_SIDES, SIDES, leg_parameters
 from perpbot.venues.binance.rest import WEIGHT, RestClient
-from perpbot.venues.binance.trading import POSITION_SIDES, SIDES, leg_parameters
 from perpbot.venues.binance.universe import VENUE, Universe
 from perpbot.venues.wire.limits import Lane
 
@@ -68,7 +68,8 @@ def stop_query(stop: StopRequest, bundle: Decimal, *, hedge_mode: bool) -> str:
         f"&clientAlgoId={client_id_to_wire(stop.client_id)}"
     )
     whole = stop.quantity is None
-    leg = leg_parameters(stop.position_side, reduce_only=not whole, hedge_mode=hedge_mode)
+    legs = leg_parameters(stop.position_side, reduce_only=not whole, hedge_mode=hedge_mode)
+    leg = "".join(f"&{name}={value}" for name, value in legs.items())
     if stop.quantity is None:
         return f"{query}&closePosition=true{leg}"
     return f"{query}&quantity={plain(stop.quantity / bundle)}{leg}"

@@ -18,6 +18,7 @@ from perpbot.venues.binance.codec import Codec
 from perpbot.venues.binance.feed import BinanceMarketData
 from perpbot.venues.binance.permissions import PATH, UNTOLD, WALLET_URL, Restrictions
 from perpbot.venues.binance.rest import WINDOWS, RestClient
+from perpbot.venues.binance.session import API_PATH, ApiSession
 from perpbot.venues.binance.signing import BinanceCredentials, Signer
 from perpbot.venues.binance.stops import BinanceStops
 from perpbot.venues.binance.trading import BinanceTrading
@@ -30,6 +31,8 @@ REST_URL = "https://fapi.binance.com"
 WS_URL = "wss://fstream.binance.com"
 TESTNET_REST_URL = "https://testnet.binancefuture.com"
 TESTNET_WS_URL = "wss://fstream.binancefuture.com"
+API_URL = "wss://ws-fapi.binance.com"
+TESTNET_API_URL = "wss://testnet.binancefuture.com"
 """Sheet section 1; the roots that stood before /public, /market and /private were retired."""
 
 CAPABILITIES = Capabilities(
@@ -48,7 +51,7 @@ CAPABILITIES = Capabilities(
     reduce_only=True,
     hedge_mode=True,
     self_trade_prevention=True,
-    orders_by_websocket=False,
+    orders_by_websocket=True,
     has_testnet=True,
     quote_interval_s=5.0,
     lag_floor_ms=1_000.0,
@@ -90,7 +93,10 @@ class BinanceVenue:
         rest_url = settings.rest_url or (TESTNET_REST_URL if settings.testnet else REST_URL)
         ws_url = settings.ws_url or (TESTNET_WS_URL if settings.testnet else WS_URL)
         ws_url = ws_url.rstrip("/")
+        # Whoever serves our streams from another address has to serve the API there too.
+        api_url = settings.ws_url or (TESTNET_API_URL if settings.testnet else API_URL)
         self._secrets = (credentials.api_key,) if credentials is not None else ()
+        signer = Signer(credentials) if credentials is not None else None
         self.rest = RestClient(
             http=HttpClient(
                 venue=VENUE,
@@ -99,7 +105,7 @@ class BinanceVenue:
                 timeout_s=settings.request_timeout_s,
                 secrets=self._secrets,
             ),
-            signer=Signer(credentials) if credentials is not None else None,
+            signer=signer,
             budget=RateBudget(WINDOWS, clock=clock),
             clock=clock,
         )
@@ -119,9 +125,18 @@ class BinanceVenue:
             books=books,
             trades=trades,
         )
-        self.trading = BinanceTrading(rest=self.rest, codec=codec, universe=universe)
+        session = ApiSession(
+            url=api_url.rstrip("/") + API_PATH,
+            clock=clock,
+            rng=rng,
+            timeout_s=settings.request_timeout_s,
+            on_counts=self.rest.count,
+        )
+        self.trading = BinanceTrading(
+            rest=self.rest, session=session, signer=signer, codec=codec, universe=universe
+        )
         self.account = BinanceAccount(
-            rest=self.rest, ws_url=ws_url, codec=codec, clock=clock, rng=rng
+            rest=self.rest, ws_url=ws_url, codec=codec, clock=clock, rng=rng, orders=session
         )
         self.stops = BinanceStops(
             rest=self.rest,

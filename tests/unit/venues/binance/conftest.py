@@ -52,6 +52,10 @@ class StubBinance:
         self.frames: dict[str, asyncio.Queue[str | None]] = {}
         self.opened: list[str] = []
         self.port = 0
+        self.api_answers: dict[str, Callable[[dict[str, Any]], Any]] = {}
+        """Of the websocket API, by method: parameters to a reply, a text as it is, or None."""
+        self.api_requests: list[dict[str, Any]] = []
+        self.api_sockets: list[web.WebSocketResponse] = []
 
     @property
     def rest_url(self) -> str:
@@ -106,6 +110,20 @@ class StubBinance:
         finally:
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
+        return socket
+
+    async def api(self, request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        self.api_sockets.append(socket)
+        async for message in socket:
+            asked = json.loads(message.data)
+            self.api_requests.append(asked)
+            reply = self.api_answers[asked["method"]](asked["params"])
+            if isinstance(reply, str):
+                await socket.send_str(reply)
+            elif reply is not None:
+                await socket.send_str(json.dumps({"id": asked["id"], "status": 200} | reply))
         return socket
 
 
@@ -221,6 +239,7 @@ async def stub() -> AsyncIterator[StubBinance]:
     """A running stub."""
     binance = StubBinance()
     app = web.Application()
+    app.router.add_get("/ws-fapi/v1", binance.api)
     app.router.add_get("/{route}/ws", binance.socket)
     app.router.add_route("*", "/fapi/{rest:.*}", binance.rest)
     runner = web.AppRunner(app, shutdown_timeout=0.1)

@@ -24,8 +24,8 @@ from perpbot.domain.orders import OrderRequest
 from perpbot.domain.sides import OrderState, OrderType, PositionSide, Purpose, Side, TimeInForce
 from perpbot.kernel.clock import MS, SECOND
 from perpbot.venues.binance.errors import CODES
+from perpbot.venues.binance.orders import order_query
 from perpbot.venues.binance.stops import StopRequest, TriggerPrice, stop_query
-from perpbot.venues.binance.trading import order_query
 from perpbot.venues.binance.venue import BinanceVenue
 from perpbot.venues.wire.limits import Lane
 from tests.unit.venues.binance.conftest import (
@@ -133,6 +133,7 @@ def test_bundled_order_is_written_in_wire_units() -> None:
 
     assert "&quantity=3&" in query
     assert "&price=0.0123&" in query
+    assert "&symbol=1000PEPEUSDT&" in query
 
 
 async def test_submit_signs_what_it_sends_and_reports_the_answer(

@@ -26,8 +26,18 @@ from perpbot.simulation.wire.sockets import Client
 
 _BOOKS = (b'"e":"depthUpdate"', b'"channel":"books"')
 _CHAIN = re.compile(rb'("pu":|"prevSeqId":)(\d+)')
-_ORDER_FRAMES = (b'"op":"order"', b'"op":"cancel-order"', b'"method":"post"')
-_ORDER_REPLIES = (b'"op":"order"', b'"op":"cancel-order"', b'"channel":"post"')
+_ORDER_FRAMES = (
+    b'"op":"order"',
+    b'"op":"cancel-order"',
+    b'"method":"post"',
+    b'"method":"order.',
+)
+_ORDER_REPLIES = (
+    b'"op":"order"',
+    b'"op":"cancel-order"',
+    b'"channel":"post"',
+    b'"rateLimits":',
+)
 _TRADE_ID = re.compile(rb'("t":|"tradeId":"|"tid":)(\d+)')
 _FILLS = (b'"e":"ORDER_TRADE_UPDATE"', b'"channel":"orders"', b'"channel":"userFills"')
 _NONCE = re.compile(rb'"nonce":(\d+)')

@@ -22,6 +22,7 @@ from perpbot.domain.events import AlertFired
 from perpbot.operations.guardianwatch import GuardianWatch
 from perpbot.operations.killfile import KillFile
 from perpbot.operations.looplag import watch_loop_lag
+from perpbot.operations.memory import MemoryWatch
 from perpbot.operations.metrics import Metrics, NodeCollector
 from perpbot.operations.records.recorder import TradeRecorder
 from perpbot.operations.records.task import RecorderTask
@@ -54,6 +55,13 @@ class Attendants:
         self._metrics = Metrics(
             NodeCollector(sources, lambda: self.health.health, lambda: self._recorder.behind)
         )
+        self._memory = MemoryWatch(
+            settings.health.memory_soft_mb,
+            settings.health.memory_hard_mb,
+            strain=lambda active: node.core.strain("memory", active=active),
+            alarm=lambda text: self._tell("memory", "memory", text),
+            fail=node.fail,
+        )
         self._console: ConsoleServer | None = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -63,6 +71,7 @@ class Attendants:
         keep("kill file", self._kill_file.run)
         keep("health", self.health.run)
         keep("loop lag", lambda: watch_loop_lag(self._note_lag))
+        keep("memory", self._memory.run)
         keep("tables", self._recorder.run)
         keep("status file", self._write_status)
         if self._configuration.settings.guardian.enabled:

@@ -206,7 +206,7 @@ class Core:
         self.folds = folds
         self.clock = clock
         self._timers = timers
-        self._overloaded = False
+        self._strains: set[str] = set()
         self._patiences: dict[tuple[str, str, str], Patience] = {}
         self._journal = journal
         self._capital_settings: dict[str, CapitalSettings] = {}
@@ -321,7 +321,7 @@ class Core:
                 instruments=self.markets.instruments,
                 capabilities=self.markets.capabilities,
                 usd_rate=self.markets.rates.usd,
-                overloaded=lambda: self._overloaded,
+                overloaded=lambda: bool(self._strains),
                 low_space=lambda: bool(getattr(self._journal, "low_space", False)),
                 overrides=self._risk_overrides(),
             ),
@@ -520,7 +520,14 @@ class Core:
         return MarketCondition(high_volatility=frozen_until_ns > self.clock.now_ns())
 
     def _overflow(self, event: BusOverflow) -> None:
-        self._overloaded = event.active
+        self.strain("events", active=event.active)
+
+    def strain(self, source: str, *, active: bool) -> None:
+        """Open nothing while any source says that the node is under strain."""
+        if active:
+            self._strains.add(source)
+        else:
+            self._strains.discard(source)
 
     def venue_profit(self, venue: str) -> Decimal | None:
         """Return our own profit on a venue since its books began, USD; None without marks."""

@@ -340,6 +340,10 @@ class Node:
         if self._lifeline is not None:
             self._lifeline.check()
 
+    def fail(self, error: BaseException) -> None:
+        """End in order, then raise `error` from `run`."""
+        self._halted(error)
+
     def _halted(self, error: BaseException) -> None:
         self._halt = error
         self._timers.close()

@@ -104,10 +104,23 @@ class HealthSettings(SettingsModel):
     loop_lag_warning_ms: float = setting(
         50.0, "Lag of the event loop that is a warning.", unit="ms", gt=0, le=60_000
     )
+    memory_soft_mb: int = setting(
+        1_500, "Memory held by the node above which nothing opens.", unit="MB", ge=16, le=1_000_000
+    )
+    memory_hard_mb: int = setting(
+        3_000,
+        "Memory held by the node above which it ends in order, to be started anew.",
+        unit="MB",
+        ge=16,
+        le=1_000_000,
+    )
 
     @model_validator(mode="after")
     def _grades_are_ordered(self) -> Self:
-        for lower, higher in (("critical_score", "warning_score"),):
+        for lower, higher in (
+            ("critical_score", "warning_score"),
+            ("memory_soft_mb", "memory_hard_mb"),
+        ):
             low, high = getattr(self, lower), getattr(self, higher)
             if low > high:
                 raise contradiction(

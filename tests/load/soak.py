@@ -38,7 +38,7 @@ from perpbot.domain.events import (
 from perpbot.domain.orders import OrderRequest
 from perpbot.domain.sides import OrderType, Purpose, Side, TimeInForce
 from perpbot.kernel.clock import SECOND, RealClock
-from perpbot.kernel.journal import Journal
+from perpbot.kernel.journal import Journal, snapshot_files
 from perpbot.kernel.survey import JournalView, survey
 from perpbot.settings import Flag
 from perpbot.simulation.market import TEN_PERPS, MarketModel
@@ -78,6 +78,8 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     warm_up_s: float = 20.0
     history: int = 1_000_000
     """Records that the node has lived through before."""
+    snapshot_every: int = 10_000
+    """Records; as a node does by default."""
 
 
 class Lag:
@@ -174,7 +176,7 @@ async def measure(directory: Path, pace: Pace) -> dict[str, Any]:
     servers = await launch(list(VENUES), seed=1, model=CALM, balance=Decimal(10_000_000))
     try:
         async with _flood(servers, pace) as (fronts, sent):
-            node = _node(servers, fronts, directory)
+            node = _node(servers, fronts, directory, pace)
             await node.open()
             try:
                 figures = await _run(node, pace, sent)
@@ -263,21 +265,22 @@ async def _read_counts(stream: asyncio.StreamReader, sent: list[int]) -> None:
         sent[0] = sum(json.loads(line))
 
 
-def _settings() -> Settings:
+def _settings(pace: Pace) -> Settings:
     flags = {
         "mode": "demo",
         "market.symbols": list(ASSETS),
         "arbitrage.min_edge_bps": 5_000.0,
+        "journal.snapshot_every_records": pace.snapshot_every,
     }
     return load_configuration(
         environ={}, flags=tuple(Flag(key, "load", value) for key, value in flags.items())
     ).settings
 
 
-def _node(servers: RunningServers, fronts: dict[str, str], directory: Path) -> Node:
+def _node(servers: RunningServers, fronts: dict[str, str], directory: Path, pace: Pace) -> Node:
     rng, clock = random.Random(1), RealClock()
     return Node(
-        _settings(),
+        _settings(pace),
         [
             make_venue(
                 server.venue,
@@ -333,6 +336,7 @@ async def _run(node: Node, pace: Pace, flooded: list[int]) -> dict[str, Any]:
         "conflation_ratio": round(handled["replaced"] / max(handled["accepted"], 1), 6),
         "orders_per_s": round((orders_last - orders_first) / elapsed, 1),
         "records_per_s": round(handled["journalled"] / elapsed),
+        "newest_snapshot": max(found for found, _ in snapshot_files(node.journal.directory)),
         "loop_lag_p50_ms": _at(lag.ms, 0.5),
         "loop_lag_p99_ms": _at(lag.ms, 0.99),
         "loop_lag_max_ms": _at(lag.ms, 1.0),
@@ -394,6 +398,7 @@ def _compare(
     table = node.core.folds.orders
     kept = [name for name in itertools.islice(reversed(intended), 4_000) if table.get(name)]
     return {
+        "history": begin,
         "records": found.newest - begin,
         "lost_records": bus_count(node) - (found.newest - begin),
         "journal_mb": round(found.size / 1e6, 1),

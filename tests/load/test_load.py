@@ -36,7 +36,7 @@ async def test_cut_lines_leave_nothing_behind(tmp_path: Path) -> None:
 
 async def test_every_order_of_a_loaded_node_is_in_its_journal(tmp_path: Path) -> None:
     """And every record that was dispatched, while quotes rain."""
-    pace = soak.Pace(seconds=8.0, warm_up_s=3.0, history=5_000)
+    pace = soak.Pace(seconds=8.0, warm_up_s=3.0, history=5_000, snapshot_every=500)
 
     figures = await soak.measure(tmp_path, pace)
 
@@ -46,6 +46,7 @@ async def test_every_order_of_a_loaded_node_is_in_its_journal(tmp_path: Path) ->
     assert figures["orders_unsettled"] == 0
     assert figures["recent_orders_in_table"]
     assert figures["failures"] == {}
+    assert figures["newest_snapshot"] > figures["history"], "a snapshot while it worked"
 
 
 def test_figures_are_printed(

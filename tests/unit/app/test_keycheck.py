@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
+import random
+from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
-from perpbot.app import keycheck
+from perpbot.app import keycheck, run
 from perpbot.app.keycheck import check_keys
+from perpbot.app.venues import _CREDENTIALS, make_venue
 from perpbot.domain.errors import AuthFailed, ConfigError, Unavailable
 from perpbot.domain.permissions import KeyPermissions
-from perpbot.settings import Mode
+from perpbot.kernel.clock import RealClock
+from perpbot.settings import VENUE_CREDENTIALS, Mode
+from perpbot.venues.options import VenueConnection
 
 GOOD = KeyPermissions(trade=True, withdraw=False, transfer=False, address_bound=True)
 RICH = KeyPermissions(trade=True, withdraw=True, transfer=True, address_bound=False)
@@ -25,6 +33,10 @@ class FakeVenue:
         self.can_trade = can_trade
         self._answer = answer
         self.asked = 0
+        self.closed = False
+
+    async def close(self) -> None:
+        self.closed = True
 
     async def key_permissions(self) -> KeyPermissions:
         self.asked += 1
@@ -110,3 +122,64 @@ async def test_nothing_is_asked_without_a_key_or_a_world() -> None:
     assert await check(Mode.LIVE, keyless) == []
     assert await check(Mode.PAPER, other) == []
     assert keyless.asked == other.asked == 0
+
+
+def configured(mode: Mode) -> Any:
+    """Return as much of a configuration as the check asks for."""
+    return SimpleNamespace(settings=SimpleNamespace(mode=mode))
+
+
+@pytest.mark.parametrize(
+    ("mode", "answer", "stopped", "goes_on"),
+    [
+        (Mode.LIVE, GOOD, False, True),
+        (Mode.TESTNET, RICH, False, True),
+        (Mode.PAPER, RICH, False, True),
+        (Mode.LIVE, None, True, False),
+    ],
+    ids=["good", "testnet", "paper", "stopped while asking"],
+)
+async def test_a_run_asks_before_it_begins(
+    monkeypatch: pytest.MonkeyPatch, mode: Mode, answer: Any, stopped: bool, goes_on: bool
+) -> None:
+    """On venues of their own, which are closed again."""
+    venue, stop = FakeVenue("okx", answer), asyncio.Event()
+    monkeypatch.setattr(run, "venues_of", lambda *_: [venue])
+    if stopped:
+        stop.set()
+
+    assert await run._keys_checked(configured(mode), RealClock(), stop, lambda _: None) is goes_on
+    assert venue.closed is (mode is not Mode.PAPER)
+
+
+async def test_a_live_run_does_not_begin_with_a_rich_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The refusal ends it; the venue is closed."""
+    venue = FakeVenue("okx", RICH)
+    monkeypatch.setattr(run, "venues_of", lambda *_: [venue])
+
+    with pytest.raises(ConfigError, match="can withdraw"):
+        await run._keys_checked(
+            configured(Mode.LIVE), RealClock(), asyncio.Event(), lambda _: None
+        )
+    assert venue.closed
+
+
+@pytest.mark.parametrize("venue", sorted(VENUE_CREDENTIALS))
+def test_what_a_venue_signs_with_does_not_show_itself(venue: str) -> None:
+    """In no text and in no pickle, nor do the objects that hold it."""
+    keys = {
+        field.name: f"canary{field.name}" for field in VENUE_CREDENTIALS[venue] if field.required
+    }
+    if venue == "hyperliquid":
+        keys = {"private_key": "c0ffee" + "11" * 29, "account_address": "0x" + "ab" * 20}
+    module, name = _CREDENTIALS[venue]
+    credentials = msgspec.convert(keys, getattr(import_module(module), name))
+    made: Any = make_venue(venue, VenueConnection(), keys, RealClock(), random.Random(1))
+
+    shown = f"{credentials} {credentials!r} {made!r} {made.trading!r}"
+    assert "canary" not in shown
+    assert "c0ffee" not in shown
+    with pytest.raises(TypeError):
+        pickle.dumps(credentials)

@@ -43,10 +43,10 @@ def canonical(client_id: str) -> str:
 class Market:
     """The small market of tier A as the updates that a driver takes."""
 
-    def __init__(self, market: ChaosMarket) -> None:
+    def __init__(self, market: ChaosMarket, depth: float) -> None:
         self._market = market
         self._steps = 0
-        self.thin = 1.0
+        self._depth = depth
 
     def step(self, now_ns: int) -> Sequence[MarketUpdate]:
         """Move every market once."""
@@ -54,7 +54,7 @@ class Market:
         updates: list[MarketUpdate] = []
         for tick in self._market.step(now_ns):
             away = (tick.ask - tick.bid) / 2
-            size = tick.size * self.thin
+            size = tick.size * self._depth
             updates.append(
                 MarketQuote(
                     ts_ns=now_ns,
@@ -137,7 +137,9 @@ class Ground:
             )
             self.exchanges[venue] = exchange
             self._build_server(venue, exchange)
-        self._driver = MarketDriver(Market(self.market), self.exchanges)
+        # Half of the worlds are so thin that orders fill in parts.
+        depth = random.Random(f"wires depth {plan.seed}").choice((1.0, 0.06))
+        self._driver = MarketDriver(Market(self.market, depth), self.exchanges)
 
     def _clock_of(self, venue: str) -> Callable[[], int]:
         return lambda: self._clock.now_ns() + self.skew_ns[venue]

@@ -49,6 +49,8 @@ ROWS: dict[str, str] = {
 
 _OF_VENUE = {"20": ("hyperliquid",), "4": ("binance", "okx"), "5": ("binance", "okx")}
 """Rows that only some protocols can express."""
+_RARE = frozenset({"16", "20"})
+"""Rows that need an order at the right moment: their windows are long, and always strike."""
 
 
 LEAST_HITS = 20
@@ -99,13 +101,17 @@ def _fault(
     able = [name for name in venues if name in _OF_VENUE.get(row, venues)]
     start_ns = START_NS + rng.randrange(5 * SECOND, chaos_ns - 4 * SECOND)
     longest_ns = min(START_NS + chaos_ns - start_ns, 8 * SECOND)
+    lasts_ns = rng.randrange(SECOND, longest_ns)
+    intensity = rng.choice((0.3, 0.6, 1.0))
+    if row in _RARE:
+        start_ns, lasts_ns, intensity = START_NS + 3 * SECOND, chaos_ns - 4 * SECOND, 1.0
     fault = Fault(
         row=row,
         venue=rng.choice(able or venues),
         asset=rng.choice(assets),
         start_ns=start_ns,
-        stop_ns=start_ns + rng.randrange(SECOND, longest_ns),
-        intensity=rng.choice((0.3, 0.6, 1.0)),
+        stop_ns=start_ns + lasts_ns,
+        intensity=intensity,
         variant=rng.randrange(6),
         numbers=tuple(rng.randrange(1, 30) for _ in range(rng.choice((1, 1, 2)))),
     )

@@ -39,6 +39,8 @@ LOOK_S = 0.3
 CLOSE_AFTER_NS = 4 * SECOND
 """After healing: how long pairs may go on before all are asked to close."""
 CONVERGE_NS = 60 * SECOND
+DETECT_NS = 18 * SECOND
+"""How long a half-open private socket may stand: two pings and the connection's own patience."""
 STARTING_NS = 2 * SECOND
 LIVES = 20
 _POINTS = ("moment", "before", "after", "write", "after", "sent")
@@ -310,6 +312,16 @@ class Stage:
         for link in self._links(fault, *kinds):
             self.counters.hit("3")
             link.silent_up = link.silent_down = True
+            if kind_of(link) == PRIVATE:
+                self.network.later(DETECT_NS, partial(self._found_dead, link, self.life))
+
+    def _found_dead(self, link: Link, life: Life | None) -> None:
+        """Orders go into a private socket: nobody may believe for long in a dead one."""
+        awake_for_ns = self.clock.now_ns() - (0 if life is None else life.awake_ns)
+        if not link.client.lost and life is self.life and awake_for_ns > DETECT_NS:
+            self.witness.violate(
+                f"B3 the half-open private socket of {link.name} stood for {DETECT_NS // SECOND} s"
+            )
 
     def _step_clock(self, fault: Fault) -> None:
         self.counters.hit("19")

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from perpbot.domain.errors import StateConflict
-from perpbot.domain.events import AlertFired, Event, Heartbeat, OrderFact
+from perpbot.domain.errors import InvalidValue, StateConflict
+from perpbot.domain.events import AlertFired, BusOverflow, Event, Heartbeat, OrderFact
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import VirtualTime
-from perpbot.kernel.fold import DurableState
-from perpbot.kernel.journal import MemoryJournal
+from perpbot.kernel.fold import DurableState, PoisonRecord
+from perpbot.kernel.journal import MemoryJournal, Record
 
 
 class Counter:
@@ -86,3 +86,55 @@ def test_a_snapshot_that_lacks_a_component_is_refused() -> None:
 
     with pytest.raises(StateConflict, match="nothing of b"):
         DurableState([Counter("a"), Counter("b")]).load(state)
+
+
+class Moody(Counter):
+    """Raises at what it does not like, and takes over nothing."""
+
+    def _fold(self, event: Event) -> None:
+        if isinstance(event, AlertFired) and event.name == "bad":
+            raise ValueError("not this one")
+        super()._fold(event)
+
+    def restore(self, state: Any) -> None:
+        self.count = state["of another version"]
+
+
+def test_a_record_that_cannot_be_folded_names_itself() -> None:
+    """With the component whose fold raised; a replay may pass it over."""
+    journal = MemoryJournal()
+    for name in ("good", "bad", "good"):
+        journal.append(AlertFired(name=name, severity="low", text="t"))
+    with pytest.raises(PoisonRecord, match="journal record 2 .*moody: ValueError: not this one"):
+        DurableState([Counter("calm"), Moody("moody")]).replay(journal.records())
+    calm, moody = Counter("calm"), Moody("moody")
+    state = DurableState([calm, moody])
+
+    assert state.replay(journal.records(), passing_over={2}) == 3
+    assert (calm.count, moody.count) == (2, 2)
+
+
+def test_what_nobody_lives_on_is_counted_and_not_read() -> None:
+    """A kind without a fold costs nothing; one that nobody declared is refused."""
+    state = DurableState([Counter()])
+    unread = Record(1, 0, BusOverflow.kind, b"not msgpack")
+
+    assert state.replay([unread]) == 1
+    with pytest.raises(InvalidValue, match="NEVER_HEARD_OF"):
+        state.replay([Record(2, 0, "NEVER_HEARD_OF", b"")])
+
+
+def test_a_snapshot_of_another_version_is_refused() -> None:
+    """With the component that could not take it."""
+    state = DurableState([Moody("moody")])
+
+    with pytest.raises(StateConflict, match="moody are of another version: KeyError"):
+        state.load(state.dump())
+
+
+def test_sizes_are_told_by_component() -> None:
+    """So that people see what a snapshot is made of."""
+    sizes = DurableState([Counter("a"), Counter("b")]).sizes()
+
+    assert set(sizes) == {"a", "b"}
+    assert all(size > 0 for size in sizes.values())

@@ -26,6 +26,8 @@ from perpbot.kernel.journal import (
     Record,
     pack_record,
     read_records,
+    segment_files,
+    snapshot_state,
 )
 
 
@@ -627,3 +629,37 @@ def test_a_million_quotes_leave_the_journal_alone(tmp_path: Path) -> None:
 
     assert journal.last_sequence == 0
     assert sum(path.stat().st_size for path in tmp_path.glob("journal-*")) == 0
+
+
+def test_a_snapshot_of_an_earlier_moment_keeps_its_number(tmp_path: Path) -> None:
+    """It is written beside the loop while records go on."""
+    journal = Journal(tmp_path, reserve_bytes=0)
+    for number in range(4):
+        journal.append(alert(number))
+    path = journal.write_snapshot(b"state 2", sequence=2)
+
+    assert journal.read_snapshot() == (2, b"state 2")
+    assert [record.sequence for record in journal.records(2)] == [3, 4]
+    assert snapshot_state(path) == b"state 2"
+    assert snapshot_state(path.rename(tmp_path / "snapshot-000000000003.bin")) is None
+    assert snapshot_state(tmp_path / "snapshot-000000000009.bin") is None
+
+
+def test_a_cursor_begins_where_the_journal_begins(tmp_path: Path) -> None:
+    """After a repair the beginning may be gone; in the middle a missing record is damage."""
+    journal = Journal(tmp_path, segment_bytes=100, reserve_bytes=0)
+    for number in range(6):
+        journal.append(alert(number))
+    segments = segment_files(tmp_path)
+    segments[0][1].unlink()
+    cursor = journal.cursor()
+    found = [record.sequence for record in cursor.read()]
+    while more := cursor.read():
+        found += [record.sequence for record in more]
+
+    assert found == list(range(segments[1][0], 7))
+    segments[2][1].unlink()
+    broken = JournalCursor(tmp_path, segments[1][0] - 1)
+    with pytest.raises(JournalCorrupt, match="is missing"):
+        while broken.read():
+            pass

@@ -11,44 +11,33 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
-from perpbot.domain.errors import InvalidValue, RiskDenied
 from perpbot.domain.events import (
-    AlertFired,
     CancelOrders,
-    CapitalReleased,
     ClosePair,
     EvaluatePair,
-    GateDecision,
-    HedgeRequired,
-    LeaseReleased,
     OrderFact,
     OrderFilled,
-    PairStateChanged,
     PositionAdjusted,
-    RiskRejected,
-    SubmitOrders,
-    TradeCompleted,
     VenueReconciled,
 )
-from perpbot.domain.money import ZERO, plain
-from perpbot.domain.orders import OrderRequest
+from perpbot.domain.money import ZERO
 from perpbot.domain.pairs import PairPlan
-from perpbot.domain.sides import OrderState, PairState, Purpose, Side
-from perpbot.execution.order_maker import OrderMaker, slipped
+from perpbot.domain.sides import OrderState, PairState
+from perpbot.execution.agenda import Agenda
+from perpbot.execution.leg_orders import LegOrders
+from perpbot.execution.order_maker import OrderMaker
 from perpbot.execution.pair import Pair, PairBook
+from perpbot.execution.pair_records import PairRecords
 from perpbot.execution.policies import FallbackPolicy, Patience, RetryPolicy
 from perpbot.execution.surroundings import Surroundings
 from perpbot.kernel.bus import EventBus
-from perpbot.kernel.clock import MS, SECOND, Clock, TimerHandle, Timers
-from perpbot.portfolio.leases import leg as leg_of
+from perpbot.kernel.clock import MS, SECOND, Clock, Timers
 from perpbot.portfolio.orders import Order, OrderTable
 from perpbot.portfolio.positions import PositionBook
 from perpbot.risk.manager import RiskManager
 
 _CANCELLABLE = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED})
 _UNANSWERED = frozenset({OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN})
-SHORTEST_REST_NS = 10 * MS
-"""Between two tries without progress, whatever the jitter draws."""
 CANCEL_AGAIN_NS = SECOND
 """Between two cancels of one order, however quickly the first one is refused."""
 KILL_SWITCH = "kill_switch"
@@ -77,21 +66,13 @@ class PairTrader:
         """`patience(plan)` tells how long a pair waits."""
         self._bus = bus
         self._clock = clock
-        self._timers = timers
         self._pairs = pairs
         self._orders = orders
-        self._positions = positions
-        self._risk = risk
-        self._maker = maker
-        self._around = around
         self._fallback = fallback
-        self._retry = retry
         self._patience = patience
-        self._agenda: dict[str, tuple[int, TimerHandle]] = {}
-        """By pair: when it is looked at next (monotonic), and the timer."""
-        self._tries: dict[str, int] = {}
-        self._progress: dict[str, tuple[Decimal, Decimal]] = {}
-        self._resting_until_ns: dict[str, int] = {}
+        self._agenda = Agenda(clock, timers, retry, self._touch)
+        self._legs = LegOrders(bus, clock, positions, risk, maker, around, fallback)
+        self._records = PairRecords(bus, clock)
         self._cancelled_ns: dict[str, int] = {}
         self._born_ns = clock.now_ns()
         self._waits_for: frozenset[str] = frozenset()
@@ -145,25 +126,9 @@ class PairTrader:
         if self._pairs.get(pair_id) is not None:
             self._bus.publish(EvaluatePair(ts_ns=self._clock.now_ns(), pair_id=pair_id))
 
-    def _wake_at(self, pair_id: str, delay_ns: int) -> None:
-        """Look at the pair again in `delay_ns`, or earlier where that is arranged already."""
-        due_ns = self._clock.monotonic_ns() + delay_ns
-        previous = self._agenda.get(pair_id)
-        if previous is not None:
-            if previous[0] <= due_ns:
-                return
-            previous[1].cancel()
-        timer = self._timers.call_later(delay_ns, lambda: self._appointed(pair_id))
-        self._agenda[pair_id] = (due_ns, timer)
-
     def next_look_ns(self, pair_id: str) -> int | None:
         """Return when a pair is looked at next (monotonic), or None when only news moves it."""
-        appointment = self._agenda.get(pair_id)
-        return None if appointment is None else appointment[0]
-
-    def _appointed(self, pair_id: str) -> None:
-        self._agenda.pop(pair_id, None)
-        self._touch(pair_id)
+        return self._agenda.next_look_ns(pair_id)
 
     # --- deciding ---
 
@@ -172,7 +137,7 @@ class PairTrader:
         if pair is None:
             return
         if self._waits_for and self._must_wait(pair):
-            self._wake_at(event.pair_id, SECOND)
+            self._agenda.wake_at(event.pair_id, SECOND)
             return
         working = list(self._orders.of_owner(event.pair_id))
         if pair.state is PairState.FLAT:
@@ -201,12 +166,11 @@ class PairTrader:
             patience_ns = self._patience(pair.plan).hedge_after_ns
         left_ns = since_ns + patience_ns - now_ns
         if left_ns > 0:
-            self._wake_at(pair.plan.pair_id, left_ns)
+            self._agenda.wake_at(pair.plan.pair_id, left_ns)
             return
         if self._is_left_alone(pair, working):
-            self._move(pair, PairState.UNWINDING, "no_answer")
-            self._start_anew(pair.plan.pair_id)
-            self._touch(pair.plan.pair_id)
+            self._agenda.start_anew(pair.plan.pair_id)
+            self._move(pair, "no_answer", PairState.UNWINDING)
             return
         # A cancel that failed leaves its order resting: it is asked for again.
         late = tuple(
@@ -227,7 +191,7 @@ class PairTrader:
                 )
             )
         # Unanswered orders are the order watch's: it asks until they are resolved.
-        self._wake_at(pair.plan.pair_id, self._patience(pair.plan).hedge_after_ns)
+        self._agenda.wake_at(pair.plan.pair_id, self._patience(pair.plan).hedge_after_ns)
 
     def _is_left_alone(self, pair: Pair, working: Sequence[Order]) -> bool:
         """Whether one leg is held and the venue of the other has been silent for too long.
@@ -256,7 +220,7 @@ class PairTrader:
         """Hedge what one leg filled and no working order of the other leg covers."""
         if pair.imbalance == 0:
             return
-        self._count_progress(pair)
+        self._agenda.count_progress(pair)
         lagging = 1 if pair.imbalance > 0 else 0
         planned = -1 if lagging else 1
         at_work = sum(
@@ -268,57 +232,42 @@ class PairTrader:
             ZERO,
         )
         need = -(pair.imbalance + at_work)
-        if need * planned > 0 and not self._rests(pair):
+        if need * planned > 0 and not self._agenda.rests(pair.plan.pair_id):
             self._hedge(pair, abs(need))
 
     def _balance(self, pair: Pair) -> None:
         """OPENING or HEDGING with nothing at work: complete the short leg or take back."""
-        self._count_progress(pair)
+        self._agenda.count_progress(pair)
         if self._is_balanced(pair):
-            if self._tradable(pair.matched, pair):
-                self._move(pair, PairState.HEDGED, "legs_equal")
+            if self._legs.tradable(pair.matched, pair):
+                self._move(pair, "legs_equal", PairState.HEDGED)
             elif pair.matched > 0:
-                self._move(pair, PairState.UNWINDING, "below_minimum", then=PairState.CLOSING)
+                self._move(pair, "below_minimum", PairState.UNWINDING, PairState.CLOSING)
             else:
                 self._finish(pair, "not_filled")
-                return
-            self._touch(pair.plan.pair_id)
             return
         if pair.state is PairState.OPENING:
-            self._bus.publish(
-                HedgeRequired(
-                    ts_ns=self._clock.now_ns(),
-                    correlation_id=pair.plan.pair_id,
-                    pair_id=pair.plan.pair_id,
-                    imbalance=pair.imbalance,
-                    reason="one leg filled less than the other",
-                )
-            )
-            self._move(pair, PairState.HEDGING, "legs_differ")
-            self._touch(pair.plan.pair_id)
+            self._records.needs_hedge(pair)
+            self._move(pair, "legs_differ", PairState.HEDGING)
             return
-        if self._rests(pair):
+        if self._agenda.rests(pair.plan.pair_id):
             return
-        if self._retry.exhausted(self._tries.get(pair.plan.pair_id, 0)) or not self._hedge(
-            pair, abs(pair.imbalance)
-        ):
-            self._move(pair, PairState.UNWINDING, "not_completed")
-            self._start_anew(pair.plan.pair_id)
-            self._touch(pair.plan.pair_id)
+        pair_id = pair.plan.pair_id
+        if self._agenda.exhausted(pair_id) or not self._hedge(pair, abs(pair.imbalance)):
+            self._agenda.start_anew(pair_id)
+            self._move(pair, "not_completed", PairState.UNWINDING)
 
     def _hold(self, pair: Pair) -> None:
         """HEDGED: leave when asked to; take back when the venue moved a leg by itself."""
         if not self._is_balanced(pair):
-            self._move(pair, PairState.UNWINDING, "leg_moved")
-            self._touch(pair.plan.pair_id)
+            self._move(pair, "leg_moved", PairState.UNWINDING)
         elif pair.close_reason:
-            self._start_anew(pair.plan.pair_id)
-            self._move(pair, PairState.CLOSING, pair.close_reason)
-            self._touch(pair.plan.pair_id)
+            self._agenda.start_anew(pair.plan.pair_id)
+            self._move(pair, pair.close_reason, PairState.CLOSING)
 
     def _shrink(self, pair: Pair, working: Sequence[Order]) -> None:
         """UNWINDING or CLOSING: reduce what must go, leg by leg, until it is gone."""
-        self._count_progress(pair)
+        self._agenda.count_progress(pair)
         unseen = self._is_unseen(pair)
         if (
             not working
@@ -330,327 +279,67 @@ class PairTrader:
             return
         busy = {order.request.leg for order in working}
         busy |= {leg for leg in (0, 1) if pair.venue(leg) in self._waits_for}
-        wanted = [(leg, signed) for leg, signed in self._reductions(pair) if leg not in busy]
+        wanted = [(leg, signed) for leg, signed in self._legs.reductions(pair) if leg not in busy]
         if not wanted:
             if unseen:
-                self._wake_at(pair.plan.pair_id, SECOND)
+                self._agenda.wake_at(pair.plan.pair_id, SECOND)
             elif not working:
                 self._nothing_to_reduce(pair)
             return
-        if self._rests(pair):
+        if self._agenda.rests(pair.plan.pair_id):
             return
-        sent = [order for leg, signed in wanted if (order := self._reduce(pair, leg, signed))]
-        if sent:
-            self._submit(pair, sent)
-        self._try_later(pair)
+        self._legs.reduce(pair, wanted, self._agenda.tries(pair.plan.pair_id))
+        self._agenda.try_later(pair.plan.pair_id)
 
     def _unwound(self, pair: Pair) -> None:
         """UNWINDING is done: hold what is hedged, or go on until nothing is left."""
-        if self._tradable(pair.matched, pair) and not pair.close_reason:
-            self._move(pair, PairState.HEDGED, "legs_equal")
+        if self._legs.tradable(pair.matched, pair) and not pair.close_reason:
+            self._move(pair, "legs_equal", PairState.HEDGED)
         elif pair.matched > 0:
-            self._move(pair, PairState.CLOSING, pair.close_reason or "below_minimum")
+            self._move(pair, pair.close_reason or "below_minimum", PairState.CLOSING)
         else:
             self._finish(pair, pair.close_reason or "unwound")
-            return
-        self._touch(pair.plan.pair_id)
 
     def _nothing_to_reduce(self, pair: Pair) -> None:
         """What is left over cannot be traded by itself."""
         if pair.state is PairState.UNWINDING and pair.matched > 0:
-            self._move(pair, PairState.CLOSING, "rest_below_minimum")
-            self._touch(pair.plan.pair_id)
+            self._move(pair, "rest_below_minimum", PairState.CLOSING)
             return
-        if any(abs(pair.leg(leg).quantity) >= self._step(pair, leg) for leg in (0, 1)):
-            self._tell_of_rest(pair)
+        if any(abs(pair.leg(leg).quantity) >= self._legs.step(pair, leg) for leg in (0, 1)):
+            self._records.leaves_rest(pair)
         self._finish(pair, pair.close_reason or "closed")
-
-    def _tell_of_rest(self, pair: Pair) -> None:
-        held = ", ".join(f"{plain(pair.leg(leg).quantity)} on {pair.venue(leg)}" for leg in (0, 1))
-        self._bus.publish(
-            AlertFired(
-                ts_ns=self._clock.now_ns(),
-                correlation_id=pair.plan.pair_id,
-                name="rest_below_minimum",
-                severity="high",
-                text=(
-                    f"{pair.plan.asset}: left over is what the venue does not trade, or what "
-                    f"something opposite has closed already ({held})"
-                ),
-            )
-        )
-
-    def _reductions(self, pair: Pair) -> list[tuple[int, Decimal]]:
-        """Return (leg, signed order quantity) that must go and that its venue trades.
-
-        UNWINDING keeps what both legs hold, CLOSING nothing. A leg may also have come to lie on
-        the wrong side (a person or the venue traded): it goes back to zero. Where dust or a stray
-        execution has closed a part of a leg already, that part stays: to trade it would open.
-        """
-        kept = pair.matched if pair.state is PairState.UNWINDING else ZERO
-        wanted = []
-        for leg in (0, 1):
-            excess = pair.leg(leg).quantity - (-kept if leg else kept)
-            instrument = self._around.instrument(pair.venue(leg), pair.plan.asset)
-            held = self._held_by_account(pair, leg) * (1 if excess > 0 else -1)
-            quantity = instrument.round_quantity(max(min(abs(excess), held), ZERO))
-            signed = -quantity if excess > 0 else quantity
-            if quantity >= self._least_reduction(pair, leg, signed):
-                wanted.append((leg, signed))
-        return wanted
-
-    def _least_reduction(self, pair: Pair, leg: int, signed: Decimal) -> Decimal:
-        """Return the smallest quantity that the venue of a leg lets us take back.
-
-        Only orders that the venue knows as reductions are exempt from its minimum notional.
-        """
-        venue, asset = pair.venue(leg), pair.plan.asset
-        instrument = self._around.instrument(venue, asset)
-        least = max(instrument.min_quantity, instrument.quantity_step)
-        if self._around.capabilities[venue].reduce_only or not instrument.min_notional:
-            return least
-        side = Side.BUY if signed > 0 else Side.SELL
-        price = self._maker.touch(venue, asset, side, pair.leg(leg).last_price)
-        return max(least, instrument.min_notional / price) if price > 0 else least
-
-    def _held_by_account(self, pair: Pair, leg: int) -> Decimal:
-        """Return the signed position that the account of a leg holds by our books."""
-        venue = pair.venue(leg)
-        side = self._around.position_side(venue, leg)
-        place = leg_of(venue, pair.account(leg), pair.plan.asset, side)
-        return self._positions.get(place).quantity
 
     # --- acting ---
 
     def _hedge(self, pair: Pair, quantity: Decimal) -> bool:
         """Send the missing part of the lagging leg; tell whether anything was sent."""
-        leg = 1 if pair.imbalance > 0 else 0
-        side = Side.SELL if leg else Side.BUY
-        venue = pair.venue(leg)
-        instrument = self._around.instrument(venue, pair.plan.asset)
-        quantity = instrument.round_quantity(quantity)
-        attempt = self._tries.get(pair.plan.pair_id, 0)
-        worst = pair.plan.short_price if leg else pair.plan.long_price
-        reference = self._maker.touch(venue, pair.plan.asset, side, worst)
-        if quantity < instrument.min_quantity or quantity * reference < instrument.min_notional:
-            return False
-        # The planned price, and what the budget lets it give away: nothing is paid beyond.
-        last = worst + side.sign * pair.plan.loss_budget_usd / quantity
-        if (reference - last) * side.sign > 0:
-            return False
-        style = self._fallback.hedge(attempt)
-        limit = slipped(reference, side, style.slip_bps)
-        try:
-            order = self._maker.order(
-                pair.plan,
-                leg=leg,
-                side=side,
-                quantity=quantity,
-                purpose=Purpose.HEDGE,
-                style=style,
-                reference=reference,
-                limit=min(limit, last) if side is Side.BUY else max(limit, last),
-                attempt=pair.attempts,
-            )
-            decision = self._risk.check_hedge(order, pair.imbalance, pair.plan)
-        except (InvalidValue, RiskDenied) as refusal:
-            self._refused(pair, "hedge", refusal)
-            return False
-        self._publish_orders(pair, (order,), decision)
-        self._try_later(pair)
-        return True
-
-    def _reduce(self, pair: Pair, leg: int, signed: Decimal) -> OrderRequest | None:
-        side = Side.BUY if signed > 0 else Side.SELL
-        venue = pair.venue(leg)
-        attempt = self._tries.get(pair.plan.pair_id, 0)
-        reference = self._maker.touch(venue, pair.plan.asset, side, pair.leg(leg).last_price)
-        try:
-            return self._maker.order(
-                pair.plan,
-                leg=leg,
-                side=side,
-                quantity=abs(signed),
-                purpose=Purpose.REDUCE,
-                style=self._fallback.reduction(attempt, self._around.capabilities[venue]),
-                reference=reference,
-                attempt=pair.attempts + leg,
-            )
-        except InvalidValue as refusal:
-            self._refused(pair, "reduce", refusal)
-            return None
-
-    def _submit(self, pair: Pair, orders: Sequence[OrderRequest]) -> None:
-        passed: list[OrderRequest] = []
-        decision: GateDecision | None = None
-        for order in orders:
-            try:
-                decision = self._risk.check_reduce(order)
-            except RiskDenied as refusal:
-                self._refused(pair, "reduce", refusal)
-            else:
-                passed.append(order)
-        if decision is not None and passed:
-            self._publish_orders(pair, tuple(passed), decision)
-
-    def _publish_orders(
-        self, pair: Pair, orders: tuple[OrderRequest, ...], decision: GateDecision
-    ) -> None:
-        self._bus.publish(
-            SubmitOrders(
-                ts_ns=self._clock.now_ns(),
-                correlation_id=pair.plan.pair_id,
-                orders=orders,
-                decision=decision,
-            )
-        )
-
-    def _refused(self, pair: Pair, gate: str, refusal: InvalidValue | RiskDenied) -> None:
-        if isinstance(refusal, InvalidValue):
-            refusal = RiskDenied("execution", "numbers", str(refusal), "the venue's rules")
-        self._bus.publish(
-            RiskRejected(
-                ts_ns=self._clock.now_ns(),
-                correlation_id=pair.plan.pair_id,
-                gate=gate,
-                layer=refusal.layer,
-                rule=refusal.rule,
-                value=refusal.value,
-                limit=refusal.limit,
-                subject=pair.plan.pair_id,
-                asset=pair.plan.asset,
-            )
-        )
-
-    # --- bookkeeping ---
+        pair_id = pair.plan.pair_id
+        sent = self._legs.hedge(pair, quantity, self._agenda.tries(pair_id))
+        if sent:
+            self._agenda.try_later(pair_id)
+        return sent
 
     def _is_balanced(self, pair: Pair) -> bool:
         """Whether the legs agree, or differ by less than a step of the leg that holds more."""
-        return abs(pair.imbalance) < self._step(pair, _heavier(pair))
+        return abs(pair.imbalance) < self._legs.step(pair, _heavier(pair))
 
-    def _step(self, pair: Pair, leg: int) -> Decimal:
-        return self._around.instrument(pair.venue(leg), pair.plan.asset).quantity_step
-
-    def _tradable(self, quantity: Decimal, pair: Pair) -> bool:
-        asset = pair.plan.asset
-        return quantity > 0 and all(
-            quantity >= self._around.instrument(pair.venue(leg), asset).min_quantity
-            for leg in (0, 1)
-        )
-
-    def _count_progress(self, pair: Pair) -> None:
-        """A fill since the last look starts the tries anew."""
-        pair_id = pair.plan.pair_id
-        held = (pair.long.quantity, pair.short.quantity)
-        if self._progress.get(pair_id) != held:
-            self._progress[pair_id] = held
-            self._start_anew(pair_id)
-
-    def _start_anew(self, pair_id: str) -> None:
-        self._tries.pop(pair_id, None)
-        self._resting_until_ns.pop(pair_id, None)
-
-    def _try_later(self, pair: Pair) -> None:
-        """Count a try; without progress the next one comes after a rest that grows."""
-        pair_id = pair.plan.pair_id
-        attempt = self._tries.get(pair_id, 0) + 1
-        self._tries[pair_id] = attempt
-        delay_ns = max(self._retry.delay_ns(attempt), SHORTEST_REST_NS)
-        self._resting_until_ns[pair_id] = self._clock.now_ns() + delay_ns
-        self._wake_at(pair_id, delay_ns)
-
-    def _rests(self, pair: Pair) -> bool:
-        """Whether the pair waits between two tries; then it is looked at when that is over."""
-        pair_id = pair.plan.pair_id
-        left_ns = self._resting_until_ns.get(pair_id, 0) - self._clock.now_ns()
-        if left_ns > 0:
-            self._wake_at(pair_id, left_ns)
-        return left_ns > 0
-
-    def _move(
-        self, pair: Pair, after: PairState, reason: str, *, then: PairState | None = None
-    ) -> None:
-        before = pair.state
-        for state in (after,) if then is None else (after, then):
-            self._bus.publish(
-                PairStateChanged(
-                    ts_ns=self._clock.now_ns(),
-                    correlation_id=pair.plan.pair_id,
-                    pair_id=pair.plan.pair_id,
-                    before=before,
-                    after=state,
-                    reason=reason,
-                    detail={
-                        "long": plain(pair.long.quantity),
-                        "short": plain(pair.short.quantity),
-                    },
-                )
-            )
-            before = state
+    def _move(self, pair: Pair, reason: str, *through: PairState) -> None:
+        """Move along the table and look at the pair again."""
+        self._records.move(pair, reason, *through)
+        self._touch(pair.plan.pair_id)
 
     def _finish(self, pair: Pair, reason: str) -> None:
         """Everything is flat: end the pair, free its capital and its legs."""
-        self._move(pair, PairState.FLAT, reason)
+        self._records.move(pair, reason, PairState.FLAT)
         self._end(pair, reason)
 
     def _end(self, pair: Pair, reason: str) -> None:
-        """Free capital and legs, then complete: a crash in between leaves a pair to end again."""
-        plan, now_ns = pair.plan, self._clock.now_ns()
-        self._free(pair, reason)
-        self._bus.publish(
-            TradeCompleted(
-                ts_ns=now_ns,
-                correlation_id=plan.pair_id,
-                pair_id=plan.pair_id,
-                strategy=plan.strategy,
-                asset=plan.asset,
-                long_venue=plan.long_venue,
-                short_venue=plan.short_venue,
-                quantity=min(pair.long.opened, pair.short.opened),
-                pnl=pair.profit(),
-                opened=pair.has_opened,
-                hold_ns=now_ns - (pair.first_fill_ns or now_ns),
-                worst_unhedged_ns=pair.worst_unhedged_ns,
-                exit_reason=reason,
-                dust_long=pair.long.quantity,
-                dust_short=pair.short.quantity,
-            )
-        )
-        self._forget(plan.pair_id)
-
-    def _free(self, pair: Pair, reason: str) -> None:
-        plan, now_ns = pair.plan, self._clock.now_ns()
-        self._bus.publish(
-            CapitalReleased(
-                ts_ns=now_ns,
-                correlation_id=plan.pair_id,
-                reservation_id=plan.reservation_id,
-                reason=reason,
-            )
-        )
-        for leg in (0, 1):
-            self._bus.publish(
-                LeaseReleased(
-                    ts_ns=now_ns,
-                    correlation_id=plan.pair_id,
-                    venue=pair.venue(leg),
-                    account=pair.account(leg),
-                    asset=plan.asset,
-                    position_side=self._around.position_side(pair.venue(leg), leg),
-                    owner=plan.pair_id,
-                )
-            )
-
-    def _forget(self, pair_id: str) -> None:
-        self._start_anew(pair_id)
-        self._progress.pop(pair_id, None)
+        self._records.end(pair, reason)
+        self._agenda.forget(pair.plan.pair_id)
         for client_id in tuple(self._cancelled_ns):
             order = self._orders.get(client_id)
             if order is None or order.settled:
                 del self._cancelled_ns[client_id]
-        appointment = self._agenda.pop(pair_id, None)
-        if appointment is not None:
-            appointment[1].cancel()
 
 
 def _heavier(pair: Pair) -> int:

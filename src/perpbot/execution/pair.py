@@ -2,7 +2,7 @@
 
 A pair is one durable thing of two legs. `TRANSITIONS` holds every legal move of its state; legs
 change by booked fills only. A pair that is not FLAT always has a next action: an unsettled order,
-or an entry in `perpbot.execution.trader`'s agenda, which is rebuilt from this state at a restart.
+or an entry in the agenda (`perpbot.execution.agenda`), which a restart makes anew from this state.
 """
 
 from __future__ import annotations

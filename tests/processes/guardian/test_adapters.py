@@ -17,7 +17,7 @@ from perpbot.guardian.record import Fact
 from perpbot.settings import Flag
 from tests.processes.guardian.rig import hand_at, open_rig
 
-pytestmark = [pytest.mark.slow, pytest.mark.blocking]
+pytestmark = [pytest.mark.slow, pytest.mark.blocking, pytest.mark.timeout(150)]
 
 VENUES = ("binance", "okx", "hyperliquid")
 

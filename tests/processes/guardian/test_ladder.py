@@ -15,7 +15,7 @@ from perpbot.app.core import Folds
 from perpbot.kernel.journal import read_records
 from tests.processes.guardian.rig import Rig, open_rig
 
-pytestmark = [pytest.mark.slow, pytest.mark.blocking]
+pytestmark = [pytest.mark.slow, pytest.mark.blocking, pytest.mark.timeout(150)]
 
 TRADES_S = 1.0
 

@@ -16,7 +16,7 @@ from perpbot.guardian.status import GuardianLock
 from perpbot.kernel.journal import read_records
 from tests.processes.guardian.rig import Rig, hand_at, open_rig
 
-pytestmark = [pytest.mark.slow, pytest.mark.blocking]
+pytestmark = [pytest.mark.slow, pytest.mark.blocking, pytest.mark.timeout(150)]
 
 TRADES_S = 0.5
 

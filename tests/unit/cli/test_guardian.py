@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +114,26 @@ def test_the_scope_follows_from_keys_and_accounts() -> None:
 def test_facts_for_people(fact: dict[str, Any], line: str) -> None:
     """One line each."""
     assert words({"n": 1, "ts_ns": 5_000_000_000, **fact}) == line
+
+
+@pytest.mark.parametrize("dedicated", [True, False])
+def test_doctor_says_who_protects_what(working_directory: Path, *, dedicated: bool) -> None:
+    """From settings and the venue's own word, before anything runs."""
+    (working_directory / "config.yaml").write_text(
+        "mode: testnet\n"
+        "venues:\n"
+        "  binance: {enabled: false}\n"
+        "  hyperliquid: {enabled: false}\n"
+        f"  okx: {{account_dedicated: {str(dedicated).lower()},"
+        " rest_url: 'http://127.0.0.1:9', ws_url: 'ws://127.0.0.1:9'}\n"
+    )
+    answer = json.loads(perpbot("doctor", "--json", environ=KEY).stdout)
+
+    (row,) = answer["protection"]
+    assert (row["venue"], row["trades"], row["resting"]) == ("okx", True, None)
+    assert row["dead_man"]["armed"] is dedicated
+    assert row["cancels"] == ("the venue, 60 s" if dedicated else "nobody")
+    assert row["flattens"] == "nobody"
+    assert not row["guardian"]["alive"]
+    (check,) = [found for found in answer["checks"] if found["name"] == "protection"]
+    assert check["grade"] == "warning"

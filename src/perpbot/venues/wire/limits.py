@@ -90,40 +90,15 @@ class _Ledger:
 class Fare:
     """What one kind of request costs in one lane of one budget, looked up once (`RateBudget`)."""
 
-    __slots__ = ("_ahead", "_costs", "_parts", "_urgent")
+    __slots__ = ("costs", "lane", "parts", "urgent")
 
     def __init__(
-        self,
-        lane: Lane,
-        costs: Mapping[str, int],
-        ledgers: Mapping[str, _Ledger],
-        queues: Sequence[deque[_Waiter]],
+        self, lane: Lane, costs: Mapping[str, int], ledgers: Mapping[str, _Ledger]
     ) -> None:
-        self._costs = costs
-        self._parts = tuple((ledgers[name], cost) for name, cost in costs.items() if cost)
-        self._urgent = lane <= Lane.HEDGE
-        self._ahead = queues[: lane + 1]
-
-    def spend(self, now_ns: int) -> bool:
-        """Spend it where it fits and nobody of this or a lower lane waits for its windows."""
-        for queue in self._ahead:
-            if queue and any(not one.costs.keys().isdisjoint(self._costs) for one in queue):
-                return False
-        for ledger, cost in self._parts:
-            entries = ledger.entries
-            if entries and entries[0][0] + ledger.period_ns <= now_ns:
-                ledger.forget_old(now_ns)
-            limit = ledger.limit if self._urgent else ledger.open_limit
-            if ledger.used + cost > limit:
-                return False
-        for ledger, cost in self._parts:
-            ledger.entries.append((now_ns, cost))
-            ledger.used += cost
-        return True
-
-    def closed_until(self, closed_ns: int, probation_ns: int) -> int:
-        """Return which of the two holds for it: a probation lets hedges and reductions through."""
-        return closed_ns if self._urgent or closed_ns > probation_ns else probation_ns
+        self.lane = lane
+        self.urgent = lane <= Lane.HEDGE
+        self.costs = costs
+        self.parts = tuple((ledgers[name], cost) for name, cost in costs.items() if cost)
 
 
 class _Waiter:
@@ -155,6 +130,8 @@ class RateBudget:
         self._reserve_share = reserve_share
         self._ledgers = {window.name: _Ledger(window, reserve_share) for window in windows}
         self._queues: tuple[deque[_Waiter], ...] = tuple(deque() for _ in Lane)
+        self._crowded = False
+        """Whether somebody may be waiting."""
         self._timer: TimerHandle | None = None
         self._closed_until_ns = 0
         self._probation_until_ns = 0
@@ -172,6 +149,7 @@ class RateBudget:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiter = _Waiter(lane, costs, future)
         self._queues[lane].append(waiter)
+        self._crowded = True
         self._delayed += 1
         self._arm()
         try:
@@ -192,17 +170,36 @@ class RateBudget:
     def fare(self, lane: Lane, costs: Mapping[str, int]) -> Fare:
         """Return `costs` looked up, for `try_spend`; raises as `acquire`."""
         self._check(lane, costs)
-        return Fare(lane, costs, self._ledgers, self._queues)
+        return Fare(lane, costs, self._ledgers)
 
     def try_spend(self, fare: Fare) -> bool:
         """Do as `try_acquire`, with a fare of this budget: the way of orders."""
         now_ns = self._clock.monotonic_ns()
-        if fare.closed_until(self._closed_until_ns, self._probation_until_ns) > now_ns:
+        urgent = fare.urgent
+        if now_ns < self._closed_until_ns or (now_ns < self._probation_until_ns and not urgent):
             return False
-        if not fare.spend(now_ns):
+        if self._crowded and self._is_behind(fare):
             return False
+        for ledger, cost in fare.parts:
+            entries = ledger.entries
+            if entries and entries[0][0] + ledger.period_ns <= now_ns:
+                ledger.forget_old(now_ns)
+            if ledger.used + cost > (ledger.limit if urgent else ledger.open_limit):
+                return False
+        for ledger, cost in fare.parts:
+            ledger.entries.append((now_ns, cost))
+            ledger.used += cost
         self._granted += 1
         return True
+
+    def _is_behind(self, fare: Fare) -> bool:
+        """Tell whether somebody of this or a lower lane waits for the same windows."""
+        self._crowded = any(self._queues)
+        return any(
+            not waiter.costs.keys().isdisjoint(fare.costs)
+            for queue in self._queues[: fare.lane + 1]
+            for waiter in queue
+        )
 
     def feedback(self, window: str, used: int) -> None:
         """Take the venue's own count of a window; only a higher one than ours changes anything."""

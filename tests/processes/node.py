@@ -32,7 +32,7 @@ from tests.processes.points import Acks, Points, install
 SETTLE_S = 20.0
 CLOSE_S = 15.0
 LOOK_S = 0.02
-MOVING = frozenset({"runs", "equity"})
+MOVING = frozenset({"runs", "equity", "nonces"})
 """Components whose state moves with every start or minute; a recovery that has nothing to do must
 leave all others as they are."""
 

@@ -20,6 +20,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 KNOWN = Path(__file__).with_name("known.txt")
 HASHES = ("requirements/",)
 """Files of hashes, each the look of a key."""
+MADE_UP = "tests/"
+"""Where a telling name alone says nothing: what looks random is found there all the same."""
 PLUGINS: list[dict[str, object]] = [
     {"name": "AWSKeyDetector"},
     {"name": "Base64HighEntropyString", "limit": 4.5},
@@ -57,6 +59,7 @@ def scan(root: Path, names: Iterable[str]) -> dict[Finding, int]:
     return {
         (str(Path(name)), secret.type, secret.secret_hash): secret.line_number
         for name, secret in found
+        if not (name.startswith(MADE_UP) and secret.type == "Secret Keyword")
     }
 
 

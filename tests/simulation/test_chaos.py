@@ -154,7 +154,7 @@ def test_the_command_reports_for_people() -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--tier", "B"], "not built yet"),
+        (["--tier", "B", "--row", "33"], "--row was"),
         (["--tier", "Z"], "A or B"),
         (["--row", "99"], "--row was"),
         (["--mutant", "none"], "--mutant was"),

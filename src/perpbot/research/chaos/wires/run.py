@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import logging
 import random
 import shutil
 import tempfile
@@ -36,8 +37,10 @@ def run_seed(
     context: AbstractContextManager[None] = nullcontext() if mutant is None else mutated(mutant)
     place = _MEMORY if _MEMORY.is_dir() else None
     directory = Path(tempfile.mkdtemp(prefix="perpbot-wires-", dir=place))
-    collecting = gc.isenabled()
+    collecting, quiet = gc.isenabled(), logging.root.manager.disable
     gc.disable()
+    # Libraries say loudly what the plan breaks on purpose.
+    logging.disable(logging.CRITICAL)
     try:
         stage = Stage(chosen, counters, directory)
         rng = random.Random(f"wires libraries {seed}")
@@ -47,6 +50,7 @@ def run_seed(
             stage.loop.close()
         return result
     finally:
+        logging.disable(quiet)
         shutil.rmtree(directory, ignore_errors=True)
         if collecting:
             gc.enable()

@@ -53,8 +53,8 @@ def epoch_number(directory: Path) -> int:
     return 0 if epoch is None else epoch.number
 
 
-def raise_epoch(directory: Path, epoch: Epoch) -> None:
-    """Write a higher epoch, for good once this returns.
+def raise_epoch(directory: Path, epoch: Epoch, *, durable: bool = True) -> None:
+    """Write a higher epoch, for good once this returns; not `durable`, until a power cut.
 
     Raises `StateConflict` for a number that is not higher, `OSError` where it cannot be written.
     """
@@ -63,4 +63,5 @@ def raise_epoch(directory: Path, epoch: Epoch) -> None:
         raise StateConflict(
             f"epoch was {epoch.number}: more than {max(before, epoch.run_epoch)} was expected"
         )
-    write_private(directory / FILE_NAME, seal(msgspec.json.encode(epoch)))
+    line = seal(msgspec.json.encode(epoch))
+    write_private(directory / FILE_NAME, line, durable=durable)

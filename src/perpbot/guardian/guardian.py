@@ -27,6 +27,7 @@ from perpbot.kernel.clock import SECOND, Clock
 
 LOOK_S = 0.25
 """Between two looks at the heartbeat, or a tenth of the silence where that is less."""
+DISK_LIMIT_S = 2.0
 TRY_S = 60.0
 """Between two tries of a key that works."""
 RETRY_S = 5.0
@@ -110,23 +111,22 @@ class Guardian:
         if self._epoch:
             await self._go_on(now_ns)
         elif self._verdict is Verdict.SILENT and self._beat is not None:
-            self._take_over(self._beat, now_ns)
+            await self._take_over(self._beat, now_ns)
         self._tell(now_ns)
 
     # --- taking over ---
 
-    def _take_over(self, beat: Beat, now_ns: int) -> None:
+    async def _take_over(self, beat: Beat, now_ns: int) -> None:
         reason = f"no heartbeat of run {beat.epoch} for {self._watch.silence_ns / SECOND:.1f} s"
         try:
             number = max(epoch_number(self._directory), beat.epoch) + 1
-            raise_epoch(
-                self._directory,
+            await self._raise(
                 Epoch(
                     number=number,
                     run_epoch=beat.epoch,
                     at_ns=self._clock.now_ns(),
                     reason=reason,
-                ),
+                )
             )
         except (OSError, StateConflict) as error:
             # Without the fence a node that wakes up would act beside us.
@@ -142,6 +142,16 @@ class Guardian:
             hand.begin(number)
         self._work = Takeover(self._hands, self._record, self._flatten, sleep=self._sleep)
         self._task = asyncio.create_task(self._work.run(), name="takeover")
+
+    async def _raise(self, epoch: Epoch) -> None:
+        """Put the fence up; a disk that hangs must not keep us from it, only from its promise."""
+        try:
+            async with asyncio.timeout(DISK_LIMIT_S):
+                await asyncio.to_thread(raise_epoch, self._directory, epoch)
+        except TimeoutError:
+            if epoch_number(self._directory) < epoch.number:
+                raise_epoch(self._directory, epoch, durable=False)
+            self._record.write("problem", text="the disk hangs: the epoch may not outlive it")
 
     def _came_back(self, silent: Beat) -> bool:
         try:

@@ -1,7 +1,8 @@
 """What the guardian did: `guardian/journal.jsonl`, one sealed line a fact, only ever added to.
 
-Written and synced before anything is sent. It does not hold the guardian up: where the disk takes
-nothing more it still acts, and says so.
+Written before anything is sent, and there after any death of the process. It never waits for the
+disk: a disk that hangs may be why the node is silent. Where it takes nothing more the guardian
+still acts, and says so.
 """
 
 from __future__ import annotations
@@ -55,7 +56,6 @@ class GuardianRecord:
             line = seal(msgspec.json.encode(plain))
             if os.write(self._descriptor, line) != len(line):
                 raise OSError("short write")
-            os.fsync(self._descriptor)
             self.trouble = ""
         except OSError as error:
             self.trouble = f"the guardian's journal takes nothing: {error}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -167,9 +168,9 @@ async def test_a_node_that_beats_while_the_epoch_is_raised_is_not_touched(
     async with scene(tmp_path, venue) as it:
         pulse = it.node()
 
-        def meanwhile(directory: Path, epoch: Epoch) -> None:
+        def meanwhile(directory: Path, epoch: Epoch, *, durable: bool = True) -> None:
             pulse._write()
-            raise_epoch(directory, epoch)
+            raise_epoch(directory, epoch, durable=durable)
 
         monkeypatch.setattr(guardian_module, "raise_epoch", meanwhile)
         await it.wait(10)
@@ -193,7 +194,7 @@ async def test_without_the_fence_it_does_not_act(
             (tmp_path / EPOCH_FILE).write_bytes(b"?")
         else:
 
-            def full(*_: object) -> None:
+            def full(*_: object, **__: object) -> None:
                 raise OSError("no space")
 
             monkeypatch.setattr(guardian_module, "raise_epoch", full)
@@ -251,3 +252,29 @@ async def test_a_takeover_of_an_earlier_guardian_goes_on_with_higher_ids(tmp_pat
                 tmp_path,
                 Epoch(number=3, run_epoch=1, at_ns=0, reason=""),
             )
+
+
+async def test_a_disk_that_hangs_holds_it_up_for_a_moment_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be why the node is silent: the fence goes up without the disk's promise."""
+    venue = FakeVenue("okx", "1")
+    venue.rest()
+    free = threading.Event()
+
+    def hang(directory: Path, epoch: Epoch, *, durable: bool = True) -> None:
+        if durable:
+            free.wait(10)
+        else:
+            raise_epoch(directory, epoch, durable=False)
+
+    monkeypatch.setattr(guardian_module, "raise_epoch", hang)
+    monkeypatch.setattr(guardian_module, "DISK_LIMIT_S", 0.01)
+    async with scene(tmp_path, venue) as it:
+        it.node().close()
+        await it.wait(11)
+        free.set()
+
+        assert epoch_number(tmp_path) == 2
+        assert venue.resting == {}
+        assert "problem" in it.kinds()

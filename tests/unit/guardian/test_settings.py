@@ -24,4 +24,4 @@ def test_what_is_set_out_of_the_box() -> None:
 def test_times_that_contradict_each_other(changes: dict[str, float]) -> None:
     """The text names both."""
     with pytest.raises(ValidationError, match="silence_s"):
-        GuardianSettings(**changes)  # type: ignore[arg-type]
+        GuardianSettings(**changes)

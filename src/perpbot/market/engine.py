@@ -202,8 +202,14 @@ class QuoteEngine:
             self._set_bands(slots, now_ns)
 
     def _set_bands(self, slots: list[Slot], now_ns: int) -> None:
-        """Put every venue into a band around the median of what the venues believe."""
-        levels = [level for slot in slots if (level := slot.level(now_ns))]
+        """Put every venue into a band around the median of what the venues believe.
+
+        What nobody confirmed lately counts only while fewer than two venues speak: an old error
+        of one venue must not join a new one of another against the rest.
+        """
+        known = [(slot, level) for slot in slots if (level := slot.level(now_ns))]
+        spoken = [level for slot, level in known if slot.speaks(now_ns)]
+        levels = spoken if len(spoken) > 1 else [level for _, level in known]
         if not levels:
             for slot in slots:
                 slot.set_band(0.0, math.inf)

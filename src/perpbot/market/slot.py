@@ -295,6 +295,10 @@ class Slot:
             return 0.0
         return self._anchor or self._level
 
+    def speaks(self, now_ns: int) -> bool:
+        """Whether its level was confirmed within the silence that its channel may keep."""
+        return now_ns - max(self.recv_ns, self._level_ns) <= self._limits.silence_ns
+
     @property
     def polled(self) -> bool:
         """Whether quotes come from REST polls: shown, marked by, never opened on."""

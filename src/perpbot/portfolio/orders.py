@@ -61,6 +61,10 @@ class OrderInput(StrEnum):
 
 I = OrderInput  # noqa: E741 - the table below reads as a table
 
+_MOVES_NOTHING = frozenset({I.SENT, I.FAILED, I.PROVEN_ABSENT})
+"""After these no position can have changed: an order that is refused again and again must not keep
+a difference from being adjusted. While an order lives, nothing is adjusted anyway."""
+
 _LIVE: dict[OrderInput, OrderState] = {
     I.SENT: S.SENT,
     I.PLACED: S.ACCEPTED,
@@ -248,7 +252,7 @@ class OrderTable:
         return total
 
     def last_change_ns(self, venue: str, account: str, asset: str) -> int:
-        """Return when an order of a leg last changed; 0 when none did in this process."""
+        """Return when an order last changed so that the leg may have; 0: never in this process."""
         return self._changed_ns.get((venue, account, asset), 0)
 
     # --- folding ---
@@ -342,7 +346,8 @@ class OrderTable:
         order.state = _resting(order, next_state(order.state, happened))
         order.updated_ns = ts_ns
         request = order.request
-        self._changed_ns[(request.venue, request.account, request.asset)] = ts_ns
+        if happened not in _MOVES_NOTHING:
+            self._changed_ns[(request.venue, request.account, request.asset)] = ts_ns
         client_id = order.request.client_id
         if not order.settled:
             self._settled.pop(client_id, None)

@@ -172,6 +172,20 @@ def test_one_bad_tick_does_not_put_the_others_out_of_band() -> None:
     assert floor.quote(100.0, 100.01, "binance", size=10)
 
 
+def test_an_old_error_of_one_venue_does_not_join_a_new_one_of_another() -> None:
+    """Found by seed 102906: a tenth on one venue, later on a second, outvoted the third."""
+    floor = Floor()
+    for _ in range(5):
+        floor.quote(10.0, 10.001, "hyperliquid", size=100)
+    floor.wait(10)
+    floor.quote(100.0, 100.01, "binance", size=10)
+    for _ in range(4):
+        floor.quote(10.0, 10.001, "okx", size=100)
+        floor.engine.sweep(floor.time.monotonic_ns())
+    assert not floor.quote(10.0, 10.001, "okx", size=100)
+    assert floor.refused("okx")["out_of_band"] >= 1
+
+
 def test_band_follows_a_real_move_of_all_venues() -> None:
     """A crash of 10 % between two sweeps is refused, then believed."""
     floor = Floor()

@@ -309,8 +309,10 @@ def test_unsettled_orders_by_owner_and_what_they_may_still_reduce() -> None:
 
 
 def test_the_last_change_of_a_leg_is_known() -> None:
-    """0 when nothing happened there."""
-    book = Book().submit("a").apply(OrderSent(client_id="a", ts_ns=77))
+    """0 when nothing happened there; what moves no position is no change of it."""
+    book = Book().submit("a").apply(OrderPlaced(client_id="a", venue_order_id="1", ts_ns=77))
+    book.submit("b").apply(OrderSent(client_id="b", ts_ns=78))
+    book.apply(OrderFailed(client_id="b", reason="reduce only", code="1", ts_ns=79))
 
     assert book.table.last_change_ns("okx", "main", "BTC-PERP") == 77
     assert book.table.last_change_ns("okx", "main", "ETH-PERP") == 0

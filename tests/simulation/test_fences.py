@@ -185,6 +185,22 @@ def test_the_trap_refuses_the_real_world(reach: Callable[[], object]) -> None:
     assert time.time() > 0
 
 
+def test_other_threads_go_on() -> None:
+    """Those that hand out seeds to other processes know nothing of the seed that runs here."""
+    asked, told = threading.Event(), []
+
+    def other() -> None:
+        asked.wait(5)
+        told.append(time.monotonic())
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    with trapped():
+        asked.set()
+        thread.join(5)
+    assert told
+
+
 def test_a_seed_runs_in_the_trap(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call from within the run fails it."""
     monkeypatch.setattr(Stage, "run", lambda _stage: time.time())

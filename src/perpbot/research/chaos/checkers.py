@@ -72,7 +72,7 @@ class Witness:
         self._open_ns: dict[str, int] = {}
         self._pair_venues: dict[str, frozenset[str]] = {}
         self._doubt_ns: dict[str, int] = {}
-        """By asset: when the outcome of an order was last unknown, and became known."""
+        """By asset: when an order of unknown outcome, or a wrong position, last became known."""
         self.spells: list[Spell] = []
         """Of unhedged time that have ended."""
         self._handlers: dict[str, Callable[[Any], None]] = {
@@ -88,6 +88,8 @@ class Witness:
         self._unknown: dict[str, tuple[str, int]] = {}
         self._filled_told: dict[str, Decimal] = {}
         self._absent: set[str] = set()
+        self._held_by_pairs: dict[tuple[str, int], tuple[str, str]] = {}
+        """Venue and asset of each leg of a pair that has not ended."""
         self._stray = ("", ZERO)
         """The newest execution that the journal holds and that is no order of ours."""
         self.trace: list[str] = []
@@ -265,7 +267,8 @@ class Witness:
     def _spell(self, asset: str, start_ns: int, stop_ns: int) -> None:
         unknown = any(self._intents[name].asset == asset for name in self._unknown)
         doubt_ns = stop_ns if unknown else self._doubt_ns.get(asset, 0)
-        venues = self._pair_venues.get(asset, frozenset())
+        moved = {venue for venue, name in self._moved_by_others if name == asset}
+        venues = self._pair_venues.get(asset, frozenset()) | moved
         self.spells.append(Spell(asset, venues, start_ns, stop_ns, doubt_ns >= start_ns))
 
     # --- the journal ---
@@ -298,21 +301,32 @@ class Witness:
         self.booked[key] = self.booked.get(key, ZERO) + event.delta
         if key not in self._moved_by_others:
             self.violate(f"P2 books of {event.venue} adjusted by {event.delta} without cause")
+        self._doubt_ns[event.asset] = self._clock.now_ns()
+        if key not in self._held_by_pairs.values():
+            # No pair holds that leg any more: it was told to a person, who closes it.
+            self._declare(event.asset, abs(event.delta))
 
     def _completed(self, event: Any) -> None:
         dust = abs(event.dust_long) + abs(event.dust_short)
-        self.declared_dust[event.asset] = self.declared_dust.get(event.asset, ZERO) + dust
+        self._declare(event.asset, dust)
+        for leg in (0, 1):
+            self._held_by_pairs.pop((event.pair_id, leg), None)
 
     def _alarmed(self, event: Any) -> None:
         if event.name == "stray_fill":
-            asset, quantity = self._stray
-            self.declared_dust[asset] = self.declared_dust.get(asset, ZERO) + quantity
+            self._declare(*self._stray)
+
+    def _declare(self, asset: str, quantity: Decimal) -> None:
+        """The node has said that this much stays as it is."""
+        self.declared_dust[asset] = self.declared_dust.get(asset, ZERO) + quantity
 
     def _planned(self, event: Any) -> None:
         self._intended(event)
         plan = event.plan
         self.planned_usd += plan.notional_usd
         self._pair_venues[plan.asset] = frozenset({plan.long_venue, plan.short_venue})
+        for leg, venue in enumerate((plan.long_venue, plan.short_venue)):
+            self._held_by_pairs[plan.pair_id, leg] = (venue, plan.asset)
 
     def relearn(self, events: Iterable[Any]) -> None:
         """The power failed and took records: know what the others say."""
@@ -325,6 +339,7 @@ class Witness:
             self._filled_told,
             self._unknown,
             self._absent,
+            self._held_by_pairs,
         ):
             known.clear()
         self.planned_usd, self._stray = ZERO, ("", ZERO)

@@ -51,6 +51,10 @@ class Wire:
         self.quotes_are_told = _DISTORTS_QUOTES.isdisjoint(fault.row for fault in self._faults)
         """Whether no fault of the seed ever touches the quotes of this venue."""
         self.purposes: dict[str, Purpose] = {}
+        self.hiding = False
+        """Whether what executes now is told by nothing but the position."""
+        self.hidden: set[str] = set()
+        """Trade ids of what was."""
 
     def active(self, *rows: str) -> Fault | None:
         """Return an open window of one of `rows`, or None."""
@@ -221,7 +225,7 @@ class Door(SimulatedVenue):
         super()._on_query(command)
 
     def _on_news(self, news: ExchangeNews) -> None:
-        if self.open:
+        if self.open and not self._wire.hiding:
             super()._on_news(news)
 
     def _stream(self, subject: str, event: Event) -> None:
@@ -233,6 +237,9 @@ class Door(SimulatedVenue):
 
     def _answer(self, fate: Fate, event: Event) -> None:
         if isinstance(event, VenueSnapshot):
+            if self._wire.hidden and event.fills:
+                told = tuple(f for f in event.fills if f.trade_id not in self._wire.hidden)
+                event = msgspec.structs.replace(event, fills=told)
             held = event.positions
             if self._held is not None and self._wire.reads_stale():
                 event = msgspec.structs.replace(event, positions=self._held)

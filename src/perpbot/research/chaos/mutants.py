@@ -98,9 +98,9 @@ def _cached_quote(old: Any) -> Any:
 def _kill_switch_forgotten(old: Any) -> Any:
     """A restart knows nothing of the kill switch."""
 
-    def replay(self: Any, records: Any) -> int:
-        found: int = old(self, (r for r in records if r.kind != KillSwitchEngaged.kind))
-        return found
+    def replay(self: Any, records: Any, **rest: Any) -> int:
+        kept = (record for record in records if record.kind != KillSwitchEngaged.kind)
+        return int(old(self, kept, **rest))
 
     return replay
 

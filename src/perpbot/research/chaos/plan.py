@@ -53,14 +53,15 @@ ROWS: dict[str, str] = {
     "37": "the venue itself closes a leg",
     "40": "the operator closes a leg by hand",
     "41": "old fills told again, positions read from a replica that lags",
+    "hidden": "a leg is closed, and nothing but the position says so",
     "jump": "the market jumps",
     "kill": "kill switch engaged, later cleared by a person",
 }
 """Every row that tier A expresses."""
 
-BLOCKING = frozenset({"2", "3", "6", "7", "8", "9", "11", "12", "13", "14", "35", "19"}) | {
-    *("16", "20", "32", "38", "42", "drip")
-}
+BLOCKING = frozenset(
+    {"hidden", "2", "3", "6", "7", "8", "9", "11", "12", "13", "14", "35", "19"}
+) | {*("16", "20", "32", "38", "42", "drip")}
 """Rows that may keep a hedge from being sent or known; their windows bound unhedged time. So do
 the times without a node (row 21). The second part is tier B's."""
 
@@ -80,6 +81,7 @@ KILL_POINTS: tuple[tuple[Place, str], ...] = (
         (Place.APPEND, kind)
         for kind in (
             "ALERT_FIRED",
+            "BUS_OVERFLOW",
             "CANCEL_ORDERS",
             "CAPITAL_RELEASED",
             "CAPITAL_SNAPSHOT_UPDATE",
@@ -117,8 +119,8 @@ KILL_POINTS: tuple[tuple[Place, str], ...] = (
 """Every place where a node of tier A can die, by what it does there; each before and after."""
 _MADE_BY = {
     "ALERT_FIRED": "16",
+    "BUS_OVERFLOW": "28",
     "CANCEL_ORDERS": "12",
-    "COMPONENT_ERROR": "23",
     "FOREIGN_ORDER_SEEN": "40",
     "FUNDING_PAID": "36",
     "KILL_SWITCH": "kill",
@@ -128,7 +130,7 @@ _MADE_BY = {
     "ORDER_FAILED": "8",
     "ORDER_PROVEN_ABSENT": "6",
     "ORDER_UNKNOWN": "6",
-    "POSITION_ADJUSTED": "2",
+    "POSITION_ADJUSTED": "hidden",
 }
 """Rows without which a kind of record or report is rare."""
 
@@ -264,6 +266,12 @@ def _fault(
     if row == "kill":
         # A person takes longer than a fault; deaths of the node fall into it.
         lasts_ns = min(START_NS + chaos_ns - start_ns, 25 * SECOND)
+    deaths = _deaths(rng, aims) if row in {"21", "22"} else ()
+    if deaths and deaths[0].kind:
+        # It waits for what it aims at; a day is started in the first moment of the first life.
+        start_ns = START_NS + (
+            0 if deaths[0].kind == "DAY_STARTED" else rng.randrange(15 * SECOND)
+        )
     return Fault(
         row=row,
         venue=venue,
@@ -272,7 +280,7 @@ def _fault(
         stop_ns=start_ns + lasts_ns,
         intensity=rng.choice((0.2, 0.5, 0.8, 1.0)),
         variant=rng.randrange(6),
-        deaths=_deaths(rng, aims) if row in {"21", "22"} else (),
+        deaths=deaths,
     )
 
 

@@ -55,16 +55,17 @@ _FORBIDDEN: tuple[tuple[Any, tuple[str, ...]], ...] = (
 
 @contextmanager
 def trapped() -> Iterator[None]:
-    """Forbid the real world in the block; everything is as before after it."""
+    """Forbid the real world to this thread in the block; everything is as before after it."""
     kept = [
         (owner, name, vars(owner)[name])
         for owner, names in _FORBIDDEN
         for name in names
         if name in vars(owner)
     ]
+    thread = threading.get_ident()
     try:
-        for owner, name, _ in kept:
-            setattr(owner, name, staticmethod(_refusal(owner, name)))
+        for owner, name, before in kept:
+            setattr(owner, name, staticmethod(_refusal(owner, name, before, thread)))
         yield
     finally:
         for owner, name, before in kept:
@@ -83,8 +84,12 @@ def collections_between_seeds() -> Iterator[None]:
             gc.enable()
 
 
-def _refusal(owner: Any, name: str) -> Callable[..., Any]:
-    def refuse(*_args: Any, **_options: Any) -> Any:
+def _refusal(owner: Any, name: str, before: Any, thread: int) -> Callable[..., Any]:
+    real = before.__func__ if isinstance(before, staticmethod) else before
+
+    def refuse(*args: Any, **options: Any) -> Any:
+        if threading.get_ident() != thread:
+            return real(*args, **options)
         raise Trapped(f"{owner.__name__}.{name} was called in virtual time")
 
     return refuse

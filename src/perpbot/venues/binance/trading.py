@@ -29,6 +29,7 @@ ORDER_COSTS = {ORDERS_10S: 1, ORDERS_1M: 1}
 CANCEL_COSTS = {WEIGHT: 1}
 COUNTDOWN_COSTS = {WEIGHT: 10}
 LEVERAGE_COSTS = {WEIGHT: 1}
+_LONG_AGO_MS = 1_000_000_000_000
 
 _LANES = {
     Purpose.OPEN: Lane.OPEN,
@@ -85,7 +86,7 @@ class BinanceTrading:
         if not self._rest.budget.try_spend(self._fares[order.purpose]):
             return None
         number = session.next_id()
-        frame = self._place_frame(number, order, signer, window_ms)
+        frame = self._place_frame(number, order, signer, window_ms, self._rest.server_ms())
         try:
             reply = session.post(number, frame, sent)
         except Unavailable:
@@ -100,7 +101,7 @@ class BinanceTrading:
             await self._rest.acquire(lane, ORDER_COSTS)
             window_ms = self._rest.window_ms(order.expires_ns)
             number = session.next_id()
-            frame = self._place_frame(number, order, signer, window_ms)
+            frame = self._place_frame(number, order, signer, window_ms, self._rest.server_ms())
             try:
                 reply = session.post(number, frame, sent)
             except Unavailable:
@@ -120,9 +121,12 @@ class BinanceTrading:
         return self._report(row)
 
     def rehearse(self, order: OrderRequest) -> bytes:
-        """Return what `begin` would sign and send; see `perpbot.execution.warmer`."""
+        """Return what `begin` would sign and send; see `perpbot.execution.warmer`.
+
+        Signed for a time long gone, so that no venue ever takes it.
+        """
         window_ms = self._rest.window_ms(order.expires_ns)
-        return self._place_frame("0", order, self._writable(), window_ms)
+        return self._place_frame("0", order, self._writable(), window_ms, _LONG_AGO_MS)
 
     async def cancel(self, order: OrderRequest, venue_order_id: str) -> OrderReport:
         """Cancel by client id; `Rejected` with code -2011 when no such order is open."""
@@ -200,7 +204,12 @@ class BinanceTrading:
             raise OutcomeUnknown(VENUE, f"the answer could not be read: {error}") from error
 
     def _place_frame(
-        self, number: str, order: OrderRequest, signer: Signer, window_ms: int
+        self,
+        number: str,
+        order: OrderRequest,
+        signer: Signer,
+        window_ms: int,
+        now_ms: int,
     ) -> bytes:
         return place_frame(
             number,
@@ -209,7 +218,7 @@ class BinanceTrading:
             signer,
             hedge_mode=self.hedge_mode,
             window_ms=window_ms,
-            now_ms=self._rest.server_ms(),
+            now_ms=now_ms,
         )
 
     def _bundle(self, order: OrderRequest) -> Decimal:

@@ -233,10 +233,11 @@ async def test_a_spent_budget_is_waited_for(stub: StubBinance, open_venue: Binan
 
 
 async def test_a_rehearsal_is_the_frame(open_venue: BinanceVenue) -> None:
-    """Signed, with a number that no request has."""
+    """Signed for a time long gone, with a number that no request has."""
     found = msgspec.json.decode(open_venue.trading.rehearse(make_order()))
     assert found["id"] == "0"
     assert signed(found["params"])
+    assert found["params"]["timestamp"] < 1_100_000_000_000
 
 
 # --- every end of a request ----------------------------------------------------------------------

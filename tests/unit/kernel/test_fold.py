@@ -105,7 +105,7 @@ def test_a_record_that_cannot_be_folded_names_itself() -> None:
     journal = MemoryJournal()
     for name in ("good", "bad", "good"):
         journal.append(AlertFired(name=name, severity="low", text="t"))
-    with pytest.raises(PoisonRecord, match="journal record 2 .*moody: ValueError: not this one"):
+    with pytest.raises(PoisonRecord, match=r"record 2 .*moody: ValueError: not this"):
         DurableState([Counter("calm"), Moody("moody")]).replay(journal.records())
     calm, moody = Counter("calm"), Moody("moody")
     state = DurableState([calm, moody])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -44,9 +44,9 @@ def run_chaos(
     tools = _tools(tier)
     if row is not None and row not in tools.rows:
         fail(f"--row was {row!r}, one of {', '.join(tools.rows)} was expected", Exit.USAGE)
-    names = MUTANTS if mutant == "all" else (mutant,)
-    if mutant not in {None, "all", *MUTANTS}:
-        fail(f"--mutant was {mutant!r}, all or one of {', '.join(MUTANTS)}", Exit.USAGE)
+    names = tools.mutants if mutant == "all" else (mutant,)
+    if mutant not in {None, "all", *tools.mutants}:
+        fail(f"--mutant was {mutant!r}, all or one of {', '.join(tools.mutants)}", Exit.USAGE)
     began = time.monotonic()
     numbers = range(first, first + seeds)
     jobs = jobs or cores()
@@ -80,15 +80,16 @@ class Tools(msgspec.Struct, frozen=True):
     rows: dict[str, str]
     shrink: Callable[[int, str | None], Plan]
     missing: Callable[[Counters], list[str]]
+    mutants: Sequence[str]
 
 
 def _tools(tier: str) -> Tools:
     if tier == "A":
-        return Tools(run_seed, ROWS, shrink, missing)
+        return Tools(run_seed, ROWS, shrink, missing, MUTANTS)
     # Adapters, servers and their libraries: half a second that tier A does not need.
-    from perpbot.research.chaos.wires import plan, run
+    from perpbot.research.chaos.wires import mutants, plan, run
 
-    return Tools(run.run_seed, plan.ROWS, run.shrink, plan.missing)
+    return Tools(run.run_seed, plan.ROWS, run.shrink, plan.missing, mutants.MUTANTS)
 
 
 def _run(campaign: Campaign, seeds: range, jobs: int, tools: Tools) -> None:

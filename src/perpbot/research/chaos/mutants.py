@@ -7,7 +7,7 @@ Nothing outside of this package knows of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -295,11 +295,12 @@ MUTANTS = tuple(sorted(PATCHES))
 
 
 @contextmanager
-def mutated(name: str) -> Iterator[None]:
-    """Take one safeguard away; raise `InvalidValue` for a name that is no mutant."""
-    patches = PATCHES.get(name)
+def mutated(name: str, known: Mapping[str, Sequence[Patch]] | None = None) -> Iterator[None]:
+    """Take one safeguard away; raise `InvalidValue` for a name that is not `known`."""
+    known = PATCHES if known is None else known
+    patches = known.get(name)
     if patches is None:
-        raise InvalidValue(f"mutant was {name!r}, one of {', '.join(MUTANTS)} was expected")
+        raise InvalidValue(f"mutant was {name!r}, one of {', '.join(sorted(known))} was expected")
     kept = [(owner, attribute, owner.__dict__[attribute]) for owner, attribute, _ in patches]
     for owner, attribute, make in patches:
         setattr(owner, attribute, make(owner.__dict__[attribute]))

@@ -21,6 +21,7 @@ from perpbot.research.chaos.mutants import mutated
 from perpbot.research.chaos.plan import Plan
 from perpbot.research.chaos.run import SeedResult, judge_spells, loss_bound, shrunk
 from perpbot.research.chaos.wires.life import LifeJournal, wall_ns
+from perpbot.research.chaos.wires.mutants import PATCHES
 from perpbot.research.chaos.wires.plan import draw
 from perpbot.research.chaos.wires.stage import Stage
 from perpbot.simulation.virtual.fence import fenced
@@ -34,7 +35,9 @@ def run_seed(
     """Run a seed; raises `InvalidValue` for a mutant that does not exist."""
     chosen = plan or draw(seed, row)
     counters = Counters()
-    context: AbstractContextManager[None] = nullcontext() if mutant is None else mutated(mutant)
+    context: AbstractContextManager[None] = (
+        nullcontext() if mutant is None else mutated(mutant, PATCHES)
+    )
     place = _MEMORY if _MEMORY.is_dir() else None
     directory = Path(tempfile.mkdtemp(prefix="perpbot-wires-", dir=place))
     collecting, quiet = gc.isenabled(), logging.root.manager.disable

@@ -32,7 +32,13 @@ from perpbot.research.chaos.wires.ground import Ground
 from perpbot.research.chaos.wires.life import Doom, Life
 from perpbot.research.chaos.wires.weather import DOMAIN, PRIVATE, PUBLIC, PlannedWeather, kind_of
 from perpbot.simulation.virtual import loop as virtual
-from perpbot.simulation.virtual.loop import HOST, HostDied, VirtualLoop
+from perpbot.simulation.virtual.loop import (
+    HOST,
+    Deadlock,
+    Forbidden,
+    HostDied,
+    VirtualLoop,
+)
 from perpbot.simulation.virtual.network import Link, Network
 
 LOOK_S = 0.3
@@ -169,7 +175,10 @@ class Stage:
 
     def run(self) -> None:
         """Chaos, heal, converge."""
-        self.loop.run_until_complete(self._play())
+        try:
+            self.loop.run_until_complete(self._play())
+        except (Deadlock, Forbidden) as error:
+            self.witness.violate(f"T4 {error}")
 
     async def _play(self) -> None:
         plan, clock = self.plan, self.clock

@@ -27,11 +27,16 @@ from perpbot.cli.recover_text import report_text
 from perpbot.domain.errors import ConfigError, JournalCorrupt
 from perpbot.kernel.clock import RealClock
 from perpbot.kernel.fold import PoisonRecord
+from perpbot.kernel.journal import segment_files
 from perpbot.kernel.repair import RepairPlan, plan_repair
 from perpbot.kernel.survey import JournalView, Survey, survey
 from perpbot.operations.runfile import RunInfo, running
 from perpbot.portfolio.currency import CurrencyRates
 from perpbot.settings import Mode
+
+
+_LARGE_BYTES = 100_000_000
+"""Of a journal whose check takes more than a moment."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +100,9 @@ def _as_json(report: Report) -> dict[str, Any]:
 
 def _look(place: Place, node: RunInfo | None, *, ask: bool) -> Report:
     directory = place.journal
+    size = sum(path.stat().st_size for _, path in segment_files(directory))
+    if size > _LARGE_BYTES:
+        say(f"checking {size / 1e6:,.0f} MB of journal")
     found = survey(directory)
     if node is not None:
         # What looks torn is a record that the node is about to finish.

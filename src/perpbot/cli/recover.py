@@ -34,7 +34,6 @@ from perpbot.operations.runfile import RunInfo, running
 from perpbot.portfolio.currency import CurrencyRates
 from perpbot.settings import Mode
 
-
 _LARGE_BYTES = 100_000_000
 """Of a journal whose check takes more than a moment."""
 

@@ -541,4 +541,15 @@ def test_nothing_is_submitted_without_the_decision_of_a_gate() -> None:
     """Only the risk manager decides, only the two makers of orders submit what it decided."""
     assert _calls("GateDecision") == {"risk/manager.py"}
     assert _calls("PairPlanned") == {"execution/engine.py"}
-    assert _calls("SubmitOrders") == {"execution/trader.py"}
+    assert _calls("SubmitOrders") == {"execution/leg_orders.py"}
+
+
+def test_what_is_cooling_down_is_told_with_its_end() -> None:
+    """Only what has not ended."""
+    desk = Desk()
+    now_ns = desk.time.now_ns()
+    for scope, seconds in (("all", 5), ("BTC-PERP", 0)):
+        until_ns = now_ns + seconds * SECOND
+        desk.bus.publish(CooldownStarted(scope=scope, until_ns=until_ns, reason="r"))
+
+    assert desk.latches.cooling(now_ns) == {"all": now_ns + 5 * SECOND}

@@ -181,7 +181,8 @@ class PairPlanner:
 def _quantity(opportunity: Opportunity, course: Course, price: Decimal, share: Decimal) -> Decimal:
     """Return a size on the common grid of both venues, at least twice the larger minimum."""
     wanted = decimal_of_float(opportunity.size, "size") * share
-    quantity = floor_to(min(wanted, course.terms.notional_max_usd / price), course.step)
+    most = min(wanted, course.terms.notional_max_usd / price)
+    quantity = floor_to(most, course.step).quantize(course.step)  # no digits beyond the grid
     least = max(course.least_quantity, course.least_notional / price)
     if quantity < least:
         raise InvalidValue(

@@ -13,6 +13,7 @@ import random
 import resource
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from perpbot import __version__
 from perpbot.app.node import Node
 from perpbot.app.summary import open_positions, profit_of
 from perpbot.app.venues import make_venue
+from perpbot.domain.events import AlertFired
 from perpbot.domain.money import plain
 from perpbot.kernel.clock import RealClock
 from perpbot.venues.options import VenueConnection
@@ -72,6 +74,7 @@ async def _live(plan: NodePlan, points: Points, began: float) -> None:
     )
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, node.leave)
     await node.open()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, _flood, node, plan.flood)
     found: dict[str, Any] = {"opened_s": round(time.monotonic() - began, 3)}
     if plan.file_limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (plan.file_limit, plan.file_limit))
@@ -133,6 +136,20 @@ def _state(node: Node) -> dict[str, Any]:
             if name not in MOVING
         },
     }
+
+
+def _flood(node: Node, count: int) -> None:
+    """Let another thread publish while this one is busy, so that all of it waits at once."""
+
+    def publish() -> None:
+        for number in range(count):
+            node.core.bus.publish(
+                AlertFired(ts_ns=number, name="flood", severity="info", text=str(number))
+            )
+
+    other = threading.Thread(target=publish)
+    other.start()
+    other.join()
 
 
 def _say(text: str) -> None:

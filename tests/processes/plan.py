@@ -86,6 +86,8 @@ class NodePlan(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 1
     settings: dict[str, Any] = {}
     """In place of `EAGER`, by dotted name."""
+    flood: int = 0
+    """Events that another thread publishes at once on SIGUSR2."""
     file_limit: int | None = None
     """RLIMIT_FSIZE in bytes, once everything is open."""
 

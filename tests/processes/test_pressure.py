@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 import time
 from pathlib import Path
@@ -11,11 +12,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from perpbot.domain.events import RiskRejected
+from perpbot.domain.events import AlertFired, BusOverflow, RiskRejected
 from perpbot.kernel.journal import read_records
 from perpbot.operations.runfile import running
 from tests.processes.guardian.rig import Rig, open_rig
+from tests.processes.nursery import Nursery
+from tests.processes.stage import open_stage, report_of
 from tests.processes.test_instances import ALONE, alarms, planned
+from tests.processes.test_network import trading
 from tests.processes.test_records import STATUS_S
 
 pytestmark = [pytest.mark.timeout(90)]
@@ -49,6 +53,38 @@ async def test_above_the_hard_limit_of_memory(tmp_path: Path) -> None:
         assert "health.memory_hard_mb" in node.words
         assert [r.kind for r in read_records(rig.state / "journal")][-1] == "RUN_ENDED"
         assert running(rig.state) is None
+
+
+QUEUES = {"bus.high_water_events": 100, "bus.hard_limit_events": 400}
+
+
+async def test_queue_above_its_high_water_mark(nursery: Nursery, tmp_path: Path) -> None:
+    """Opens stop and go on, told on both edges; every event is journalled, in its order."""
+    async with open_stage(tmp_path / "stage", nursery) as stage:
+        child = await stage.start(flood=300, settings=QUEUES)
+        await trading(stage, child)
+        child.signal(signal.SIGUSR2)
+        await trading(stage, child)
+        child.signal(signal.SIGTERM)
+        assert await child.wait() == 0, child.words()
+        events = [record.event() for record in read_records(stage.journal)]
+        found, _ = await stage.judge()
+    assert found == []
+    assert [e.active for e in events if isinstance(e, BusOverflow)] == [True, False]
+    told = [e.text for e in events if isinstance(e, AlertFired) and e.name == "flood"]
+    assert told == [str(number) for number in range(300)]
+
+
+async def test_queue_above_its_hard_limit(nursery: Nursery, tmp_path: Path) -> None:
+    """The node halts rather than drop anything, and the next one finds everything."""
+    async with open_stage(tmp_path / "stage", nursery) as stage:
+        child = await stage.start(flood=1_000, settings=QUEUES)
+        await trading(stage, child)
+        child.signal(signal.SIGUSR2)
+        assert await child.wait() == 1
+        assert "lane holds" in report_of(child)["failed"]
+        found, _ = await stage.judge()
+    assert found == []
 
 
 async def test_clients_that_never_read(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from perpbot.domain.events import Event, Lane, OrderIntent
+from perpbot.domain.events import Event, Lane, OrderIntent, RunStarted
 from perpbot.operations.settings import SyncPolicy
 
 
@@ -13,9 +13,13 @@ def is_synced_intent(event: Event) -> bool:
     return isinstance(event, OrderIntent) or event.lane is Lane.URGENT
 
 
-SYNCED: Mapping[SyncPolicy, Callable[[Event], bool] | None] = {
-    SyncPolicy.WRITE: None,
-    SyncPolicy.INTENTS: is_synced_intent,
+def is_start(event: Event) -> bool:
+    """Whether a run begins: one that is forgotten would give its ids away a second time."""
+    return isinstance(event, RunStarted)
+
+
+SYNCED: Mapping[SyncPolicy, Callable[[Event], bool]] = {
+    SyncPolicy.WRITE: is_start,
+    SyncPolicy.INTENTS: lambda event: is_start(event) or is_synced_intent(event),
     SyncPolicy.EVERY: lambda _event: True,
 }
-"""None: no record waits."""

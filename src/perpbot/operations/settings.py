@@ -14,7 +14,7 @@ class SyncPolicy(StrEnum):
     """When the journal waits for the disk. A record is written before it is acted on anyway."""
 
     WRITE = "write"
-    """Never: a record survives the process, not the machine."""
+    """Only where a run begins: other records survive the process, not the machine."""
     INTENTS = "intents"
     """Before orders go out, and with what stops them: a power cut cannot hide a sent order."""
     EVERY = "every"

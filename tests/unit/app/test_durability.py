@@ -9,6 +9,7 @@ from perpbot.domain.events import (
     KillSwitchEngaged,
     OrderIntent,
     OrderPlaced,
+    RunStarted,
 )
 from perpbot.operations.settings import SyncPolicy
 
@@ -27,10 +28,11 @@ ENGAGED = KillSwitchEngaged(level=1, actor="ann", reason="test")
 def test_a_policy_decides_which_records_wait(
     policy: SyncPolicy, placed: bool, engaged: bool
 ) -> None:
-    """None, those that send orders or stop them, or all."""
+    """The start of a run always; beside it nothing, what sends orders or stops them, or all."""
     rule = SYNCED[policy]
-    assert (rule is not None and rule(PLACED)) is placed
-    assert (rule is not None and rule(ENGAGED)) is engaged
+    assert rule(PLACED) is placed
+    assert rule(ENGAGED) is engaged
+    assert rule(RunStarted(epoch=1, mode="paper", version="1", config_hash=""))
 
 
 def test_what_sends_orders_waits_and_what_tells_of_them_does_not() -> None:

@@ -37,7 +37,7 @@ BATCH = 25
 STAGE_KILLS = 100
 """Kills before a stage is left for a new one, whose journal is short again."""
 VENUE_PAIRS = (("binance", "okx"), ("okx", "hyperliquid"), ("hyperliquid", "binance"))
-DEATH_LIMIT_S = 15.0
+DEATH_LIMIT_S = 60.0
 WHEN = ("before", "after")
 STARTS = ("run started", "venue reconciled")
 """Steps of every recovery."""

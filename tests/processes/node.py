@@ -31,7 +31,7 @@ from perpbot.venues.options import VenueConnection
 from tests.processes.plan import NodePlan, decode
 from tests.processes.points import Acks, Points, install
 
-SETTLE_S = 20.0
+SETTLE_S = 30.0
 CLOSE_S = 15.0
 LOOK_S = 0.02
 MOVING = frozenset({"runs", "equity", "nonces"})

@@ -24,7 +24,9 @@ from perpbot.settings import (
     SettingsError,
     StoredKey,
     change_keys,
+    fields_of,
     find_passphrase,
+    given_variables,
     keystore_path,
     passphrase_of_file,
     read_environment,
@@ -82,6 +84,8 @@ def run_add(venue: str, account: str, opener: Opener, *, from_stdin: bool, as_js
         return ring.including(key)
 
     change_keys(path, passphrase, change)
+    for variable in _in_the_way(opener.environment, venue, account):
+        say(f"{variable} is set as well: variables win over the keystore")
     return _done("added", key, path, as_json=as_json)
 
 
@@ -155,6 +159,15 @@ def run_rotate(
     if not as_json:
         say(f"delete the old key {old.fingerprint} at {venue}: it works there until you do")
     return _done("replaced", key, path, as_json=as_json)
+
+
+def _in_the_way(environment: Environment, venue: str, account: str) -> list[str]:
+    """Return the variables that keep a stored key from being used."""
+    return [
+        variable.name
+        for field in fields_of(venue, account)
+        for variable in given_variables(field, environment)
+    ]
 
 
 # --- names and answers ---

@@ -40,6 +40,7 @@ def violations(loaded: Loaded[Settings]) -> list[Violation]:
     found: list[Violation] = []
     if settings.mode is Mode.LIVE:
         found += _live_keys(loaded)
+    found += _private(settings.mode, loaded.environment)
     if settings.mode is Mode.REPLAY and loaded.origin("mode").layer is not Layer.FLAG:
         found.append(Violation("was replay: only `perpbot replay` enters it", ("mode",)))
     for name in settings.enabled_venues:
@@ -77,10 +78,15 @@ def _live_keys(loaded: Loaded[Settings]) -> Iterator[Violation]:
             f" {confirmation.text.strip()[:40]!r}: both must name the account",
             ("account_label", "mode"),
         )
-    shared = loaded.environment.shared_file
-    if shared is not None:
+
+
+def _private(mode: Mode, environment: Environment) -> Iterator[Violation]:
+    """Refuse a `.env` that others can read, where it may hold keys that are used."""
+    shared = environment.shared_file
+    if shared is not None and mode.sends_orders_out:
         yield Violation(
-            f"live needs {shared} to be readable by its owner only: chmod 600 {shared}", ("mode",)
+            f"{mode.value} needs {shared} to be readable by its owner only: chmod 600 {shared}",
+            ("mode",),
         )
 
 

@@ -12,6 +12,8 @@ from perpbot.settings.credentials import (
     VENUE_CREDENTIALS,
     CredentialField,
     Credentials,
+    fields_of,
+    given_variables,
     load_credentials,
     read_secret,
 )
@@ -68,7 +70,9 @@ __all__ = [
     "change_keys",
     "contradiction",
     "env_example",
+    "fields_of",
     "find_passphrase",
+    "given_variables",
     "keystore_path",
     "leaves",
     "load",

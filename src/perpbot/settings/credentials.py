@@ -121,10 +121,7 @@ def load_credentials(
     """
     if not mode.sends_orders_out:
         return Credentials(venue)
-    if fields is None:
-        fields = VENUE_CREDENTIALS.get(venue, ())
-    if account:
-        fields = tuple(_of_account(field, venue, account) for field in fields)
+    fields = fields_of(venue, account, fields)
     problems: list[Problem] = []
     values: dict[str, Secret] = {}
     sources: list[str] = []
@@ -133,7 +130,7 @@ def load_credentials(
         problems += wrong
         if found is not None:
             values[field.name] = found
-            sources += [str(given.origin) for given in _given(field, environment)]
+            sources += [str(given.origin) for given in given_variables(field, environment)]
     missing = [field for field in fields if field.required and field.name not in values]
     if values and not problems:
         problems += [
@@ -148,6 +145,17 @@ def load_credentials(
     if not values:
         return _stored(venue, account, fields, environment)
     return Credentials(venue, values, ", ".join(sources))
+
+
+def fields_of(
+    venue: str, account: str = "", fields: tuple[CredentialField, ...] | None = None
+) -> tuple[CredentialField, ...]:
+    """Return the credentials of one account of a venue, by the variables of that account."""
+    if fields is None:
+        fields = VENUE_CREDENTIALS.get(venue, ())
+    if not account:
+        return fields
+    return tuple(_of_account(field, venue, account) for field in fields)
 
 
 def _stored(
@@ -186,7 +194,7 @@ def read_secret(
     field: CredentialField, environment: Environment
 ) -> tuple[Secret | None, list[Problem]]:
     """Read one credential from its variable, an alias, or the file of its `_FILE` variable."""
-    given = _given(field, environment)
+    given = given_variables(field, environment)
     if not given:
         return None, []
     if len(given) > 1:
@@ -195,7 +203,8 @@ def read_secret(
     return _read(given[0], from_file=given[0].name not in field.variables)
 
 
-def _given(field: CredentialField, environment: Environment) -> list[Variable]:
+def given_variables(field: CredentialField, environment: Environment) -> list[Variable]:
+    """Return every variable that gives a credential; more than one is a mistake."""
     return [
         variable
         for name in field.variables

@@ -386,3 +386,15 @@ def test_a_venue_that_does_not_answer_is_not_waited_for(
     assert answer["problem"] == "no answer in 0.05 s"
     assert answer["permissions"] is None
     assert "unknown" in answer["warnings"][0]
+
+
+def test_a_variable_in_the_way_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the stored key is never used, and nobody knows why."""
+    monkeypatch.setenv("OKX_API_KEY", "canary-of-the-shell")
+
+    result = perpbot_keys("add", "okx", "--stdin", given=CANARIES)
+
+    assert result.exit_code == 0
+    assert "OKX_API_KEY is set as well: variables win" in result.stderr
+    other = perpbot_keys("add", "okx", "--account", "sub1", "--stdin", given=CANARIES)
+    assert "variables win" not in other.stderr

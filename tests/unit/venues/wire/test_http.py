@@ -229,3 +229,15 @@ async def test_secrets_that_an_answer_repeats_are_masked(serve: Any) -> None:
     assert b"X-Key: ********" in reply.body
     assert key.encode() not in reply.body
     assert reply.body.endswith(b" USDT")
+
+
+async def test_an_error_of_the_library_quotes_no_signature() -> None:
+    """Its text has the whole address."""
+    client = HttpClient(venue="venue", base_url="http://nowhere:99999999", clock=RealClock())
+    try:
+        with pytest.raises(Unavailable) as failed:
+            await client.request("GET", "/x?apiKey=canary-key&signature=canary-signature")
+    finally:
+        await client.close()
+
+    assert "canary" not in f"{failed.value} {failed.value!r} {failed.value.message}"

@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     long_run.add_argument("--seconds", type=float, default=600.0)
     long_run.add_argument("--quotes", type=float, default=5_000.0, help="a second")
     long_run.add_argument("--orders", type=float, default=100.0, help="a second")
-    long_run.add_argument("--warm-up", type=float, default=20.0, help="seconds before counting")
+    long_run.add_argument("--warm-up", type=float, default=60.0, help="seconds before counting")
     long_run.add_argument("--history", type=int, default=1_000_000, help="records lived through")
     long_run.add_argument("--directory", help="where to write (a temporary directory)")
     long_run.set_defaults(run=_soak)

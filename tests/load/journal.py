@@ -87,7 +87,8 @@ def _write(directory: Path, records: int, left_open: int) -> dict[str, Any]:
     begun = time.perf_counter()
     for record in tell(records, left_open=left_open):
         bus.publish(record.event())
-        if record.sequence % SNAPSHOT_EVERY == 0 or record.sequence == last_snapshot:
+        at = record.sequence
+        if at == last_snapshot or (at % SNAPSHOT_EVERY == 0 and at < last_snapshot):
             journal.write_snapshot(state.dump())
     elapsed = time.perf_counter() - begun
     size = sum(path.stat().st_size for path in directory.glob("journal-*.log"))

@@ -77,7 +77,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     quotes_per_s: float = 5_000.0
     orders_per_s: float = 100.0
-    warm_up_s: float = 20.0
+    warm_up_s: float = 60.0
     history: int = 1_000_000
     """Records that the node has lived through before."""
     snapshot_every: int = 10_000

@@ -54,7 +54,7 @@ test: $(VENV)/.dev ## run the tests and report coverage
 	@$(BIN)/python -m pytest -q --cov --cov-report=term --ignore=tests/processes
 
 processes: $(VENV)/.dev ## kill, stop and cut off real processes; they must come back
-	@$(BIN)/python -m pytest -q tests/processes
+	@$(BIN)/python -m tests.processes
 
 check: $(VENV)/.dev ## style, types, import rules, security lint
 	@echo "check: ruff"

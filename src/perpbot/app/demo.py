@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from perpbot import __version__
+from perpbot.app.heap import set_aside
 from perpbot.app.node import Node
 from perpbot.app.summary import TrueBooks, percentiles, summarise
 from perpbot.app.venues import make_venue
@@ -88,6 +89,7 @@ async def _run_node(
         say=say,
     )
     await node.open()
+    set_aside()
     try:
         return await _trade(node, servers, seconds, seed, say, watch, refresh_s)
     finally:

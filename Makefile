@@ -15,10 +15,10 @@ UV_COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --gener
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup dev demo test processes check chaos bench judges audit lock clean
+.PHONY: help setup dev demo test processes check chaos chaos-nightly bench judges audit lock clean
 
 help: ## show the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
 
 setup: $(VENV)/.core ## make the virtual environment with what running needs
 	@:
@@ -70,10 +70,18 @@ check: $(VENV)/.dev ## style, types, import rules, security lint
 	@$(BIN)/python tests/audits/advisories.py & asked=$$!; \
 		$(BIN)/python tests/audits/secret_scan.py; scanned=$$?; wait $$asked && exit $$scanned
 
-CHAOS_SEEDS ?= 1000
+CHAOS_SEEDS ?= 5000
+CHAOS_WIRE_SEEDS ?= 300
 
-chaos: $(VENV)/.core ## break everything by seed; CHAOS_SEEDS=1000
-	@$(BIN)/perpbot chaos --seeds $(CHAOS_SEEDS)
+chaos: $(VENV)/.core ## break everything by seed; CHAOS_SEEDS=5000 of tier A, CHAOS_WIRE_SEEDS=300 of B
+	@$(BIN)/perpbot chaos --seeds $(CHAOS_SEEDS) --strict
+	@$(BIN)/perpbot chaos --tier B --seeds $(CHAOS_WIRE_SEEDS)
+
+chaos-nightly: $(VENV)/.dev ## many more seeds, every mutant, every installed Python
+	@$(BIN)/perpbot chaos --seeds 200000 --from 1000001 --strict
+	@$(BIN)/perpbot chaos --tier B --seeds 10000 --from 1000001
+	@$(BIN)/perpbot chaos --mutant all --seeds 500
+	@$(BIN)/python -m tests.simulation.pythons
 
 bench: $(VENV)/.core ## measure the hot paths against plain library calls
 	@$(BIN)/python -m tests.benchmarks

@@ -62,9 +62,6 @@ SELDOM: Mapping[tuple[OrderState, OrderInput], str] = {
 NO_RECORD: Mapping[str, str] = {
     "planned reserved": "one record plans, reserves and sends",
     "reserved opening": "the same",
-    "hedged hedging": "a leg that moved by itself is taken back, not completed",
-    "hedging closing": "what is hedged closes from HEDGED, what is not from UNWINDING",
-    "closing unwinding": "a pair that closes takes everything back anyway",
 }
 """Edges of the pair table that no record takes."""
 

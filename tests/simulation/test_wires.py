@@ -108,7 +108,7 @@ def test_the_command_runs_tier_b() -> None:
 
 
 def test_a_halted_core_and_a_fault_of_ours_are_violations(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing that raises is overlooked; the failing plan is shrunk to nothing it does not need."""
+    """Nothing that raises is overlooked; the plan is shrunk to what it needs."""
 
     def refuse(_journal: object, event: Event) -> int:
         if isinstance(event, ComponentFailed):

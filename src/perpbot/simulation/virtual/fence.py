@@ -24,7 +24,7 @@ import picows
 
 from perpbot.kernel.clock import RealClock
 from perpbot.simulation.virtual.loop import Forbidden, VirtualLoop
-from perpbot.simulation.virtual.network import VirtualSocket
+from perpbot.simulation.virtual.sockets import VirtualSocket
 
 OURS = "perpbot."
 LIBRARIES = (aiohttp.__name__, picows.__name__, "aiohappyeyeballs")

@@ -7,29 +7,23 @@ What is promised: callbacks of one host run in the order in which they were aske
 are due at one instant, and hosts that are ready at one instant, are taken in an order that the
 seed decides. The same seed and the same code give the same `trace_hash`. An exception that nobody
 takes fails the run.
-
-A `Host` is a machine: everything that is started on it (`Host.run` and all that follows from it)
-belongs to it, by its context variable. It may stand still for a while, or die: then nothing of it
-ever runs again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import heapq
-import logging
 import random
 import struct
 import sys
 import zlib
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from contextvars import Context, ContextVar, copy_context
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from perpbot.domain.errors import PerpbotError
+from perpbot.simulation.virtual.hosts import HOST, Host, HostDied, OrderedTask
 
 if TYPE_CHECKING:
     from perpbot.simulation.virtual.network import Network
@@ -52,71 +46,6 @@ class Deadlock(PerpbotError):
 
 class Forbidden(PerpbotError):
     """Simulated code reached for the real world."""
-
-
-class HostDied(SystemExit):
-    """Raised where a host dies in the middle of a callback; unwinds to the loop, which goes on."""
-
-
-class Host:
-    """One machine of the room; see the module."""
-
-    def __init__(self, name: str, number: int) -> None:
-        self.name = name
-        self.number = number
-        self.alive = True
-        self.frozen_until_ns = 0
-        self.ready: deque[asyncio.Handle] = deque()
-        self.tasks: dict[asyncio.Task[Any], None] = {}
-        """Its unfinished tasks."""
-        self._context = copy_context()
-        self._context.run(HOST.set, self)
-
-    def context(self) -> Context:
-        """Return a new context in which things of this host run."""
-        return self._context.copy()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Start a task on this host; needs the running loop."""
-        return asyncio.get_running_loop().create_task(work, context=self.context())
-
-    def die(self) -> None:
-        """Nothing of it runs any more; harmless when it is dead already."""
-        self.alive = False
-        self.ready.clear()
-
-    def dispose(self) -> None:
-        """Close what a dead host left, so that nothing of it is finalised later."""
-        disabled = logging.root.manager.disable
-        logging.disable(logging.CRITICAL)
-        try:
-            for task in tuple(self.tasks):
-                # A task that the loop never ends is no mistake here.
-                setattr(task, "_log_destroy_pending", False)  # noqa: B010 - private to asyncio
-                _close(task)
-        finally:
-            logging.disable(disabled)
-        self.tasks.clear()
-
-
-def _close(task: asyncio.Task[Any]) -> None:
-    """End a coroutine where it stands; what it says then is nobody's to hear."""
-    with contextlib.suppress(BaseException):
-        task.get_coro().close()
-
-
-HOST: ContextVar[Host | None] = ContextVar("host", default=None)
-
-
-class OrderedTask(asyncio.Task[Any]):
-    """A task that sets order by its age, so that a set of tasks has one order."""
-
-    def __init__(self, number: int, coro: Any, name: str | None, **options: Any) -> None:
-        self.number = number
-        super().__init__(coro, name=name or f"task {number}", **options)
-
-    def __hash__(self) -> int:
-        return self.number
 
 
 class VirtualLoop(asyncio.AbstractEventLoop):

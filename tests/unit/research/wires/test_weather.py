@@ -11,7 +11,7 @@ from perpbot.research.chaos.plan import START_NS, Fault
 from perpbot.research.chaos.wires.ground import Tops, canonical
 from perpbot.research.chaos.wires.plan import LEAST_HITS, ROWS, draw, missing
 from perpbot.research.chaos.wires.weather import PlannedWeather, kind_of, venue_of
-from perpbot.simulation.virtual.network import Link, Meeting
+from perpbot.simulation.virtual.pipes import Link, Meeting
 
 
 def link(line: bytes, venue: str = "binance") -> Link:
@@ -58,7 +58,9 @@ def test_what_a_connection_carries(line: bytes, kind: str) -> None:
     assert (kind_of(made), venue_of(made)) == ("private", "binance")
 
 
-@pytest.mark.parametrize(("row", "hit", "spared"), [("1", PUBLIC, PRIVATE), ("2", PRIVATE, PUBLIC)])
+@pytest.mark.parametrize(
+    ("row", "hit", "spared"), [("1", PUBLIC, PRIVATE), ("2", PRIVATE, PUBLIC)]
+)
 def test_rows_1_and_2_reset_in_the_middle(row: str, hit: Link, spared: Link) -> None:
     """Only the sockets of their kind."""
     sky, counters = weather(row)

@@ -13,7 +13,7 @@ import pytest
 from perpbot.kernel.clock import RealClock
 from perpbot.simulation.virtual.fence import fenced
 from perpbot.simulation.virtual.loop import Forbidden, new_loop
-from perpbot.simulation.virtual.network import VirtualSocket
+from perpbot.simulation.virtual.sockets import VirtualSocket
 
 WALL_NS = 1_780_000_000 * 10**9
 

@@ -9,14 +9,8 @@ from typing import Any
 
 import pytest
 
-from perpbot.simulation.virtual.loop import (
-    Deadlock,
-    Forbidden,
-    Host,
-    HostDied,
-    VirtualLoop,
-    new_loop,
-)
+from perpbot.simulation.virtual.hosts import Host, HostDied
+from perpbot.simulation.virtual.loop import Deadlock, Forbidden, VirtualLoop, new_loop
 
 Work = Callable[[], Coroutine[Any, Any, Any]]
 

@@ -12,17 +12,11 @@ import pytest
 from aiohttp import web
 
 from perpbot.simulation.virtual.fence import fenced
-from perpbot.simulation.virtual.loop import HOST, VirtualLoop, new_loop
-from perpbot.simulation.virtual.network import (
-    HIGH_WATER,
-    MS,
-    CalmWeather,
-    Carriage,
-    Link,
-    Meeting,
-    Network,
-    VirtualSocket,
-)
+from perpbot.simulation.virtual.hosts import HOST
+from perpbot.simulation.virtual.loop import VirtualLoop, new_loop
+from perpbot.simulation.virtual.network import Network
+from perpbot.simulation.virtual.pipes import HIGH_WATER, MS, CalmWeather, Carriage, Link, Meeting
+from perpbot.simulation.virtual.sockets import VirtualSocket
 
 NAME, ADDRESS, PORT = "okx.test", "10.0.0.1", 443
 

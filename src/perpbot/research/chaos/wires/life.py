@@ -29,7 +29,7 @@ from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.wires.ground import PORT, Ground
 from perpbot.research.chaos.wires.weather import DOMAIN
-from perpbot.simulation.virtual.loop import Host, HostDied
+from perpbot.simulation.virtual.hosts import Host, HostDied
 from perpbot.venues.options import VenueConnection
 from perpbot.venues.port import MarketSink, QuoteSlot, Venue
 

@@ -21,7 +21,7 @@ from perpbot.kernel.clock import MS, SECOND
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.plan import Fault, Plan
 from perpbot.research.chaos.wires.weather import PRIVATE
-from perpbot.simulation.virtual.network import Pipe
+from perpbot.simulation.virtual.pipes import Pipe
 from perpbot.simulation.wire.sockets import Client
 
 _BOOKS = (b'"e":"depthUpdate"', b'"channel":"books"')

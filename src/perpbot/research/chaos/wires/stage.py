@@ -32,14 +32,10 @@ from perpbot.research.chaos.wires.ground import Ground
 from perpbot.research.chaos.wires.life import Doom, Life
 from perpbot.research.chaos.wires.weather import DOMAIN, PRIVATE, PUBLIC, PlannedWeather, kind_of
 from perpbot.simulation.virtual import loop as virtual
-from perpbot.simulation.virtual.loop import (
-    HOST,
-    Deadlock,
-    Forbidden,
-    HostDied,
-    VirtualLoop,
-)
-from perpbot.simulation.virtual.network import Link, Network
+from perpbot.simulation.virtual.hosts import HOST, HostDied
+from perpbot.simulation.virtual.loop import Deadlock, Forbidden, VirtualLoop
+from perpbot.simulation.virtual.network import Network
+from perpbot.simulation.virtual.pipes import Link
 
 LOOK_S = 0.3
 CLOSE_AFTER_NS = 4 * SECOND

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from perpbot.kernel.clock import MS
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.plan import Fault, Plan
-from perpbot.simulation.virtual.network import Carriage, Link, Meeting
+from perpbot.simulation.virtual.pipes import Carriage, Link, Meeting
 
 DOMAIN = ".test"
 PUBLIC, PRIVATE, REST = "public", "private", "rest"

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from perpbot.app.node import Node
 from perpbot.app.run import run_node
 from perpbot.configuration import Configuration, load_configuration
-from perpbot.domain.events import ComponentFailed, RunEnded, RunStarted
+from perpbot.domain.events import ComponentFailed, Heartbeat, RunEnded, RunStarted
 from perpbot.guardian.epoch import Epoch, raise_epoch
 from perpbot.guardian.heartbeat import read_beat
-from perpbot.kernel.journal import read_records
+from perpbot.guardian.pulse import TakenOver
+from perpbot.kernel.journal import Journal, read_records
 from perpbot.operations.killsignals import KillSignals
 from perpbot.settings import Flag
 from perpbot.simulation.wire.process import RunningServers, launch
@@ -48,6 +50,38 @@ async def until(look: Any) -> None:
     async with asyncio.timeout(LIMIT_S):
         while not look():  # noqa: ASYNC110 - files are looked at
             await asyncio.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.blocking
+async def test_a_takeover_while_the_node_ends_leaves_the_rest_to_the_guardian(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything is closed; the end is not called orderly, so the guardian goes on."""
+    servers = await launch(["binance", "okx"], seed=1, port_base=0, balance=Decimal(10_000))
+    state = tmp_path / "state" / "paper"
+    stop = asyncio.Event()
+
+    async def fenced(node: Node) -> None:
+        node.core.bus.halt(TakenOver("the guardian took over"))
+        node.core.bus.publish(Heartbeat(ts_ns=0, component="core"))
+
+    monkeypatch.setattr(Node, "_cancel_resting", fenced)
+    try:
+        node = asyncio.create_task(
+            run_node(configure(tmp_path, servers), stop, say=lambda _text: None)
+        )
+        await until((state / "status.json").exists)
+        stop.set()
+        async with asyncio.timeout(LIMIT_S):
+            await node
+    finally:
+        await servers.stop()
+
+    beat = read_beat(state)
+    assert beat is not None
+    assert not beat.ended
+    Journal(state / "journal").close()  # nobody holds it
 
 
 @pytest.mark.slow

@@ -42,6 +42,7 @@ from perpbot.execution.nonces import NonceKeeper
 from perpbot.execution.surroundings import Account
 from perpbot.execution.warmer import Warmer
 from perpbot.guardian.pulse import TakenOver
+from perpbot.kernel.bus import BusHalted
 from perpbot.kernel.clock import SECOND, Clock, LoopTimers
 from perpbot.kernel.ids import first_epoch
 from perpbot.kernel.journal import Journal
@@ -393,18 +394,31 @@ class Node:
     async def close(self, reason: str) -> None:
         """Cancel our resting orders, let what is under way answer, close everything."""
         in_order = False
-        if self.core.bus.halted is None:
-            self.core.stop_opening()
-            self.core.reconcile.stop()
-            await self._cancel_resting()
-            in_order = self._left_in_order()
-            self.core.bus.publish(
-                RunEnded(
-                    ts_ns=self._clock.now_ns(), epoch=self.core.folds.runs.epoch, reason=reason
-                )
-            )
+        try:
+            if self.core.bus.halted is None:
+                in_order = await self._end_run(reason)
+        except BusHalted:
+            # A guardian that took over while we ended sees to the rest.
+            if not isinstance(self._halt, TakenOver):
+                raise
+        finally:
+            await self._close_all(in_order=in_order)
+
+    async def _end_run(self, reason: str) -> bool:
+        """Leave the venues; tell whether nothing was left half done."""
+        self.core.stop_opening()
+        self.core.reconcile.stop()
+        await self._cancel_resting()
+        in_order = self._left_in_order()
+        self.core.bus.publish(
+            RunEnded(ts_ns=self._clock.now_ns(), epoch=self.core.folds.runs.epoch, reason=reason)
+        )
+        return in_order
+
+    async def _close_all(self, *, in_order: bool) -> None:
         # What is due from here on would find tasks, sockets and the journal closed.
         self._timers.close()
+        self._fall_silent(in_order=in_order)
         try:
             await self.supervisor.close()
             for venue in self.venues.values():
@@ -412,7 +426,6 @@ class Node:
             if self.core.bus.halted is None:
                 self._write_snapshot()
         finally:
-            self._fall_silent(in_order=in_order)
             self._held.close()
 
     def _fall_silent(self, *, in_order: bool) -> None:
@@ -425,9 +438,10 @@ class Node:
         Else the guardian is not told that we ended: it will see to what we leave behind.
         """
         folds = self.core.folds
-        return all(order.state.is_end for order in folds.orders.unsettled()) and all(
-            pair.state in {PairState.HEDGED, PairState.FLAT} for pair in folds.pairs
-        )
+        return all(
+            order.state.is_end or order.request.purpose is Purpose.PROTECT
+            for order in folds.orders.unsettled()
+        ) and all(pair.state in {PairState.HEDGED, PairState.FLAT} for pair in folds.pairs)
 
     async def _cancel_resting(self) -> None:
         """Take back what may still open; reductions and protective stops stay at the venue."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from detect_secrets.core.secrets_collection import SecretsCollection
@@ -38,7 +38,6 @@ PLUGINS: list[dict[str, object]] = [
 FILTERS = [
     {"path": f"detect_secrets.filters.{name}"}
     for name in (
-        "allowlist.is_line_allowlisted",
         "heuristic.is_indirect_reference",
         "heuristic.is_likely_id_string",
         "heuristic.is_potential_uuid",
@@ -51,15 +50,25 @@ Finding = tuple[str, str, str]
 """File, kind, hash."""
 
 
-def scan(root: Path, names: Iterable[str]) -> dict[Finding, int]:
+def scan(root: Path, names: Sequence[str]) -> dict[Finding, int]:
     """Return what looks like a secret, with its line, in files below `root`."""
-    with transient_settings({"plugins_used": PLUGINS, "filters_used": FILTERS}):
+    made_up = [name for name in names if name.startswith(MADE_UP)]
+    others = [name for name in names if not name.startswith(MADE_UP)]
+    return {
+        **_scan(root, made_up, [one for one in PLUGINS if one["name"] != "KeywordDetector"]),
+        **_scan(root, others, PLUGINS),
+    }
+
+
+def _scan(
+    root: Path, names: Sequence[str], plugins: Sequence[Mapping[str, object]]
+) -> dict[Finding, int]:
+    with transient_settings({"plugins_used": plugins, "filters_used": FILTERS}):
         found = SecretsCollection(str(root))
         found.scan_files(*(str(root / name) for name in names))
     return {
         (str(Path(name)), secret.type, secret.secret_hash): secret.line_number
         for name, secret in found
-        if not (name.startswith(MADE_UP) and secret.type == "Secret Keyword")
     }
 
 

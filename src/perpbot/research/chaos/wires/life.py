@@ -15,146 +15,30 @@ from perpbot.app.node import Node
 from perpbot.app.venues import make_venue
 from perpbot.configuration import Settings
 from perpbot.domain.events import (
-    BookUpdated,
     ConnectionState,
-    Event,
     VenueConnectionChanged,
     VenueSnapshot,
 )
 from perpbot.domain.instruments import Instrument
 from perpbot.domain.orders import OrderReport, OrderRequest
-from perpbot.kernel.clock import MS, SECOND, Clock, LoopTimers
-from perpbot.kernel.journal import Journal
+from perpbot.kernel.clock import SECOND, Clock, LoopTimers
 from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
+from perpbot.research.chaos.wires.death import Doom, LifeJournal
 from perpbot.research.chaos.wires.ground import PORT, Ground
+from perpbot.research.chaos.wires.spies import Judge, SpySink
 from perpbot.research.chaos.wires.weather import DOMAIN
-from perpbot.simulation.virtual.hosts import Host, HostDied
+from perpbot.simulation.virtual.hosts import Host
 from perpbot.venues.options import VenueConnection
-from perpbot.venues.port import MarketSink, QuoteSlot, Venue
+from perpbot.venues.port import MarketSink, Venue
 
-RESERVE_BYTES = 1 << 16
-TOO_OLD_NS = 2_600 * MS
-"""A touch that was left longer ago must not open anything, however late its bytes came."""
 WARM_SHARE = 0.05
 """Of lives that keep their order code warm."""
-NEVER = "a touch that never was"
 
 
 async def _at_once(work: Callable[[], object]) -> None:
     """Do what would wait for a disk beside the loop: there is one thread."""
     work()
-
-
-class Doom:
-    """When the node dies next: at the n-th append (before or after it) or at the n-th write."""
-
-    def __init__(self, counters: Counters) -> None:
-        self._counters = counters
-        self._left = 0
-        self._point = ""
-
-    def arm(self, point: str, count: int) -> None:
-        """Die at the `count`-th `point` from now."""
-        self._point, self._left = point, count
-
-    def disarm(self) -> None:
-        """No death after all."""
-        self._left = 0
-
-    def strikes(self, point: str, what: str) -> bool:
-        """Whether the node dies at this point."""
-        if not self._left or point != self._point:
-            return False
-        self._left -= 1
-        if self._left:
-            return False
-        self._counters.hit("21")
-        self._counters.kill_points[f"{point} {what}"] += 1
-        return True
-
-
-class LifeJournal(Journal):
-    """The journal files of the node; tells the witness, and may be where the node dies."""
-
-    def __init__(self, directory: Path, life: Life, **options: Any) -> None:
-        self._life = life
-        super().__init__(directory, reserve_bytes=RESERVE_BYTES, **options)
-        life.journal = self
-
-    def append(self, event: Event) -> int:
-        """Write one event, or die."""
-        life = self._life
-        if not life.host.alive:
-            raise HostDied("dead already")
-        if life.doom.strikes("before", event.kind):
-            life.die()
-            raise HostDied(event.kind)
-        sequence = super().append(event)
-        life.witness.journalled(event)
-        if life.doom.strikes("after", event.kind):
-            life.die()
-            raise HostDied(event.kind)
-        return sequence
-
-
-class SpySlot:
-    """A slot that tells the witness what kind of quote went into it."""
-
-    def __init__(self, slot: QuoteSlot, instrument: Instrument, life: Life) -> None:
-        self._slot = slot
-        self._venue, self._asset = instrument.venue, instrument.asset
-        self._life = life
-
-    @property
-    def heard_ns(self) -> int:
-        """As the slot's own."""
-        return self._slot.heard_ns
-
-    def update(
-        self,
-        bid: float,
-        bid_size: float,
-        ask: float,
-        ask_size: float,
-        venue_ns: int,
-        recv_ns: int,
-    ) -> None:
-        """Judge the quote by what the exchange's touch was, then hand it on."""
-        self._life.judge(self._venue, self._asset, bid, ask)
-        self._slot.update(bid, bid_size, ask, ask_size, venue_ns, recv_ns)
-
-    def invalidate(self, reason: str) -> None:
-        """From here on the last quote must not open anything."""
-        self._life.witness.bad_quote(self._venue, self._asset)
-        self._slot.invalidate(reason)
-
-
-class SpySink:
-    """A sink that gives out spying slots and looks at books."""
-
-    def __init__(self, sink: MarketSink, life: Life) -> None:
-        self._sink = sink
-        self._life = life
-        self._slots: dict[str, SpySlot] = {}
-
-    def slot(self, instrument: Instrument) -> QuoteSlot:
-        """The same object every time."""
-        found = self._slots.get(instrument.symbol)
-        if found is None:
-            found = SpySlot(self._sink.slot(instrument), instrument, self._life)
-            self._slots[instrument.symbol] = found
-        return found
-
-    def publish(self, event: Event) -> None:
-        """Look at books, hand everything on."""
-        if isinstance(event, BookUpdated):
-            self._life.judge_book(event)
-        self._sink.publish(event)
-
-    def refuse(self, venue: str, reason: str) -> None:
-        """Hand it on."""
-        self._sink.refuse(venue, reason)
 
 
 class ChaosNode(Node):
@@ -275,10 +159,10 @@ class Life:
         trading: Any = venue.trading
         account: Any = venue.account
         run, submit, ask = market.run, trading.submit, account.order
-        witness = self.witness
+        witness, judge = self.witness, Judge(self._ground.tops, self.witness)
 
         async def watched_run(instruments: Sequence[Instrument], sink: MarketSink) -> None:
-            await run(instruments, SpySink(sink, self))
+            await run(instruments, SpySink(sink, judge))
 
         async def watched_submit(order: OrderRequest, sent: Callable[[], None]) -> OrderReport:
             witness.sent(order)
@@ -303,28 +187,6 @@ class Life:
                 return answer
 
             trading.begin = watched_begin
-
-    # --- judging what it is told -----------------------------------------------------------------
-
-    def judge(self, venue: str, asset: str, bid: float, ask: float) -> None:
-        """Hold a quote that goes into the engine against what the touch was, and when."""
-        age_ns = self._ground.tops.age_ns(venue, asset, bid, ask)
-        if age_ns is None:
-            if bid == bid and ask == ask:  # noqa: PLR0124 - NaN is refused by the engine
-                self.witness.violate(f"B4 {venue} quote {bid} / {ask} of {asset}: {NEVER}")
-            self.witness.bad_quote(venue, asset)
-        elif age_ns > TOO_OLD_NS:
-            self.witness.bad_quote(venue, asset)
-        else:
-            self.witness.good_quote(venue, asset)
-
-    def judge_book(self, book: BookUpdated) -> None:
-        """A book was published: its best levels must have been the touch."""
-        if not book.bids or not book.asks:
-            return
-        bid, ask = book.bids[0][0], book.asks[0][0]
-        if self._ground.tops.age_ns(book.venue, book.asset, bid, ask) is None:
-            self.witness.violate(f"B4 {book.venue} book {bid} / {ask} of {book.asset}: {NEVER}")
 
 
 def wall_ns(clock: Clock) -> Callable[[], int]:

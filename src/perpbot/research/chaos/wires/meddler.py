@@ -7,11 +7,11 @@ venue's own.
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
-from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -21,6 +21,12 @@ from perpbot.kernel.clock import MS, SECOND
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.plan import Fault, Plan
 from perpbot.research.chaos.wires.weather import PRIVATE
+from perpbot.research.chaos.wires.words import (
+    limited,
+    limited_operation,
+    refused_post,
+    unauthorised,
+)
 from perpbot.simulation.virtual.pipes import Pipe
 from perpbot.simulation.wire.sockets import Client
 
@@ -42,6 +48,9 @@ _TRADE_ID = re.compile(rb'("t":|"tradeId":"|"tid":)(\d+)')
 _FILLS = (b'"e":"ORDER_TRADE_UPDATE"', b'"channel":"orders"', b'"channel":"userFills"')
 _NONCE = re.compile(rb'"nonce":(\d+)')
 _USER_CHANNELS = (b'"userFills"', b'"orderUpdates"')
+_ORDER_PATHS = ("/fapi/v1/order", "/trade/order", "/exchange")
+_NEVER_S = 12.0
+"""Longer than anybody waits for an answer."""
 _OTHER_ID = 7_000_000_000
 HUGE = 1_300_000
 """Bytes: beyond what an adapter takes in one frame."""
@@ -173,13 +182,13 @@ class PlannedMeddler:
         if self._active("38") is not None and b'"method":"post"' in data:
             self._counters.hit("38")
             number = msgspec.json.decode(data)["id"]
-            client.send_value(_refused_post(number))
+            client.send_value(refused_post(number))
             return False
         self._spend(data)
         fault = self._strikes("9")
         if fault is not None and b'"op"' in data:
             self._counters.hit("9")
-            client.send_value(_limited_operation(data))
+            client.send_value(limited_operation(data))
             return False
         fault = self._strikes("6")
         if fault is not None and fault.variant % 2 == 0:
@@ -219,7 +228,15 @@ class PlannedMeddler:
         if fault is not None and fault.variant % 3 == 0:
             self._counters.hit("7")
             return web.Response(status=502, text="<html>Bad Gateway</html>")
+        lost = self._strikes("6") if request.path.endswith(_ORDER_PATHS) else None
+        if lost is not None:
+            self._counters.hit("6")
+            if lost.variant % 2 == 0:
+                await asyncio.sleep(_NEVER_S)
+                return web.Response(status=504)
         response = await handler(request)
+        if lost is not None:
+            await asyncio.sleep(_NEVER_S)
         if fault is not None:
             self._counters.hit("7")
             if fault.variant % 3 == 1 and request.transport is not None:
@@ -240,7 +257,7 @@ class PlannedMeddler:
     def _refusal(self, request: web.Request) -> web.Response | None:
         if self._is_private(request) and self._active("38") is not None:
             self._counters.hit("38")
-            return _unauthorised(self.venue)
+            return unauthorised(self.venue)
         fault = self._strikes("9")
         if fault is None:
             return None
@@ -265,19 +282,7 @@ class PlannedMeddler:
         key = "" if self.venue == "binance" else f"{request.method} {request.path}"
         self._closed_until_ns[key] = (now_ns, now_ns + pause_s * SECOND)
         status = 418 if self.venue == "binance" and fault.variant == 5 else 429
-        headers = {"Retry-After": told}
-        if self.venue == "binance":
-            body: Any = {"code": -1003, "msg": "Too many requests."}
-        elif self.venue == "okx":
-            body = {"code": "50011", "msg": "Too Many Requests", "data": []}
-        else:
-            return web.Response(status=status, headers=headers, text="null")
-        return web.Response(
-            status=status,
-            headers=headers,
-            body=msgspec.json.encode(body),
-            content_type="application/json",
-        )
+        return limited(self.venue, status, told)
 
     def _check_patience(self, request: web.Request) -> None:
         """No call before the time that a refusal named, beyond what was on its way."""
@@ -287,35 +292,3 @@ class PlannedMeddler:
         if told_ns + _LATE_NS < now_ns < until_ns - _LATE_NS:
             left_ms = (until_ns - now_ns) // MS
             self._violate(f"B9 {self.venue} was called {left_ms} ms before Retry-After was over")
-
-
-def _unauthorised(venue: str) -> web.Response:
-    if venue == "hyperliquid":
-        text = "User or API Wallet 0x0000000000000000000000000000000000000000 does not exist."
-        body: Any = {"status": "err", "response": text}
-        return web.Response(body=msgspec.json.encode(body), content_type="application/json")
-    if venue == "okx":
-        body = {"code": "50111", "msg": "Invalid OK-ACCESS-KEY", "data": []}
-    else:
-        body = {"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."}
-    return web.Response(
-        status=401, body=msgspec.json.encode(body), content_type="application/json"
-    )
-
-
-def _refused_post(number: int) -> dict[str, Any]:
-    text = "User or API Wallet 0x0000000000000000000000000000000000000000 does not exist."
-    payload = {"status": "err", "response": text}
-    response = {"type": "action", "payload": payload}
-    return {"channel": "post", "data": {"id": number, "response": response}}
-
-
-def _limited_operation(data: bytes) -> dict[str, Any]:
-    message = msgspec.json.decode(data)
-    return {
-        "id": message.get("id", ""),
-        "op": message["op"],
-        "code": "60014",
-        "msg": "Requests too frequent.",
-        "data": [],
-    }

@@ -95,9 +95,7 @@ PATCHES: dict[str, tuple[Patch, ...]] = {
         name: tuple(tier_a.PATCHES[name])
         for name in (
             "adjust_on_first_sight",
-            "dedupe_off",
             "hedge_never_sent",
-            "ids_repeat_after_restart",
             "opens_before_reconcile",
             "recovery_forgets_pairs",
             "reduce_without_reduce_only",

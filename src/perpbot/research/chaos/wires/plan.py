@@ -49,8 +49,8 @@ ROWS: dict[str, str] = {
 
 _OF_VENUE = {"20": ("hyperliquid",), "4": ("binance", "okx"), "5": ("binance", "okx")}
 """Rows that only some protocols can express."""
-_RARE = frozenset({"16", "20"})
-"""Rows that need an order at the right moment: their windows are long, and always strike."""
+_RARE = {"6": 0.3, "7": 0.3, "16": 1.0, "20": 0.7}
+"""Rows that need an order at the right moment: their windows are long; how often they strike."""
 
 
 LEAST_HITS = 20
@@ -104,7 +104,7 @@ def _fault(
     lasts_ns = rng.randrange(SECOND, longest_ns)
     intensity = rng.choice((0.3, 0.6, 1.0))
     if row in _RARE:
-        start_ns, lasts_ns, intensity = START_NS + 3 * SECOND, chaos_ns - 4 * SECOND, 1.0
+        start_ns, lasts_ns, intensity = START_NS + 3 * SECOND, chaos_ns - 4 * SECOND, _RARE[row]
     fault = Fault(
         row=row,
         venue=rng.choice(able or venues),

@@ -20,7 +20,8 @@ from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.mutants import mutated
 from perpbot.research.chaos.plan import Plan
 from perpbot.research.chaos.run import SeedResult, judge_spells, loss_bound, shrunk
-from perpbot.research.chaos.wires.life import LifeJournal, wall_ns
+from perpbot.research.chaos.wires.death import LifeJournal
+from perpbot.research.chaos.wires.life import wall_ns
 from perpbot.research.chaos.wires.mutants import PATCHES
 from perpbot.research.chaos.wires.plan import draw
 from perpbot.research.chaos.wires.stage import Stage

@@ -24,13 +24,14 @@ from perpbot.research.chaos.plan import (
     START_NS,
     TAKER_BPS,
     VENUES,
-    Fault,
     Plan,
 )
 from perpbot.research.chaos.stage import chaos_settings
+from perpbot.research.chaos.wires.death import Doom
 from perpbot.research.chaos.wires.ground import Ground
-from perpbot.research.chaos.wires.life import Doom, Life
-from perpbot.research.chaos.wires.weather import DOMAIN, PRIVATE, PUBLIC, PlannedWeather, kind_of
+from perpbot.research.chaos.wires.life import Life
+from perpbot.research.chaos.wires.moments import Moments
+from perpbot.research.chaos.wires.weather import PlannedWeather, kind_of
 from perpbot.simulation.virtual import loop as virtual
 from perpbot.simulation.virtual.hosts import HOST, HostDied
 from perpbot.simulation.virtual.loop import Deadlock, Forbidden, VirtualLoop
@@ -41,12 +42,8 @@ LOOK_S = 0.3
 CLOSE_AFTER_NS = 4 * SECOND
 """After healing: how long pairs may go on before all are asked to close."""
 CONVERGE_NS = 60 * SECOND
-DETECT_NS = 18 * SECOND
-"""How long a half-open private socket may stand: two pings and the connection's own patience."""
 STARTING_NS = 2 * SECOND
 LIVES = 20
-_POINTS = ("moment", "before", "after", "write", "after", "sent")
-_CLOCK_STEPS_S = (-7, -3, 2, 6, 40, -40)
 
 
 class WorldClock:
@@ -107,7 +104,7 @@ class Stage:
         """When there was no node, or it stood still; UTC ns."""
         self._died_ns = START_NS
         self._rng = random.Random(f"wires stage {plan.seed}")
-        self._nested: list[int] = []
+        self.nested: list[int] = []
         self._healed = False
 
     # --- lives -----------------------------------------------------------------------------------
@@ -130,8 +127,8 @@ class Stage:
         )
         self.life = life
         life.host.run(life.run())
-        if self._nested and not self._healed:
-            self.doom.arm("after", self._nested.pop(0))
+        if self.nested and not self._healed:
+            self.doom.arm("after", self.nested.pop(0))
 
     def _bury(self, life: Life) -> None:
         """The node died; another one starts after a while."""
@@ -180,8 +177,9 @@ class Stage:
         plan, clock = self.plan, self.clock
         await self.ground.open()
         moving = self.loop.create_task(self.ground.run())
+        moments = Moments(self)
         for fault in plan.faults:
-            self._schedule(fault)
+            moments.schedule(fault)
         self._begin_life()
         end_ns = plan.heal_ns + CONVERGE_NS
         while clock.now_ns() < end_ns:
@@ -243,7 +241,7 @@ class Stage:
         self._healed = True
         self.ground.market.calm = True
         self.doom.disarm()
-        self._nested.clear()
+        self.nested.clear()
 
     async def _finish(self) -> None:
         """Everything must agree; then the node ends in order and leaves nothing behind."""
@@ -285,82 +283,3 @@ class Stage:
         net = self.ground.accountant.summary()["net"]
         if ours is not None and abs(ours - net) > Decimal("0.01"):
             self.witness.violate(f"M2 our profit is {ours}, the accountant has {net}")
-
-    # --- what happens at a moment ----------------------------------------------------------------
-
-    def _schedule(self, fault: Fault) -> None:
-        starts: dict[str, Callable[[Fault], None]] = {
-            "3": self._silence,
-            "19": self._step_clock,
-            "21": self._doom,
-            "29": self._freeze,
-            "38": self._revoke,
-            "42": self._cut_off,
-        }
-        start = starts.get(fault.row)
-        now_ns = self.clock.now_ns()
-        if start is not None:
-            self.network.later(fault.start_ns - now_ns, lambda: start(fault))
-        if fault.row == "19":
-            self.network.later(fault.stop_ns - now_ns, lambda: self._restore_clock(fault))
-
-    def _links(self, fault: Fault, *kinds: str) -> list[Link]:
-        return [
-            link
-            for link in list(self.network.links.values())
-            if link.name == fault.venue + DOMAIN and (not kinds or kind_of(link) in kinds)
-        ]
-
-    def _silence(self, fault: Fault) -> None:
-        """From here on no byte of these connections arrives."""
-        kinds = ((PUBLIC,), (PRIVATE,), (PUBLIC, PRIVATE), ())[fault.variant % 4]
-        for link in self._links(fault, *kinds):
-            self.counters.hit("3")
-            link.silent_up = link.silent_down = True
-            if kind_of(link) == PRIVATE:
-                self.network.later(DETECT_NS, partial(self._found_dead, link, self.life))
-
-    def _found_dead(self, link: Link, life: Life | None) -> None:
-        """Orders go into a private socket: nobody may believe for long in a dead one."""
-        awake_for_ns = self.clock.now_ns() - (0 if life is None else life.awake_ns)
-        if not link.client.lost and life is self.life and awake_for_ns > DETECT_NS:
-            self.witness.violate(
-                f"B3 the half-open private socket of {link.name} stood for {DETECT_NS // SECOND} s"
-            )
-
-    def _step_clock(self, fault: Fault) -> None:
-        self.counters.hit("19")
-        self.ground.skew_ns[fault.venue] = _CLOCK_STEPS_S[fault.variant] * SECOND
-
-    def _restore_clock(self, fault: Fault) -> None:
-        self.ground.skew_ns[fault.venue] = 0
-
-    def _doom(self, fault: Fault) -> None:
-        point = _POINTS[fault.variant]
-        self._nested = list(fault.numbers[1:])
-        if point != "moment":
-            self.doom.arm(point, fault.numbers[0])
-        elif self.life is not None:
-            self.counters.hit("21")
-            self.counters.kill_points["moment"] += 1
-            self.life.die()
-
-    def _freeze(self, fault: Fault) -> None:
-        life = self.life
-        if life is None:
-            return
-        self.counters.hit("29")
-        duration_ns = fault.stop_ns - fault.start_ns
-        self.absences.append((self.clock.now_ns(), self.clock.now_ns() + duration_ns))
-        self.loop.freeze(life.host, duration_ns)
-        life.awake_ns = self.clock.now_ns() + duration_ns
-
-    def _revoke(self, fault: Fault) -> None:
-        for link in self._links(fault, PRIVATE):
-            self.counters.hit("38")
-            link.reset()
-
-    def _cut_off(self, fault: Fault) -> None:
-        for link in self._links(fault):
-            self.counters.hit("42")
-            link.reset()

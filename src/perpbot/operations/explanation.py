@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from perpbot.domain.events import Event, OrderFact, OrderIntent, PairPlanned, RiskRejected
+from perpbot.domain.money import plain
 from perpbot.domain.pairs import PairPlan
 from perpbot.kernel.clock import SECOND
 from perpbot.kernel.ids import decode_order_id
@@ -138,8 +139,8 @@ def line(event: Event) -> str:
 
 def _sent(event: OrderIntent) -> str:
     orders = "; ".join(
-        f"{o.purpose} {o.side} {o.quantity} {o.asset} on {o.venue} at {o.price} "
-        f"{o.time_in_force} (id {o.client_id})"
+        f"{o.purpose} {o.side} {plain(o.quantity)} {o.asset} on {o.venue} at "
+        f"{'market' if o.price is None else plain(o.price)} {o.time_in_force} (id {o.client_id})"
         for o in event.orders
     )
     checks = "; ".join(f"{name} {measure}" for name, measure in event.decision.checks.items())
@@ -149,8 +150,9 @@ def _sent(event: OrderIntent) -> str:
 def _planned(plan: PairPlan) -> str:
     edge = plan.opportunity.edge
     return (
-        f"takes {plan.quantity} {plan.asset}: long {plan.long_venue} at up to {plan.long_price}, "
-        f"short {plan.short_venue} at no less than {plan.short_price}; edge {edge.edge_bps:.2f} "
+        f"takes {plain(plan.quantity)} {plan.asset}: long {plan.long_venue} at up to "
+        f"{plain(plan.long_price)}, short {plan.short_venue} at no less than "
+        f"{plain(plan.short_price)}; edge {edge.edge_bps:.2f} "
         f"bps = gross {edge.gross_bps:.2f} - expected exit {edge.expected_exit_bps:.2f} - entry "
         f"fees {edge.entry_fees_bps:.2f} - exit fees {edge.exit_fees_bps:.2f} - slippage "
         f"{edge.slippage_bps:.2f} + funding {edge.funding_bps:.2f}; score "

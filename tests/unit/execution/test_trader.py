@@ -304,6 +304,19 @@ def test_late_answer_of_a_silent_venue_is_unwound_too() -> None:
 # --- maker first ---
 
 
+def test_a_leg_that_somebody_closed_while_it_was_hedged_ends_the_pair() -> None:
+    """The other leg never filled and this one is gone: there is nothing left to hedge."""
+    stand = ready()
+    refuse(stand, SHORT)
+    stand.open()
+    while stand.states() != ["hedging"]:
+        stand.run(5, every_ms=5)
+    stand.by_hand(LONG, Side.SELL, str(stand.held(LONG)))
+    done = the_end(stand)
+    assert stand.states() == ["hedging", "flat"]
+    assert (done.exit_reason, done.opened) == ("not_filled", False)
+
+
 def test_maker_first_hedges_increments() -> None:
     """The thinner leg rests; each of its fills is hedged as soon as the other venue trades it."""
     stand = ready(BALANCED)

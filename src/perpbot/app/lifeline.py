@@ -128,6 +128,6 @@ class Lifeline:
         if self._pulse is None:
             return
         try:
-            self._pulse.look()
+            self._pulse.check()  # which beats before it looks, as after any gap
         except PerpbotError as error:
             self._core.bus.halt(error)

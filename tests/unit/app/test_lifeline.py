@@ -138,6 +138,7 @@ def test_a_gap_of_the_loop_is_seen_before_anything_goes_on(scene: Scene) -> None
     scene.stand_still(6)
     scene.turns.select(0)
     assert scene.core.halts == []
+    assert scene.beat_ns == scene.time.now_ns()  # so that a guardian about to act sees it
     scene.take_over()
     scene.stand_still(20)
 

@@ -28,7 +28,7 @@ class Replays:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._began_ns = clock.now_ns()
+        self._began_ns = clock.monotonic_ns()
         self._seen: set[str] = set()
         self._order: deque[tuple[int, str]] = deque()
 
@@ -45,7 +45,9 @@ class Replays:
                 f"{TIME_HEADER} was {time_text}, and it is {now_ns // MS} here: at most"
                 f" {WINDOW_NS // SECOND} s apart is taken"
             )
-        if made_ns < self._began_ns - self._began_ns % MS:
+        # Counted back from now: a wall clock that was put back must not shut everybody out.
+        began_ns = now_ns - (self._clock.monotonic_ns() - self._began_ns)
+        if made_ns < began_ns - began_ns % MS:
             return 409, "the request was made before this console began: make it anew"
         self._forget(self._clock.monotonic_ns())
         if id_text in self._seen:

@@ -20,7 +20,7 @@ from perpbot.console.api import make_api
 from perpbot.console.guard import Application
 from perpbot.console.server import ConsoleServer
 from perpbot.console.state import ConsoleState
-from perpbot.domain.events import KillSwitchEngaged
+from perpbot.domain.events import KillSwitchCleared, KillSwitchEngaged
 from perpbot.kernel.clock import MS, SECOND
 from perpbot.research.world import World
 from tests.unit.console.asking import (
@@ -37,6 +37,9 @@ from tests.unit.console.asking import (
 from tests.unit.operations.small_world import small_world, sources
 
 Change = Callable[[Call], Call]
+
+CLEAR = "/api/v1/control/clear"
+CLEAR_BODY = b'{"reason": "test"}'
 
 
 def header(**headers: str | list[str] | None) -> Change:
@@ -199,6 +202,12 @@ def matrix() -> Iterator[tuple[str, Call]]:
     for kind, faults in KINDS.items():
         for name, change in faults.items():
             yield f"{kind}: {name}", change(good())
+    for kind in ("token", "host", "origin", "once", "method", "other"):
+        for name, change in KINDS[kind].items():
+            clearing = replace(good(), path=CLEAR, body=CLEAR_BODY)
+            yield f"clear, {kind}: {name}", change(clearing)
+    for name in ("a form", "plain text", "empty", "not json", "a list", "no reason"):
+        yield f"clear, content: {name}", replace(CONTENTS[name](good()), path=CLEAR)
     for first, second in combinations(("token", "host", "origin", "once", "method"), 2):
         for (name, change), (other, more) in zip(
             list(KINDS[first].items()), list(KINDS[second].items()), strict=False
@@ -216,8 +225,10 @@ class Console:
         self.world = world
         self.clock = StandingClock()
         self.engaged: list[KillSwitchEngaged] = []
+        self.cleared: list[KillSwitchCleared] = []
         self.state = ConsoleState(sources(world))
         world.core.bus.subscribe(KillSwitchEngaged, self.engaged.append)
+        world.core.bus.subscribe(KillSwitchCleared, self.cleared.append)
         self.app = self.restarted()
 
     def restarted(self) -> Application:
@@ -245,6 +256,7 @@ async def test_a_hostile_request_changes_nothing(world: World, call: Call) -> No
     answer = await ask(console.app, call)
 
     assert console.engaged == []
+    assert console.cleared == []
     assert world.core.folds.latches.kill_level == 0
     harmless = call.method in {"GET", "HEAD"} and call.path in {"/health/live", "/metrics"}
     assert answer.status >= 400 or harmless, answer
@@ -321,6 +333,14 @@ async def test_a_clock_put_back_brings_no_request_to_life(console: Console, back
     assert len(console.engaged) == 1
 
 
+async def test_a_clock_put_back_shuts_nobody_out(console: Console) -> None:
+    """Who goes by the same clock can still stop the node."""
+    console.clock.advance(5)
+    console.clock.wall_ns -= 3_600 * SECOND
+
+    assert (await ask(console.app, good(console.clock.now_ns()))).status == 200
+
+
 async def test_a_restart_forgets_no_request(console: Console) -> None:
     """What was made before the console began is refused, seen or not."""
     call = good()
@@ -380,6 +400,21 @@ async def test_a_page_cannot_lock_its_visitor_out(console: Console) -> None:
         assert (await ask(console.app, good().having(authorization=None))).status == 401
 
     assert (await ask(console.app, good())).status == 200
+
+
+async def test_the_switch_is_cleared_once_and_by_a_request_of_its_own(console: Console) -> None:
+    """The id of a kill clears nothing, and a clear that comes again does nothing."""
+    kill = good()
+    assert (await ask(console.app, kill)).status == 200
+    clear = replace(good(), path=CLEAR, body=CLEAR_BODY)
+
+    borrowed = replace(clear, headers=kill.headers)
+    assert (await ask(console.app, borrowed)).status == 409
+    assert console.cleared == []
+    assert (await ask(console.app, clear)).status == 200
+    assert (await ask(console.app, clear)).status == 409
+    assert len(console.cleared) == 1
+    assert console.world.core.folds.latches.kill_level == 0
 
 
 async def test_websockets_are_closed_and_other_scopes_ignored(console: Console) -> None:

@@ -16,23 +16,23 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
-from tests.processes.nursery import Nursery
+from tests.processes.nursery import Child, Nursery
 from tests.processes.plan import Death
 from tests.processes.points import POINTS, Acks
 from tests.processes.stage import Stage, open_stage, until
 
+EARLY, RUNNING = 0.15, 0.35
+"""Shares of deaths before the first record of a life and at any time; others while it trades."""
+START_S = 0.3
 LIVES_S = 0.8
 """Longest life of a node after its first record."""
-EARLY = 0.15
-"""Share of deaths before the first record of a life."""
-START_S = 0.3
-FIRST_LIFE_S = 1.5
-"""The first life of an account needs a reading of its equity before it may trade."""
+TRADES_S = 0.3
+"""The same after its first order."""
 BATCH = 25
 STAGE_KILLS = 100
 """Kills before a stage is left for a new one, whose journal is short again."""
@@ -133,15 +133,15 @@ async def _kill_once(
     acks = Acks(stage.acks)
     before = (acks.last, acks.intents)
     child = await stage.start()
-    if rng.random() < EARLY and not is_first:
-        await asyncio.sleep(rng.uniform(0.0, START_S))
+    chance = rng.random()
+    if is_first or chance > EARLY + RUNNING:
+        await _until(lambda: acks.intents > before[1], child, "its first order")
+        await asyncio.sleep(rng.uniform(0.0, TRADES_S))
+    elif chance > EARLY:
+        await _until(lambda: acks.last > before[0], child, "its first record")
+        await asyncio.sleep(rng.uniform(0.0, LIVES_S))
     else:
-        await until(
-            lambda: acks.last > before[0] or child.ended.done(),
-            within_s=DEATH_LIMIT_S,
-            what="its first record",
-        )
-        await asyncio.sleep(FIRST_LIFE_S * is_first + rng.uniform(0.0, LIVES_S))
+        await asyncio.sleep(rng.uniform(0.0, START_S))
     child.kill()
     status = await child.wait()
     if status != -signal.SIGKILL:
@@ -151,6 +151,11 @@ async def _kill_once(
     did = "trading" if after[1] > before[1] else "running"
     figures.points["starting" if after[0] == before[0] else did] += 1
     figures.kills += 1
+
+
+async def _until(reached: Callable[[], bool], child: Child, what: str) -> None:
+    """Wait for something in a life, or for its end."""
+    await until(lambda: reached() or child.ended.done(), within_s=DEATH_LIMIT_S, what=what)
 
 
 # --- at every point ------------------------------------------------------------------------------

@@ -212,16 +212,20 @@ class ReconcileDriver:
                     self._intake.take_order(_missing(order, snapshot.ts_ns))
 
     def _differences(self, snapshot: VenueSnapshot) -> list[PositionDifference]:
-        """Return differences that stand; adjust those that have been seen often enough."""
-        found = position_differences(snapshot, self._book, self._tolerance(snapshot.venue)) or []
-        standing = [d for d in found if not self._under_way(d.key, snapshot)]
-        seen = {(d.key, d.theirs - d.ours): d for d in standing}
+        """Return differences that stand; adjust those that have been seen often enough.
+
+        One that was seen before and may be moving just now is looked at again soon: a leg whose
+        orders are refused one after the other would else never be seen twice in a row.
+        """
+        differing = position_differences(snapshot, self._book, self._tolerance(snapshot.venue))
+        found = {(d.key, d.theirs - d.ours): d for d in differing or ()}
+        seen = {k: d for k, d in found.items() if not self._under_way(d.key, snapshot)}
         self._seen = {
             key: count
             for key, count in self._seen.items()
-            if key[0][0] != snapshot.venue or key in seen
+            if key[0][0] != snapshot.venue or key in found
         }
-        open_differences = []
+        open_differences = [d for k, d in found.items() if k in self._seen and k not in seen]
         for key, difference in seen.items():
             count, last_ns = self._seen.get(key, (0, 0))
             # Two answers to questions that were on their way together are one look.

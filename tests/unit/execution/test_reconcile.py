@@ -326,6 +326,21 @@ def test_difference_while_an_order_of_ours_is_at_work_waits() -> None:
     assert all(event.agreed for event in table.told(VenueReconciled))
 
 
+def test_difference_that_orders_keep_interrupting_is_adjusted_all_the_same() -> None:
+    """A leg that somebody closed: reductions of it are sent, refused and sent again."""
+    table = Table()
+    table.answer(positions=(position("0.5"),))
+    table.rest_order()
+    table.answer(positions=(position("0.5"),), orders=(report(OrderState.ACCEPTED),))
+    assert not table.told(PositionAdjusted)
+    assert not table.told(VenueReconciled)[-1].agreed
+    ended = msgspec.structs.replace(report(OrderState.CANCELLED), filled=d(0))
+    table.driver._intake.take_order(ended)
+    table.run(5_100)
+    table.answer(positions=(position("0.5"),))
+    assert len(table.told(PositionAdjusted)) == 1
+
+
 def test_difference_just_after_an_order_waits() -> None:
     """The stream may still be telling what the snapshot shows."""
     table = Table()

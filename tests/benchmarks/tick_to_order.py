@@ -21,6 +21,7 @@ from statistics import median
 import picows
 
 from perpbot.app.core import Core
+from perpbot.app.heap import set_aside
 from perpbot.domain.errors import PerpbotError
 from perpbot.domain.events import (
     ConnectionState,
@@ -131,6 +132,7 @@ async def _ours(stub: Server, orders: int, inside: LatencySamples) -> float:
         Warmer(
             core.bus, clock, timers, core.engine, core.around, tradings, core.scanner.imagine
         ).start()
+        set_aside()  # as every node does
         try:
             return await _taken_us(stub, orders)
         except RuntimeError:

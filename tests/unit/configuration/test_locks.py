@@ -135,7 +135,7 @@ def test_a_shared_dotenv_warns_on_paper_and_stops_live(tmp_path: Path) -> None:
     assert "chmod 600" in str(paper.warnings[0])
     assert len(problems) == 1
     assert "chmod 600" in problems[0]
-    with pytest.raises(SettingsError, match="testnet needs .*chmod 600"):
+    with pytest.raises(SettingsError, match=r"testnet needs .*chmod 600"):
         load_configuration(environ={}, dotenv=dotenv, flags=[Flag("mode", "--testnet", "testnet")])
 
 

@@ -6,13 +6,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from perpbot.domain.errors import OutcomeUnknown
 from perpbot.kernel.supervisor import Supervisor
 from perpbot.portfolio.readiness import Readiness
 from perpbot.research.chaos import mutants as tier_a
 from perpbot.research.chaos.mutants import Patch
 from perpbot.venues.okx.books import SequencedBook
-from perpbot.venues.wire.http import HttpClient
 from perpbot.venues.wire.limits import RateBudget
 from perpbot.venues.wire.nonces import NonceSource
 from perpbot.venues.wire.websocket import WebSocketChannel
@@ -42,18 +40,6 @@ def _half_open_undetected(old: Any) -> Any:
 def _channels_ignored(old: Any) -> Any:
     """Venues are ready once they were compared, whatever their channels do."""
     return lambda self, venue: "" if self._agreed.get(venue) else old(self, venue)
-
-
-def _request_sent_twice(old: Any) -> Any:
-    """A request without an answer is sent again."""
-
-    async def request(self: Any, *args: Any, **options: Any) -> Any:
-        try:
-            return await old(self, *args, **options)
-        except OutcomeUnknown:
-            return await old(self, *args, **options)
-
-    return request
 
 
 def _tasks_left_behind(old: Any) -> Any:
@@ -87,7 +73,6 @@ PATCHES: dict[str, tuple[Patch, ...]] = {
     "gap_unnoticed": ((SequencedBook, "_follows", _gap_unnoticed),),
     "half_open_undetected": ((WebSocketChannel, "__init__", _half_open_undetected),),
     "real_clock_read": ((NonceSource, "next_ms", _real_clock_read),),
-    "request_sent_twice": ((HttpClient, "request", _request_sent_twice),),
     "retry_after_ignored": ((RateBudget, "penalise", _retry_after_ignored),),
     "tasks_left_behind": ((Supervisor, "close", _tasks_left_behind),),
     "waiters_spin": ((RateBudget, "_arm", _waiters_spin),),
@@ -97,11 +82,9 @@ PATCHES: dict[str, tuple[Patch, ...]] = {
             "adjust_on_first_sight",
             "hedge_never_sent",
             "opens_before_reconcile",
-            "recovery_forgets_pairs",
             "reduce_without_reduce_only",
             "release_before_hedged",
             "retry_without_proof",
-            "timeout_is_failure",
         )
     },
 }

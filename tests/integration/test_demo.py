@@ -9,17 +9,21 @@ import subprocess
 import sys
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from perpbot import __version__
 from perpbot.app.node import Node
-from perpbot.app.venues import make_venue
+from perpbot.app.venues import list_instruments, make_venue
 from perpbot.configuration import load_configuration
+from perpbot.domain.instruments import Instrument
 from perpbot.kernel.clock import RealClock
+from perpbot.kernel.journal import Journal
 from perpbot.settings import Flag
 from perpbot.simulation.wire.process import RunningServers, ServersFailed, launch
 from perpbot.venues.options import VenueConnection
+from tests.unit.execution.stand import Stand
 
 PERPBOT = (sys.executable, "-c", "from perpbot.cli import main; main()")
 KEYS = {
@@ -129,3 +133,39 @@ async def test_last_level_of_the_kill_switch_ends_a_flat_node(tmp_path: Path) ->
     finally:
         await servers.stop()
     assert node.core.bus.halted is None
+
+
+async def test_a_node_starts_while_a_venue_with_an_open_leg_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on with what it knew of that venue, reduces there only, and does not halt."""
+    servers = await launch(["binance", "okx", "hyperliquid"], seed=1)
+    first = node_on(servers, tmp_path)
+    await first.open()
+    await first.close("for the test")
+    stand = Stand()
+    stand.run(2_500, every_ms=500.0)
+    stand.open()
+    stand.run(700)
+    stand.crash()
+    journal = Journal(tmp_path / "journal")
+    for record in stand.journal.records():
+        journal.append(record.event())
+    journal.close()
+
+    async def without_okx(*told: Any) -> dict[tuple[str, str], Instrument]:
+        found = await list_instruments(*told)
+        return {key: one for key, one in found.items() if key[0] != "okx"}
+
+    monkeypatch.setattr("perpbot.app.node.list_instruments", without_okx)
+    second = node_on(servers, tmp_path)
+    try:
+        await second.open()
+        await asyncio.sleep(1.0)
+        assert second.core.bus.halted is None
+        assert len(list(second.core.folds.pairs)) <= 1
+        assert not second.core.markets.instruments["okx", "BTC-PERP"].tradable
+        assert second.core.markets.instruments["binance", "BTC-PERP"].tradable
+    finally:
+        await second.close("tested")
+        await servers.stop()

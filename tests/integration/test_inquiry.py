@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 import random
 from decimal import Decimal
 from pathlib import Path
@@ -24,6 +27,8 @@ from perpbot.settings import Flag
 from perpbot.simulation.wire.process import RunningServers, launch
 from perpbot.venues.options import VenueConnection
 from perpbot.venues.port import Venue
+from tests.integration.test_canaries import VARIABLES
+from tests.integration.test_run import PERPBOT
 from tests.load.soak import CALM
 
 pytestmark = pytest.mark.slow
@@ -145,3 +150,43 @@ def test_there_must_be_an_account_to_ask(tmp_path: Path) -> None:
     assert {venue.name for venue in venues_to_ask(paper, CLOCK, RNG)} == set(
         paper.settings.enabled_venues
     )
+
+
+async def test_the_command_asks_with_the_keys_of_its_mode(tmp_path: Path) -> None:
+    """In testnet, at exchanges of our own; what the venues said is in its JSON and in words."""
+    Journal(tmp_path / "state" / "testnet" / "journal", reserve_bytes=0).close()
+    servers = await launch(["binance", "okx"], seed=1, model=CALM)
+    venues = "".join(
+        f"  {server.venue}: {{rest_url: '{server.rest_url}', ws_url: '{server.ws_url}'}}\n"
+        for server in servers.servers
+    )
+    (tmp_path / "config.yaml").write_text(
+        f"mode: testnet\nmarket: {{symbols: [BTC-PERP]}}\nvenues:\n{venues}"
+        "  hyperliquid: {enabled: false}\n"
+    )
+    keys = {
+        VARIABLES[server.venue, name]: value
+        for server in servers.servers
+        for name, value in server.credentials.items()
+    }
+    try:
+        answers = []
+        for form in ((), ("--json",)):
+            process = await asyncio.create_subprocess_exec(
+                *(*PERPBOT, "recover", "--dry-run", "--ask", "--mode", "testnet", *form),
+                cwd=tmp_path,
+                env={**os.environ, **keys},
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            out, err = await process.communicate()
+            assert process.returncode == 0, err.decode()
+            answers.append(out.decode())
+        assert await servers.orders() == []
+    finally:
+        await servers.stop()
+
+    words, told = answers[0], json.loads(answers[1])
+    assert "binance says: agrees" in words
+    assert told["asked"] == {"binance": "agrees", "okx": "agrees"}
+    assert told["problem"] == ""

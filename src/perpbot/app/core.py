@@ -106,6 +106,12 @@ class Folds:
         self.runs = Runs()
         self.nonces = NonceMarks()
 
+    def in_use(self) -> frozenset[tuple[str, str]]:
+        """Return the (venue, asset) that pairs which are not flat and orders at work need."""
+        legs = {(pair.venue(index), pair.plan.asset) for pair in self.pairs for index in (0, 1)}
+        orders = {(o.request.venue, o.request.asset) for o in self.orders.unsettled()}
+        return frozenset(legs | orders)
+
     def state(self) -> DurableState:
         """Return them as one state."""
         return DurableState(
@@ -245,6 +251,8 @@ class Core:
                 for venue, asset in self.markets.instruments
             },
         )
+        for instrument in self.markets.instruments.values():
+            self.quotes.slot(instrument)  # pairs are left in markets where nothing opens, too
         self.basis = BasisTracker(self.quotes, settings.market)
         self.moves = Moves(
             settings.risk.fast_market_window_ms,

@@ -15,6 +15,7 @@ from typing import Any, cast
 import msgspec
 
 from perpbot.app.core import Markets
+from perpbot.app.known import KnownMarkets, keep_in_use, read_known
 from perpbot.app.recovery import Recovered
 from perpbot.app.rehearsal import Outlook, Rehearsal
 from perpbot.app.run import connection_of
@@ -31,6 +32,8 @@ from perpbot.portfolio.currency import CurrencyRates
 from perpbot.venues.port import Venue
 
 LIST_S = 30.0
+PATIENCE_S = 10.0
+"""After it two venues that list their instruments are enough."""
 ANSWER_S = 15.0
 AFTERWARDS_S = 0.5
 """After the last comparison: what it brought to light is decided on."""
@@ -94,7 +97,8 @@ async def _inquire(
     clock, rng = RealClock(), random.Random()
     venues = venues_to_ask(configuration, clock, rng)
     try:
-        return await ask(configuration, venues, recovered, say, clock, rng)
+        known = read_known(configuration.settings.state_path)
+        return await ask(configuration, venues, recovered, say, clock, rng, known)
     finally:
         for venue in venues:
             await venue.close()
@@ -107,16 +111,23 @@ async def ask(
     say: Callable[[str], None],
     clock: RealClock,
     rng: random.Random,
+    known: KnownMarkets | None = None,
 ) -> Answered:
     """Rehearse a restart on `venues` until each has been compared with, or did not answer."""
     settings = configuration.settings
-    async with asyncio.timeout(LIST_S):
-        instruments = await list_instruments(venues, settings.market.symbols, say, rng)
+    in_use = recovered.folds.in_use()
+    assets = sorted({*settings.market.symbols, *(asset for _, asset in in_use)})
+    try:
+        async with asyncio.timeout(LIST_S):
+            listed = await list_instruments(venues, assets, say, rng, patience_s=PATIENCE_S)
+    except TimeoutError:
+        raise TimeoutError(f"fewer than two venues answered in {LIST_S:g} s") from None
+    instruments, _ = keep_in_use(listed, settings.market.symbols, in_use, known)
     answers = {venue.name: "" for venue in venues}
     for venue in venues:
-        listed = [found for (name, _), found in instruments.items() if name == venue.name]
+        here = [found for (name, _), found in instruments.items() if name == venue.name]
         try:
-            await venue.open(listed)
+            await venue.open(here)
         except VenueError as error:
             answers[venue.name] = f"did not answer: {error}"
     markets = Markets(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from decimal import Decimal
 from functools import partial
@@ -18,7 +18,7 @@ import msgspec
 
 from perpbot.app.core import Core, Folds, Markets
 from perpbot.app.durability import SYNCED
-from perpbot.app.known import write_known
+from perpbot.app.known import Market, keep_in_use, read_known, write_known
 from perpbot.app.lifeline import Lifeline
 from perpbot.app.paper import PaperVenue
 from perpbot.app.rates import RateKeeper
@@ -122,13 +122,10 @@ class Node:
             raise
 
     async def _open(self) -> None:
-        instruments = await list_instruments(
-            list(self.venues.values()), self.settings.market.symbols, self._say, self._rng
-        )
-        _require_pairs(instruments, self.settings.market.symbols)
+        folds = self._remember()
+        instruments = await self._list(folds.in_use())
         await self._leave_out(instruments)
         self._loop = loop = asyncio.get_running_loop()
-        folds = self._remember()
         self._timers = timers = LoopTimers(loop)
         self.core = Core(
             self.settings,
@@ -169,6 +166,25 @@ class Node:
         """Free space below which nothing opens; a demo or a replay leaves nothing behind."""
         virtual = self.settings.mode.is_virtual
         return 0 if virtual else self.settings.journal.min_free_disk_mb * 1024 * 1024
+
+    async def _list(self, in_use: Collection[Market]) -> dict[Market, Instrument]:
+        """Learn what is listed of what is traded, and of what something is still open in."""
+        assets = self.settings.market.symbols
+        others = sorted({asset for _, asset in in_use} - set(assets))
+        listed = await list_instruments(
+            list(self.venues.values()), [*assets, *others], self._say, self._rng
+        )
+        _require_pairs(listed, assets)
+        known = None
+        if in_use:
+            try:
+                known = read_known(self._state_directory)
+            except ConfigError as error:
+                self._say(str(error))
+        kept, said = keep_in_use(listed, assets, in_use, known)
+        for text in said:
+            self._say(text)
+        return kept
 
     async def _leave_out(self, instruments: Mapping[tuple[str, str], Instrument]) -> None:
         """Close the venues that could not be reached, or list nothing that is traded here."""

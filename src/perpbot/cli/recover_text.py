@@ -28,6 +28,8 @@ def report_text(report: Report, now_ns: int) -> str:
     lines += _problem(report)
     if report.recovered is not None:
         lines += _recovered(report)
+    for venue, said in (report.asked or {}).items():
+        lines.append(f"{venue} says: {said}")
     if report.outlook is not None:
         lines += _outlook(report.outlook, now_ns)
     elif report.recovered is not None:

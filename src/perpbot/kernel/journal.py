@@ -416,7 +416,8 @@ class Journal:
             os.fdatasync(self._fd)
             descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
-                file.write(head + state)
+                file.write(head)
+                file.write(state)
                 file.flush()
                 os.fsync(file.fileno())
             scratch.replace(path)

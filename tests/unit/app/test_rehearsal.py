@@ -183,7 +183,7 @@ def test_nothing_is_written_and_the_state_is_the_same_afterwards() -> None:
 
 
 def test_a_venue_that_nobody_asked_was_not_silent() -> None:
-    """After a minute without a node the unknown leg is asked for before the other is taken back."""
+    """After a minute without a node the unknown leg is asked for first, then all is hedged."""
     stand = Stand()
     stand.faults.add("response", Message.SUBMIT, venue=LONG)
     stand.faults.add("stream", venue=LONG)

@@ -56,6 +56,8 @@ HUGE = 1_300_000
 """Bytes: beyond what an adapter takes in one frame."""
 _LATE_NS = 300 * MS
 """After a refusal for rate: what may still be on its way."""
+_LATEST_NS = 4 * SECOND
+"""So long after its window a drip may still hold bytes up."""
 
 
 class PlannedMeddler:
@@ -77,6 +79,11 @@ class PlannedMeddler:
         self._spend_nonce = spend_nonce
         self._rng = random.Random(f"wires meddler {plan.seed} {venue}")
         self._faults = tuple(fault for fault in plan.faults if fault.venue == venue)
+        self._slow = [
+            fault
+            for fault in plan.faults
+            if fault.row == "29" or (fault.row, fault.venue) == ("drip", venue)
+        ]
         self._held: dict[Client, bytes] = {}
         self._closed_until_ns: dict[str, tuple[int, int]] = {}
         """By path (Binance: the whole venue): told at, and no call before."""
@@ -284,11 +291,18 @@ class PlannedMeddler:
         status = 418 if self.venue == "binance" and fault.variant == 5 else 429
         return limited(self.venue, status, told)
 
+    def _hears_late(self, told_ns: int) -> bool:
+        """Whether what was said then may still be on its way: slow bytes, a node that froze."""
+        return any(
+            fault.start_ns - SECOND <= told_ns <= fault.stop_ns + _LATEST_NS
+            for fault in self._slow
+        )
+
     def _check_patience(self, request: web.Request) -> None:
         """No call before the time that a refusal named, beyond what was on its way."""
         now_ns = self._now_ns()
         key = "" if self.venue == "binance" else f"{request.method} {request.path}"
         told_ns, until_ns = self._closed_until_ns.get(key, (0, 0))
-        if told_ns + _LATE_NS < now_ns < until_ns - _LATE_NS:
+        if told_ns + _LATE_NS < now_ns < until_ns - _LATE_NS and not self._hears_late(told_ns):
             left_ms = (until_ns - now_ns) // MS
             self._violate(f"B9 {self.venue} was called {left_ms} ms before Retry-After was over")

@@ -29,6 +29,8 @@ from perpbot.simulation.wire.fleet import BALANCE, Fleet
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 5.0
+ASK_TIMEOUT_S = 30.0
+"""For books and orders: a long answer of a process that may have much to do."""
 _KEPT_LINES = 50
 
 
@@ -176,7 +178,7 @@ class RunningServers:
         headers = {"Authorization": f"Bearer {self._control['token']}"}
         try:
             async with (
-                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(STOP_TIMEOUT_S)) as session,
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(ASK_TIMEOUT_S)) as session,
                 session.get(self._control["control"] + path, headers=headers) as answer,
             ):
                 answer.raise_for_status()

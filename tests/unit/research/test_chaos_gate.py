@@ -39,12 +39,14 @@ def test_nothing_is_missing_when_all_was_hit() -> None:
 def test_what_is_missing_is_named() -> None:
     """A row that was hit too seldom, an edge, a place to die."""
     counters = everything()
+    counters.healthy_ms.update({30: 97, 2_001: 3})
     counters.rows["12"] = 19
     counters.order_edges["accepted full_fill"] = 0
     counters.pair_edges["opening hedged"] = 0
     counters.reservation_edges["in_use released"] = 0
     counters.kill_points["after send hedge"] = 0
     assert gate.missing(counters) == [
+        "cover in time: p99 of healthy spells is 2001 ms, at most 2000",
         "row 12: hit 19 times, 20 were expected",
         "order edge accepted full_fill",
         "pair edge opening hedged",

@@ -14,8 +14,11 @@ from perpbot.portfolio import orders
 from perpbot.portfolio.orders import OrderInput
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.plan import KILL_POINTS, ROWS
+from perpbot.research.chaos.unhedged import percentile
 
 LEAST_ROW_HITS = 20
+HEALTHY_P99_MS = 2_000
+"""Of the time from the first fill of a leg to its cover, where nothing is broken."""
 RESERVATION_EDGES = ("none sent", "sent in_use", "sent released", "in_use released")
 """A reservation is made by the record that sends, so none is ever only reserved."""
 
@@ -69,6 +72,7 @@ NO_RECORD: Mapping[str, str] = {
 def missing(counters: Counters) -> list[str]:
     """Return what was not hit often enough, by name."""
     return [
+        *_slow(counters),
         *_rows(counters),
         *(f"order edge {edge}" for edge in order_edges() if not counters.order_edges[edge]),
         *(f"pair edge {edge}" for edge in pair_edges() if not counters.pair_edges[edge]),
@@ -79,6 +83,12 @@ def missing(counters: Counters) -> list[str]:
         ),
         *(f"kill point {point}" for point in kill_points() if not counters.kill_points[point]),
     ]
+
+
+def _slow(counters: Counters) -> Iterator[str]:
+    p99_ms = percentile(counters.healthy_ms, 0.99)
+    if p99_ms > HEALTHY_P99_MS:
+        yield f"cover in time: p99 of healthy spells is {p99_ms} ms, at most {HEALTHY_P99_MS}"
 
 
 def _rows(counters: Counters) -> Iterator[str]:

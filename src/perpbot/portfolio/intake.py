@@ -150,6 +150,8 @@ class ReportIntake:
         self._in_flight: dict[str, tuple[str, Decimal]] = {}
         """Executions and payments on their way to the books: key -> (client id, quantity)."""
         self._twins_in_flight: set[str] = set()
+        self._doubtful: dict[str, dict[str, FillReport]] = {}
+        """By order and key: executions that look like one that is booked already."""
         self._excess: set[str] = set()
         """Executions beyond the quantity of their order, told to a person once."""
         self._unpriced: set[str] = set()
@@ -185,6 +187,9 @@ class ReportIntake:
             told = order.request.quantity
         if told is not None and told > self.filled_by_venue(order):
             self._told[client_id] = told
+            if self._vouched(client_id):
+                self._bus.publish(OrderReported(ts_ns=self._clock.now_ns(), report=report))
+                return
         if report.state is OrderState.SENT:
             if order.state is OrderState.INTENT:
                 self._publish(OrderSent(**self._head(order), sent_ns=self._clock.monotonic_ns()))
@@ -358,6 +363,8 @@ class ReportIntake:
         client_id = "" if order is None else order.request.client_id
         if self._is_twin(report, order):
             self.duplicates += 1
+            if order is not None:
+                self._doubtful.setdefault(client_id, {})[key] = report
             return False
         cumulative = report.quantity
         if order is not None:
@@ -407,7 +414,7 @@ class ReportIntake:
         """Whether this is what is booked already, told under another id.
 
         Two executions may truly be alike; then the venue's own count of the order speaks for the
-        second one, and it is asked for as missing once that count is known.
+        second one, which is kept until that count is told.
         """
         client_id = "" if order is None else order.request.client_id
         twin = twin_key(report, client_id)
@@ -417,6 +424,12 @@ class ReportIntake:
             return True
         told = max(self._told.get(client_id, ZERO), order.venue_filled)
         return order.filled + self._under_way(client_id) + report.quantity > told
+
+    def _vouched(self, client_id: str) -> bool:
+        """Book what was doubtful before the venue counted more; return whether anything was."""
+        kept = self._doubtful.pop(client_id, {})
+        booked = [self.take_fill(report, reconciled=False) for report in kept.values()]
+        return any(booked)
 
     def _check_fill(self, order: Order) -> None:
         """Tell a person of a fill that should not be; it is booked all the same."""
@@ -493,6 +506,7 @@ class ReportIntake:
         order = self._orders.get(client_id)
         if order is None or order.settled:
             self._told.pop(client_id, None)
+            self._doubtful.pop(client_id, None)
             self._absences.pop(client_id, None)
 
     # --- funding ---

@@ -383,6 +383,7 @@ def test_two_executions_that_are_alike_are_both_booked_once_the_order_says_so() 
     order = desk.orders.get("a")
     assert order is not None
     assert desk.intake.filled_by_venue(order) == d(8)
+    assert desk.positions.quantity("okx", "main", "BTC-PERP") == d(8)
     tell_fill(desk, "t1", "t2", "t3", quantity="4", venue_ns=7)
 
     assert [fill.trade_id for fill in desk.seen(OrderFilled)] == ["t1", "t2"]

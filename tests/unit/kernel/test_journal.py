@@ -342,22 +342,24 @@ def test_little_space_on_the_disk_stops_opens_before_the_reserve_is_needed(
     enough = free.f_bavail * free.f_frsize
     assert not Journal(tmp_path / "enough", reserve_bytes=0, min_free_bytes=1).low_space
     journal = Journal(tmp_path / "short", reserve_bytes=0, min_free_bytes=enough * 2)
-    assert journal.low_space
+
+    def low() -> bool:
+        return journal.low_space
+
+    assert low()
     assert journal.append(alert(1)) == 1
 
     roomy = os.statvfs_result((4096, 4096, *[enough] * 3, 0, 0, 0, 0, 255))
     monkeypatch.setattr(os, "statvfs", lambda _path: roomy)
     journal.regain_reserve()
-    low = journal.low_space
-    assert not low
+    assert not low()
 
     def untold(path: Path) -> os.statvfs_result:
         raise OSError(errno.EIO, "broken")
 
     monkeypatch.setattr(os, "statvfs", untold)
     journal.regain_reserve()
-    low = journal.low_space
-    assert low
+    assert low()
 
 
 def test_a_rotation_without_room_can_be_tried_again(

@@ -12,7 +12,7 @@ import os
 import random
 import secrets
 import socket
-import subprocess
+import subprocess  # nosec B404
 import threading
 import time
 import uuid

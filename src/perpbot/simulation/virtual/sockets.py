@@ -20,7 +20,7 @@ class VirtualSocket:
         self.type = type
         self.proto = proto
         self.peer: tuple[str, int] | None = None
-        self.own: tuple[str, int] = ("0.0.0.0", 0)  # noqa: S104 - an unbound socket's name
+        self.own: tuple[str, int] = ("0.0.0.0", 0)  # noqa: S104 # nosec B104
         self.called = ""
         self.closed = False
 

@@ -27,7 +27,7 @@ from perpbot.research.chaos.wires.plan import draw
 from perpbot.research.chaos.wires.stage import Stage
 from perpbot.simulation.virtual.fence import fenced
 
-_MEMORY = Path("/dev/shm")  # noqa: S108 - where there is one, journals are kept in memory
+_MEMORY = Path("/dev/shm")  # noqa: S108 # nosec B108
 
 
 def run_seed(

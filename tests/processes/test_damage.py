@@ -21,7 +21,7 @@ from tests.processes.nursery import Nursery
 from tests.processes.stage import open_stage
 from tests.processes.test_network import trading
 
-pytestmark = [pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.timeout(180)]
 
 LONGEST = 9_000
 """Bytes of the journal whose every offset is damaged: it holds a pair's opening and its fills."""

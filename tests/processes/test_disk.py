@@ -17,7 +17,7 @@ from tests.processes.nursery import Child, Nursery
 from tests.processes.stage import Stage, open_stage, report_of, until
 from tests.processes.test_network import opened, trading
 
-pytestmark = [pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.timeout(180)]
 
 DISK_MB = 16
 PART = 64 * 1024

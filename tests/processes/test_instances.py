@@ -12,7 +12,7 @@ from perpbot.kernel.journal import read_records
 from perpbot.portfolio.fence import RULE
 from tests.processes.guardian.rig import Rig, open_rig
 
-pytestmark = [pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.timeout(180)]
 
 ALONE = {"guardian.enabled": False}
 NOTICED_S = 10.0

@@ -18,7 +18,7 @@ from tests.processes.points import Acks
 from tests.processes.proxy import Direction, Fate, Proxy, Rule
 from tests.processes.stage import Stage, open_stage, report_of, until
 
-pytestmark = [pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.timeout(180)]
 
 BROKEN = "okx"
 SETTINGS = {f"venues.{BROKEN}.data_silence_s": 1.5}

@@ -13,7 +13,7 @@ from tests.processes.nursery import Nursery
 from tests.processes.stage import Stage, open_stage
 from tests.processes.test_network import trading
 
-pytestmark = [pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.timeout(180)]
 
 LOSSES = 3
 

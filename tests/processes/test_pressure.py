@@ -22,7 +22,7 @@ from tests.processes.test_instances import ALONE, alarms, planned
 from tests.processes.test_network import trading
 from tests.processes.test_records import STATUS_S
 
-pytestmark = [pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.timeout(180)]
 
 CLIENTS = 60
 HELD_S = 4.0

@@ -17,7 +17,7 @@ from perpbot.kernel.journal import read_records
 from tests.processes.guardian.rig import Rig, open_rig
 from tests.processes.test_instances import ALONE, alarms, planned
 
-pytestmark = [pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.timeout(180)]
 
 LOCKED_S = 10.0
 STATUS_S = 3.0

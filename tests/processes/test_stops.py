@@ -15,7 +15,7 @@ from tests.processes.nursery import Child, Nursery
 from tests.processes.stage import Stage, open_stage, report_of
 from tests.processes.test_network import STALE_S, opened, trading
 
-pytestmark = [pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.timeout(180)]
 
 STOPPED_S = 6.0
 HELD_S = 3.5

@@ -120,7 +120,7 @@ def test_touches_are_known_for_a_while() -> None:
     now_ns = 7 * SECOND
     assert tops.age_ns("okx", "BTC-PERP", 1.0, 2.0) == 2 * SECOND
     assert tops.age_ns("okx", "BTC-PERP", 1.0, 4.0) is None
-    now_ns = 60 * SECOND
+    now_ns = 120 * SECOND
     tops.note("okx", "BTC-PERP", Decimal(5), Decimal(6))
     assert tops.age_ns("okx", "BTC-PERP", 1.0, 2.0) is None
 

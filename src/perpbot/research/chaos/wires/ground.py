@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -32,7 +33,8 @@ PORT = 443
 QUOTE_NS = 250 * MS
 MARK_EVERY = 4
 PUMP_INTERVAL_S = 0.1
-TOPS_KEPT_NS = 20 * SECOND
+TOPS_KEPT_NS = 90 * SECOND
+"""Bytes that drip may come this late."""
 
 
 def canonical(client_id: str) -> str:
@@ -87,7 +89,7 @@ class Tops:
         self._tops: dict[tuple[str, str], deque[tuple[int, float, float]]] = {}
 
     def note(self, venue: str, asset: str, bid: Decimal, ask: Decimal) -> None:
-        """The touch is this from now on."""
+        """The touch is this from now on; 0 is a side without orders."""
         tops = self._tops.setdefault((venue, asset), deque())
         now_ns = self._now_ns()
         tops.append((now_ns, float(bid), float(ask)))
@@ -99,7 +101,7 @@ class Tops:
         tops = self._tops.get((venue, asset), deque())
         until_ns = now_ns = self._now_ns()
         for since_ns, known_bid, known_ask in reversed(tops):
-            if abs(known_bid - bid) < 1e-9 * bid and abs(known_ask - ask) < 1e-9 * ask:
+            if math.isclose(known_bid, bid) and math.isclose(known_ask, ask):
                 return now_ns - until_ns
             until_ns = since_ns
         return None
@@ -165,8 +167,9 @@ class Ground:
                 self._witness.executed(execution, venue, assets[news.order.ticket.symbol])
             elif isinstance(news, BookChange):
                 book = exchange.book(news.symbol, 1)
-                if book.bids and book.asks:
-                    self.tops.note(venue, assets[news.symbol], book.bids[0][0], book.asks[0][0])
+                bid = book.bids[0][0] if book.bids else Decimal(0)
+                ask = book.asks[0][0] if book.asks else Decimal(0)
+                self.tops.note(venue, assets[news.symbol], bid, ask)
 
         exchange.listen(heard)
 

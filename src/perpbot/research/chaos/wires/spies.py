@@ -28,7 +28,7 @@ class Judge:
             if bid == bid and ask == ask:  # noqa: PLR0124 - NaN is refused by the engine
                 self._witness.violate(f"B4 {venue} quote {bid} / {ask} of {asset}: {NEVER}")
             self._witness.bad_quote(venue, asset)
-        elif age_ns > TOO_OLD_NS:
+        elif age_ns > TOO_OLD_NS or not bid or not ask:
             self._witness.bad_quote(venue, asset)
         else:
             self._witness.good_quote(venue, asset)

@@ -170,6 +170,9 @@ def test_reya_55_no_second_signature_for_an_unanswered_order() -> None:
     stand.check_settled()
     assert not stand.pairs
     assert len(stand.told(OrderProvenAbsent)) == 5
+    proven = [event.client_id for event in stand.told(OrderProvenAbsent)]
+    named = [order.replaces for order in stand.orders(Purpose.REDUCE) if order.replaces]
+    assert sorted(named) == sorted(proven), "what stands in for an absent order names it"
     unsettled: dict[tuple[str, int], str] = {}
     for event in stand.events:
         if isinstance(event, OrderIntent):

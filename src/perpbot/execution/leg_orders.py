@@ -6,7 +6,7 @@ number and its limit, and tried again by whoever asked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from perpbot.domain.errors import InvalidValue, RiskDenied
@@ -38,7 +38,9 @@ class LegOrders:
         maker: OrderMaker,
         around: Surroundings,
         fallback: FallbackPolicy,
+        replaced: Callable[[str, int], str],
     ) -> None:
+        """`replaced(pair_id, leg)` names the absent order that a new one stands for, or ""."""
         self._bus = bus
         self._clock = clock
         self._positions = positions
@@ -46,6 +48,7 @@ class LegOrders:
         self._maker = maker
         self._around = around
         self._fallback = fallback
+        self._replaced = replaced
 
     # --- sizes ---
 
@@ -129,6 +132,7 @@ class LegOrders:
                 reference=reference,
                 limit=min(limit, last) if side is Side.BUY else max(limit, last),
                 attempt=pair.attempts,
+                replaces=self._replaced(pair.plan.pair_id, leg),
             )
             decision = self._risk.check_hedge(order, pair.imbalance, pair.plan)
         except (InvalidValue, RiskDenied) as refusal:
@@ -164,6 +168,7 @@ class LegOrders:
             style=self._fallback.reduction(attempt, capabilities),
             reference=self._touch(pair, leg, side, pair.leg(leg).last_price),
             attempt=pair.attempts + leg,
+            replaces=self._replaced(pair.plan.pair_id, leg),
         )
 
     def _publish(

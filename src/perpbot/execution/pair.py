@@ -191,6 +191,11 @@ class PairBook:
 
     # --- folding ---
 
+    def newest_order(self, pair_id: str, leg: int) -> str:
+        """Return the id of the last order that a leg sent, or ""."""
+        sent = reversed(self._sent.get(pair_id, ()))
+        return next((found for found in sent if self._orders[found][1] == leg), "")
+
     def folds(self) -> Mapping[type[Event], Any]:
         """What it lives on."""
         return {

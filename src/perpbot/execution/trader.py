@@ -71,7 +71,9 @@ class PairTrader:
         self._fallback = fallback
         self._patience = patience
         self._agenda = Agenda(clock, timers, retry, self._touch)
-        self._legs = LegOrders(bus, clock, positions, risk, maker, around, fallback)
+        self._legs = LegOrders(
+            bus, clock, positions, risk, maker, around, fallback, self._replaced
+        )
         self._records = PairRecords(bus, clock)
         self._cancelled_ns: dict[str, int] = {}
         self._born_ns = clock.now_ns()
@@ -318,6 +320,12 @@ class PairTrader:
         if sent:
             self._agenda.try_later(pair_id)
         return sent
+
+    def _replaced(self, pair_id: str, leg: int) -> str:
+        """Return the last order of a leg where it is proven that it never was, or ""."""
+        newest = self._pairs.newest_order(pair_id, leg)
+        order = self._orders.get(newest)
+        return newest if order and order.state is OrderState.PROVEN_ABSENT else ""
 
     def _is_balanced(self, pair: Pair) -> bool:
         """Whether the legs agree, or differ by less than a step of the leg that holds more."""

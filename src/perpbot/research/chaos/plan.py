@@ -60,9 +60,10 @@ ROWS: dict[str, str] = {
 """Every row that tier A expresses."""
 
 BLOCKING = frozenset(
-    {"hidden", "2", "3", "6", "7", "8", "9", "11", "12", "13", "14", "35", "19"}
+    {"hidden", "33", "34", "2", "3", "6", "7", "8", "9", "11", "12", "13", "14", "35", "19"}
 ) | {*("16", "20", "32", "38", "42", "drip")}
-"""Rows that may keep a hedge from being sent or known; their windows bound unhedged time. So do
+"""Rows that may keep a hedge from being sent or known (nothing is sent at a price that nobody
+knows); their windows bound unhedged time. So do
 the times without a node (row 21). The second part is tier B's."""
 
 KILL_POINTS: tuple[tuple[Place, str], ...] = (

@@ -16,6 +16,7 @@ import json
 import random
 import sys
 import time
+from array import array
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -94,8 +95,8 @@ class Lag:
     """
 
     def __init__(self) -> None:
-        self.ms: list[float] = []
-        self.own_ms: list[float] = []
+        self.ms = array("d")
+        self.own_ms = array("d")
 
     async def watch(self) -> None:
         """Take samples until cancelled."""
@@ -117,7 +118,7 @@ def _waited_ms() -> float:
         return 0.0
 
 
-def _at(samples: list[float], share: float) -> float:
+def _at(samples: array[float], share: float) -> float:
     """Return a percentile."""
     found = sorted(samples)
     return round(found[min(int(len(found) * share), len(found) - 1)], 2)
@@ -313,7 +314,7 @@ async def _run(node: Node, pace: Pace, flooded: list[int]) -> dict[str, Any]:
     sending = asyncio.create_task(orders.run())
     try:
         await asyncio.sleep(pace.warm_up_s)
-        before_mb, begun = _memory_mb(), time.monotonic()
+        before_mb, blocks, begun = _memory_mb(), sys.getallocatedblocks(), time.monotonic()
         first, orders_first, flooded_first = _counts(node), orders.sent, flooded[0]
         watching = asyncio.create_task(lag.watch())
         told = 0.0
@@ -330,6 +331,7 @@ async def _run(node: Node, pace: Pace, flooded: list[int]) -> dict[str, Any]:
         await asyncio.gather(sending, return_exceptions=True)
     await _settled(node)
     after_mb = _memory_mb()
+    blocks = sys.getallocatedblocks() - blocks
     grown_mb = after_mb - before_mb
     handled = {name: last[name] - first[name] for name in last}
     events = handled["accepted"] + handled["journalled"]
@@ -351,6 +353,7 @@ async def _run(node: Node, pace: Pace, flooded: list[int]) -> dict[str, Any]:
         "loop_lag_own_max_ms": _at(lag.own_ms, 1.0),
         "memory_mb": round(after_mb, 1),
         "memory_grown_mb": round(grown_mb, 2),
+        "python_blocks_grown": blocks,
         "events": events,
         "memory_mb_per_million_events": round(grown_mb / events * 1e6, 3),
         "refused": node.core.quotes.statistics().refused,

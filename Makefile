@@ -15,10 +15,10 @@ UV_COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --gener
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup dev demo test processes check chaos chaos-nightly bench judges audit lock clean
+.PHONY: help setup dev demo test processes check chaos chaos-nightly reliability bench judges audit lock clean
 
 help: ## show the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
 setup: $(VENV)/.core ## make the virtual environment with what running needs
 	@:
@@ -82,6 +82,9 @@ chaos-nightly: $(VENV)/.dev ## many more seeds, every mutant, every installed Py
 	@$(BIN)/perpbot chaos --tier B --seeds 10000 --from 1000001
 	@$(BIN)/perpbot chaos --mutant all --seeds 500
 	@$(BIN)/python -m tests.simulation.pythons
+
+reliability: $(VENV)/.dev ## prove what must hold, at length; writes docs/reliability.md
+	@$(BIN)/python -m tests.reliability
 
 bench: $(VENV)/.core ## measure the hot paths against plain library calls
 	@$(BIN)/python -m tests.benchmarks

@@ -24,6 +24,9 @@ RESOLVE_NS = 12 * SECOND
 """What it may take to learn the fate of a request where requests expire and orders are found."""
 RESOLVE_WEAK_NS = 45 * SECOND
 """The same where either is missing: twice unknown, long after the intent."""
+FOUND_NS = 45 * SECOND
+"""What it may take to see a hidden change of a position twice, on a leg that trades all the time:
+what moved while the question was under way is not compared."""
 
 
 class Spell(msgspec.Struct, frozen=True):
@@ -73,7 +76,7 @@ def bound_ns(spell: Spell, plan: Plan, absences: Sequence[Window]) -> int:
 def _windows(spell: Spell, plan: Plan, absences: Sequence[Window]) -> list[Window]:
     """Return when something was broken that the pair of a spell needs."""
     blocking = [
-        (fault.start_ns, fault.stop_ns)
+        (fault.start_ns, fault.stop_ns + (FOUND_NS if fault.row == "hidden" else 0))
         for fault in plan.faults
         if fault.row in BLOCKING and (not spell.venues or fault.venue in spell.venues)
     ]

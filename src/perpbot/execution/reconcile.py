@@ -44,6 +44,8 @@ UNANSWERED_RETRY_NS = SECOND
 ANSWER_LIMIT_NS = 15 * SECOND
 SETTLED_AFTER_NS = 2 * SECOND
 """After its intent (and expiry), and between two answers that miss it: then an order has ended."""
+STUBBORN_NS = 10 * SECOND
+"""A difference that stays the same for so long is not made by the orders that move its leg."""
 _RESTING = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED, OrderState.PENDING_CANCEL})
 
 
@@ -85,6 +87,8 @@ class ReconcileDriver:
         """By venue: when its private stream came up last (monotonic)."""
         self._seen: dict[tuple[Leg, Decimal], tuple[int, int]] = {}
         """Differences: how often they were seen, and when last (UTC)."""
+        self._moving_ns: dict[tuple[Leg, Decimal], int] = {}
+        """Differences of legs that orders of ours are moving: when first seen (monotonic)."""
         self._missed_ns: dict[str, int] = {}
         """By client id: when an answer first missed an order that should rest."""
         self._stopped = False
@@ -226,6 +230,8 @@ class ReconcileDriver:
             if key[0][0] != snapshot.venue or key in found
         }
         open_differences = [d for k, d in found.items() if k in self._seen and k not in seen]
+        moving = {k: d for k, d in found.items() if k not in seen and k not in self._seen}
+        open_differences += self._stubborn(snapshot.venue, moving)
         for key, difference in seen.items():
             count, last_ns = self._seen.get(key, (0, 0))
             # Two answers to questions that were on their way together are one look.
@@ -238,6 +244,19 @@ class ReconcileDriver:
             else:
                 open_differences.append(difference)
         return open_differences
+
+    def _stubborn(
+        self, venue: str, moving: dict[tuple[Leg, Decimal], PositionDifference]
+    ) -> list[PositionDifference]:
+        """Return differences that have stayed the same although orders were moving their legs.
+
+        A leg that trades all the time is never quiet enough to be compared. What does not change
+        meanwhile is no order of ours: nothing opens until the leg has come to rest.
+        """
+        now_ns = self._clock.monotonic_ns()
+        others = {k: ns for k, ns in self._moving_ns.items() if k[0][0] != venue}
+        self._moving_ns = others | {key: self._moving_ns.get(key, now_ns) for key in moving}
+        return [d for k, d in moving.items() if now_ns - self._moving_ns[k] >= STUBBORN_NS]
 
     def _under_way(self, key: Leg, snapshot: VenueSnapshot) -> bool:
         """Whether orders of ours may be moving this leg, or just did."""

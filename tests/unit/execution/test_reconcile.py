@@ -341,6 +341,21 @@ def test_difference_that_orders_keep_interrupting_is_adjusted_all_the_same() -> 
     assert len(table.told(PositionAdjusted)) == 1
 
 
+def test_difference_that_stays_the_same_while_its_leg_trades_keeps_the_venue_shut() -> None:
+    """A leg that is never quiet: nothing is adjusted, nothing opens until it has come to rest."""
+    table = Table()
+    table.rest_order()
+    listed = report(OrderState.ACCEPTED)
+    for quantity, agreed in (("0.5", True), ("0.6", True), ("0.6", False)):
+        table.answer(positions=(position(quantity),), orders=(listed,))
+        table.run(6_000)
+        table.answer(positions=(position(quantity),), orders=(listed,))
+        assert table.told(VenueReconciled)[-1].agreed is agreed
+    assert not table.told(PositionAdjusted)
+    table.answer(positions=(), orders=(listed,))
+    assert table.told(VenueReconciled)[-1].agreed
+
+
 def test_difference_just_after_an_order_waits() -> None:
     """The stream may still be telling what the snapshot shows."""
     table = Table()

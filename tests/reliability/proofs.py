@@ -168,8 +168,9 @@ def _reconnects(told: Told) -> list[Figure]:
     return [
         Figure(
             "500 reconnects leave no task and no socket behind",
-            f"{told['reconnects']} reconnects, {told['tasks_left']} tasks and "
-            f"{told['sockets_left']} sockets more than before",
+            f"{told['reconnects']} reconnects; tasks {told['tasks_before']} before, "
+            f"{told['tasks_after']} after; descriptors {told['descriptors_before']} and "
+            f"{told['descriptors_after']}",
             told["holds"] and told["reconnects"] >= 500,
         )
     ]

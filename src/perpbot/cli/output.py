@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Any, NoReturn
 
 import typer
 
@@ -27,15 +27,6 @@ class Exit(IntEnum):
     REFUSED = 6
     VENUE = 7
     INTERRUPTED = 130
-
-
-JsonFlag = Annotated[
-    bool, typer.Option("--json", help="Print data as JSON on standard output, nothing else.")
-]
-ConfigFiles = Annotated[
-    list[Path] | None,
-    typer.Option("--config", "-c", help="Configuration file; may be repeated, later files win."),
-]
 
 
 def say(text: str) -> None:

@@ -10,20 +10,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from perpbot.cli.output import config_paths
 from perpbot.domain.errors import ConfigError
 
 if TYPE_CHECKING:
     from perpbot.configuration import Configuration
-
-ModeOption = Annotated[
-    str | None,
-    typer.Option("--mode", help="Mode of the node: paper, testnet, live. Default: as configured."),
-]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from perpbot.cli.output import Exit, emit
+from perpbot.cli.output import Exit, emit, fail
 from perpbot.cli.place import place_of
 from perpbot.operations.records.export import rows_of, write_csv
 from perpbot.operations.records.recorder import TradeRecorder
@@ -14,6 +14,7 @@ from perpbot.operations.records.recorder import TradeRecorder
 
 def run_export(
     table: str,
+    form: str,
     out: Path | None,
     *,
     mode: str | None,
@@ -21,6 +22,8 @@ def run_export(
     files: Sequence[Path] | None,
 ) -> int:
     """Bring the tables up to the journal, then write one of them."""
+    if form != "csv":
+        fail(f"--format was {form!r}, csv was expected", Exit.USAGE)
     place = place_of(files, mode)
     recorder = TradeRecorder(place.state / "records.db", place.journal)
     try:

@@ -1,0 +1,1 @@
+"""Commands as they are typed: names, options, help. What they do is in the modules beside."""

@@ -18,7 +18,7 @@ from perpbot.domain.events import Event, OrderFilled, QuoteUpdated
 from perpbot.domain.sides import Liquidity, Side
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import RealClock
-from perpbot.kernel.journal import Journal
+from perpbot.kernel.journal.writer import Journal
 from tests.benchmarks.measure import Effort, Row, at_most, interleave, per_call_us
 
 LATEST_LIMIT = 5.0

@@ -37,7 +37,7 @@ from perpbot.execution.surroundings import Account, Surroundings
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import RealClock
 from perpbot.kernel.ids import IdMaker
-from perpbot.kernel.journal import Journal
+from perpbot.kernel.journal.writer import Journal
 from perpbot.market.engine import QuoteEngine
 from perpbot.portfolio.currency import CurrencyRates
 from perpbot.venues.binance import venue as binance

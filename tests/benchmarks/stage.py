@@ -15,7 +15,7 @@ from perpbot.domain.instruments import Instrument
 from perpbot.execution.surroundings import Account
 from perpbot.kernel.bus import EventLog
 from perpbot.kernel.clock import MS, Clock, Timers
-from perpbot.kernel.journal import MemoryJournal
+from perpbot.kernel.journal.memory import MemoryJournal
 from perpbot.portfolio.currency import CurrencyRates
 
 ACCOUNT = "main"

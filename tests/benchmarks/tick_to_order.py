@@ -36,7 +36,7 @@ from perpbot.domain.sides import OrderState
 from perpbot.execution.gateway import LatencySamples, VenueGateway
 from perpbot.execution.warmer import Warmer
 from perpbot.kernel.clock import MS, LoopTimers, RealClock
-from perpbot.kernel.journal import Journal
+from perpbot.kernel.journal.writer import Journal
 from perpbot.kernel.supervisor import Supervisor
 from perpbot.venues.connection import ExchangeConnectionManager
 from perpbot.venues.okx.signing import OkxCredentials

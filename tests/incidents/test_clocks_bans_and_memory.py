@@ -17,7 +17,7 @@ from perpbot.domain.events import GateDecision, QuoteUpdated, SubmitOrders
 from perpbot.domain.sides import Purpose
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import SECOND, RealClock, VirtualTime
-from perpbot.kernel.journal import Journal
+from perpbot.kernel.journal.writer import Journal
 from perpbot.simulation.fates import Fate, Message
 from perpbot.venues.binance.rest import WINDOWS
 from perpbot.venues.wire.backoff import Backoff

@@ -19,7 +19,7 @@ from perpbot.app.venues import list_instruments, make_venue
 from perpbot.configuration import load_configuration
 from perpbot.domain.instruments import Instrument
 from perpbot.kernel.clock import RealClock
-from perpbot.kernel.journal import Journal
+from perpbot.kernel.journal.writer import Journal
 from perpbot.settings import Flag
 from perpbot.simulation.wire.process import RunningServers, ServersFailed, launch
 from perpbot.venues.options import VenueConnection

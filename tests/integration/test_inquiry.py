@@ -21,8 +21,8 @@ from perpbot.domain.orders import OrderRequest
 from perpbot.domain.sides import OrderType, Purpose, Side, TimeInForce
 from perpbot.kernel.clock import SECOND, RealClock
 from perpbot.kernel.ids import IdMaker
-from perpbot.kernel.journal import Journal
-from perpbot.kernel.survey import JournalView
+from perpbot.kernel.journal.view import JournalView
+from perpbot.kernel.journal.writer import Journal
 from perpbot.settings import Flag
 from perpbot.simulation.wire.process import RunningServers, launch
 from perpbot.venues.options import VenueConnection

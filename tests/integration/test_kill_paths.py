@@ -15,7 +15,7 @@ import pytest
 from perpbot.app.run import run_node
 from perpbot.configuration import load_configuration
 from perpbot.domain.events import KillSwitchEngaged
-from perpbot.kernel.journal import read_records
+from perpbot.kernel.journal.reading import read_records
 from perpbot.operations.killfile import KillOrder, write_order
 from perpbot.operations.killsignals import LEVELS_BY_SIGNAL, KillSignals
 from perpbot.operations.runfile import running

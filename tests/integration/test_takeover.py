@@ -18,7 +18,8 @@ from perpbot.domain.events import ComponentFailed, Heartbeat, RunEnded, RunStart
 from perpbot.guardian.epoch import Epoch, raise_epoch
 from perpbot.guardian.heartbeat import read_beat
 from perpbot.guardian.pulse import TakenOver
-from perpbot.kernel.journal import Journal, read_records
+from perpbot.kernel.journal.reading import read_records
+from perpbot.kernel.journal.writer import Journal
 from perpbot.operations.killsignals import KillSignals
 from perpbot.settings import Flag
 from perpbot.simulation.wire.process import RunningServers, launch

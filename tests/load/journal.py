@@ -23,8 +23,8 @@ from perpbot.app.recovery import recover
 from perpbot.domain.instruments import Instrument
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import MS, VirtualTime
-from perpbot.kernel.journal import Journal
-from perpbot.kernel.survey import JournalView
+from perpbot.kernel.journal.view import JournalView
+from perpbot.kernel.journal.writer import Journal
 from tests.benchmarks.measure import say
 from tests.load.lives import tell
 from tests.unit.execution.stand import Stand, settings_of

@@ -17,7 +17,7 @@ import msgspec
 
 from perpbot.domain.events import PairPlanned, TradeCompleted
 from perpbot.kernel.clock import SECOND
-from perpbot.kernel.journal import Record
+from perpbot.kernel.journal.record import Record
 from tests.unit.execution.stand import ASSET, SYMBOL
 from tests.unit.execution.test_recovery import SCENES, live
 

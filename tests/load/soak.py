@@ -40,8 +40,10 @@ from perpbot.domain.events import (
 from perpbot.domain.orders import OrderRequest
 from perpbot.domain.sides import OrderType, Purpose, Side, TimeInForce
 from perpbot.kernel.clock import SECOND, RealClock
-from perpbot.kernel.journal import Journal, snapshot_files
-from perpbot.kernel.survey import JournalView, survey
+from perpbot.kernel.journal.snapshots import snapshot_files
+from perpbot.kernel.journal.survey import survey
+from perpbot.kernel.journal.view import JournalView
+from perpbot.kernel.journal.writer import Journal
 from perpbot.settings import Flag
 from perpbot.simulation.market import TEN_PERPS, MarketModel
 from perpbot.simulation.wire.process import RunningServers, ServersFailed, launch

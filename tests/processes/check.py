@@ -15,7 +15,8 @@ from typing import Any
 from perpbot.domain.events import OrderFilled, OrderProvenAbsent, PositionAdjusted
 from perpbot.domain.orders import OrderRequest
 from perpbot.domain.sides import Side
-from perpbot.kernel.journal import Record, read_records
+from perpbot.kernel.journal.reading import read_records
+from perpbot.kernel.journal.record import Record
 from tests.processes.points import Acks
 
 ZERO = Decimal(0)

@@ -24,7 +24,7 @@ from perpbot.domain.orders import OrderRequest
 from perpbot.domain.sides import OrderState, Purpose
 from perpbot.execution.gateway import VenueGateway
 from perpbot.kernel.bus import EventBus
-from perpbot.kernel.journal import Journal
+from perpbot.kernel.journal.writer import Journal
 from tests.processes.plan import Death
 
 RECORDS: dict[str, str] = {

@@ -15,7 +15,9 @@ import pytest
 from perpbot.app.core import Folds
 from perpbot.app.recovery import recover
 from perpbot.domain.errors import JournalCorrupt
-from perpbot.kernel.journal import Journal, read_one, read_records
+from perpbot.kernel.journal.reading import read_records
+from perpbot.kernel.journal.record import read_one
+from perpbot.kernel.journal.writer import Journal
 from tests.processes.guardian.rig import Rig, open_rig
 from tests.processes.nursery import Nursery
 from tests.processes.stage import open_stage

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from perpbot.kernel.journal import read_records
+from perpbot.kernel.journal.reading import read_records
 from tests.processes.nursery import Child, Nursery
 from tests.processes.stage import Stage, open_stage, report_of, until
 from tests.processes.test_network import opened, trading

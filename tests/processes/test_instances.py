@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from perpbot.domain.events import AlertFired, HaltLatched
-from perpbot.kernel.journal import read_records
+from perpbot.kernel.journal.reading import read_records
 from perpbot.portfolio.fence import RULE
 from tests.processes.guardian.rig import Rig, open_rig
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from perpbot.kernel.journal import read_records
+from perpbot.kernel.journal.reading import read_records
 from tests.processes.nursery import Child, Nursery
 from tests.processes.plan import through
 from tests.processes.points import Acks

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from perpbot.app.durability import SYNCED
-from perpbot.kernel.journal import read_one
+from perpbot.kernel.journal.record import read_one
 from perpbot.operations.settings import SyncPolicy
 from tests.processes.nursery import Nursery
 from tests.processes.stage import Stage, open_stage

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from perpbot.domain.events import AlertFired, BusOverflow, RiskRejected
-from perpbot.kernel.journal import read_records
+from perpbot.kernel.journal.reading import read_records
 from perpbot.operations.runfile import running
 from tests.processes.guardian.rig import Rig, open_rig
 from tests.processes.nursery import Nursery

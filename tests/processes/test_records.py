@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from perpbot.kernel.journal import read_records
+from perpbot.kernel.journal.reading import read_records
 from tests.processes.guardian.rig import Rig, open_rig
 from tests.processes.test_instances import ALONE, alarms, planned
 

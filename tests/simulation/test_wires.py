@@ -117,7 +117,7 @@ def test_a_halted_core_and_a_fault_of_ours_are_violations(monkeypatch: pytest.Mo
             return 0
         raise ValueError("the disk is gone")
 
-    monkeypatch.setattr("perpbot.kernel.journal.Journal.append", refuse)
+    monkeypatch.setattr("perpbot.kernel.journal.writer.Journal.append", refuse)
     broken = wires.run_seed(3).violations
     assert any("the disk is gone" in text for text in broken)
     assert wires.shrink(3).faults == ()

@@ -45,7 +45,7 @@ from perpbot.guardian.pulse import TakenOver
 from perpbot.kernel.bus import BusHalted
 from perpbot.kernel.clock import SECOND, Clock, LoopTimers
 from perpbot.kernel.ids import first_epoch
-from perpbot.kernel.journal import Journal
+from perpbot.kernel.journal.writer import Journal
 from perpbot.kernel.supervisor import Supervisor
 from perpbot.portfolio.currency import CurrencyRates
 from perpbot.settings import Mode

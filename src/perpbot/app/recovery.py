@@ -23,8 +23,10 @@ from perpbot.domain.events import (
 )
 from perpbot.kernel.clock import Clock
 from perpbot.kernel.fold import DurableState, PoisonRecord
-from perpbot.kernel.journal import Journal, Record, take_lock
-from perpbot.kernel.repair import RepairPlan, carry_out, newest_epoch
+from perpbot.kernel.journal.files import take_lock
+from perpbot.kernel.journal.record import Record
+from perpbot.kernel.journal.repair import RepairPlan, carry_out, newest_epoch
+from perpbot.kernel.journal.writer import Journal
 
 EPOCH_MARGIN = 1_000
 """More runs than a lost part can hide: ids of a new run must never repeat an old one's."""

@@ -39,7 +39,7 @@ from perpbot.domain.sides import OrderState
 from perpbot.execution.pair import Pair
 from perpbot.kernel.bus import BusHalted
 from perpbot.kernel.clock import MS, SECOND, Clock, Timers, VirtualTime
-from perpbot.kernel.journal import MemoryJournal
+from perpbot.kernel.journal.memory import MemoryJournal
 from perpbot.portfolio.intake import ReportIntake
 from perpbot.portfolio.orders import Order
 

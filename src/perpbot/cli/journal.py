@@ -16,8 +16,10 @@ from perpbot.cli.progress import Progress
 from perpbot.domain.errors import ConfigError, InvalidValue, JournalCorrupt
 from perpbot.domain.events import event_class
 from perpbot.kernel.clock import SECOND
-from perpbot.kernel.journal import JournalCursor, Record
-from perpbot.kernel.survey import JournalView, Survey, survey
+from perpbot.kernel.journal.reading import JournalCursor
+from perpbot.kernel.journal.record import Record
+from perpbot.kernel.journal.survey import Survey, survey
+from perpbot.kernel.journal.view import JournalView
 from perpbot.operations.explanation import clock_text, explain, ids_of, line
 from perpbot.operations.runfile import running
 

@@ -21,7 +21,8 @@ from perpbot.cli.place import place_of
 from perpbot.cli.progress import Progress
 from perpbot.domain.errors import ConfigError, InvalidValue
 from perpbot.domain.events import event_class
-from perpbot.kernel.journal import JournalCursor, Record
+from perpbot.kernel.journal.reading import JournalCursor
+from perpbot.kernel.journal.record import Record
 from perpbot.operations.explanation import clock_text
 
 FORMATS = ("jsonl", "csv")

@@ -14,8 +14,10 @@ from perpbot.cli.output import Exit, emit, show
 from perpbot.cli.place import place_of
 from perpbot.cli.progress import Progress
 from perpbot.kernel.fold import DurableState
-from perpbot.kernel.journal import Record, segment_files, snapshot_files, snapshot_state
-from perpbot.kernel.survey import JournalView
+from perpbot.kernel.journal.files import segment_files
+from perpbot.kernel.journal.record import Record
+from perpbot.kernel.journal.snapshots import snapshot_files, snapshot_state
+from perpbot.kernel.journal.view import JournalView
 
 
 class Compared(msgspec.Struct, frozen=True):

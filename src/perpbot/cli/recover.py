@@ -27,9 +27,10 @@ from perpbot.cli.recover_text import report_text
 from perpbot.domain.errors import ConfigError, JournalCorrupt
 from perpbot.kernel.clock import RealClock
 from perpbot.kernel.fold import PoisonRecord
-from perpbot.kernel.journal import segment_files
-from perpbot.kernel.repair import RepairPlan, plan_repair
-from perpbot.kernel.survey import JournalView, Survey, survey
+from perpbot.kernel.journal.files import segment_files
+from perpbot.kernel.journal.repair import RepairPlan, plan_repair
+from perpbot.kernel.journal.survey import Survey, survey
+from perpbot.kernel.journal.view import JournalView
 from perpbot.operations.runfile import RunInfo, running
 from perpbot.portfolio.currency import CurrencyRates
 from perpbot.settings import Mode

@@ -10,7 +10,7 @@ from perpbot.app.rehearsal import Holding, OrderOutlook, Outlook, PairOutlook, S
 from perpbot.domain.money import plain
 from perpbot.execution.killswitch import LEVELS
 from perpbot.kernel.clock import SECOND
-from perpbot.kernel.survey import Survey
+from perpbot.kernel.journal.survey import Survey
 from perpbot.operations.explanation import clock_text
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from perpbot.execution.surroundings import Surroundings
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import MS, Clock, Timers
 from perpbot.kernel.ids import IdMaker
-from perpbot.kernel.journal import pack_record
+from perpbot.kernel.journal.record import pack_record
 from perpbot.venues.port import RehearsedTrading
 
 INTERVAL_NS = 10 * MS

@@ -16,7 +16,7 @@ import msgspec
 from perpbot.domain.errors import InvalidValue, PerpbotError, StateConflict
 from perpbot.domain.events import EVENTS, Event, Lane, event_class
 from perpbot.kernel.bus import EventBus
-from perpbot.kernel.journal import Record
+from perpbot.kernel.journal.record import Record
 
 Fold = Callable[[Any], None]
 

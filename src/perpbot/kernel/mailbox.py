@@ -20,7 +20,7 @@ import msgspec
 from perpbot.domain.events import ComponentFailed, Event, Lane
 from perpbot.kernel.bus import QUARANTINE_AFTER, EventBus
 from perpbot.kernel.clock import Clock
-from perpbot.kernel.journal import Record
+from perpbot.kernel.journal.record import Record
 
 AsyncHandler = Callable[[Any], Awaitable[None]]
 

@@ -17,7 +17,7 @@ from perpbot.domain.money import plain
 from perpbot.domain.pairs import PairPlan
 from perpbot.kernel.clock import SECOND
 from perpbot.kernel.ids import decode_order_id
-from perpbot.kernel.journal import Record
+from perpbot.kernel.journal.record import Record
 
 _ID_FIELDS = ("correlation_id", "pair_id", "client_id", "owner", "subject", "reservation_id")
 

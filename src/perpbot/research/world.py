@@ -21,7 +21,7 @@ from perpbot.configuration import Settings
 from perpbot.domain.capabilities import Capabilities
 from perpbot.execution.surroundings import Account
 from perpbot.kernel.clock import MS, SECOND, VirtualTime
-from perpbot.kernel.journal import MemoryJournal
+from perpbot.kernel.journal.memory import MemoryJournal
 from perpbot.portfolio.currency import CurrencyRates
 from perpbot.simulation.accountant import Accountant
 from perpbot.simulation.exchange import Exchange

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from perpbot.app.core import Folds
-from perpbot.kernel.journal import read_records
+from perpbot.kernel.journal.reading import read_records
 from tests.processes.guardian.rig import Rig, open_rig
 
 pytestmark = [pytest.mark.slow, pytest.mark.blocking, pytest.mark.timeout(150)]

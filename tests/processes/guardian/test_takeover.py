@@ -13,7 +13,7 @@ from perpbot.domain.errors import StateConflict
 from perpbot.domain.events import PairPlanned, RunStarted, VenueReconciled
 from perpbot.domain.sides import Purpose, Side
 from perpbot.guardian.status import GuardianLock
-from perpbot.kernel.journal import read_records
+from perpbot.kernel.journal.reading import read_records
 from tests.processes.guardian.rig import Rig, hand_at, open_rig
 
 pytestmark = [pytest.mark.slow, pytest.mark.blocking, pytest.mark.timeout(150)]

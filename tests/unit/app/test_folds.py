@@ -24,7 +24,7 @@ from perpbot.domain.events import (
 )
 from perpbot.domain.pairs import ProfitSplit
 from perpbot.domain.sides import Side
-from perpbot.kernel.journal import MemoryJournal
+from perpbot.kernel.journal.memory import MemoryJournal
 from tests.unit.portfolio.office import DECISION, d, planned, request
 from tests.unit.risk.world import ASSET, orders, plan
 

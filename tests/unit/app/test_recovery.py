@@ -19,9 +19,12 @@ from perpbot.domain.events import (
 )
 from perpbot.kernel.clock import VirtualTime
 from perpbot.kernel.fold import PoisonRecord
-from perpbot.kernel.journal import Journal, Record, read_one, segment_files
-from perpbot.kernel.repair import RepairPlan, plan_repair
-from perpbot.kernel.survey import JournalView, survey
+from perpbot.kernel.journal.files import segment_files
+from perpbot.kernel.journal.record import Record, read_one
+from perpbot.kernel.journal.repair import RepairPlan, plan_repair
+from perpbot.kernel.journal.survey import survey
+from perpbot.kernel.journal.view import JournalView
+from perpbot.kernel.journal.writer import Journal
 from tests.unit.operations.small_world import traded_world, write_journal
 
 CLOCK = VirtualTime(1_700_000_000_000_000_000)

@@ -16,7 +16,9 @@ from typer.testing import CliRunner, Result
 from perpbot.app.recovery import recover
 from perpbot.cli.main import app
 from perpbot.cli.progress import Progress
-from perpbot.kernel.journal import Journal, read_one, segment_files
+from perpbot.kernel.journal.files import segment_files
+from perpbot.kernel.journal.record import read_one
+from perpbot.kernel.journal.writer import Journal
 from perpbot.operations.runfile import RunFile, RunInfo
 from tests.unit.operations.small_world import traded_world
 

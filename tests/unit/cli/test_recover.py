@@ -13,8 +13,9 @@ from typer.testing import CliRunner, Result
 from perpbot.app.known import write_known
 from perpbot.cli.main import app
 from perpbot.domain.events import PairPlanned
-from perpbot.kernel.journal import Journal, segment_files
-from perpbot.kernel.survey import JournalView
+from perpbot.kernel.journal.files import segment_files
+from perpbot.kernel.journal.view import JournalView
+from perpbot.kernel.journal.writer import Journal
 from perpbot.operations.runfile import RunFile, RunInfo
 from tests.unit.execution.stand import Stand
 from tests.unit.operations.small_world import traded_world, write_journal

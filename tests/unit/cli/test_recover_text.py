@@ -19,7 +19,8 @@ from perpbot.domain.events import (
     SafeModeChanged,
 )
 from perpbot.domain.sides import Side
-from perpbot.kernel.journal import Journal, segment_files
+from perpbot.kernel.journal.files import segment_files
+from perpbot.kernel.journal.writer import Journal
 from perpbot.simulation.fates import Message
 from tests.unit.execution.stand import ASSET, LONG, SHORT, Stand
 

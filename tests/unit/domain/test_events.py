@@ -26,7 +26,7 @@ from perpbot.domain.events import (
 )
 from perpbot.domain.pairs import ProfitSplit
 from perpbot.domain.sides import OrderState, Side
-from perpbot.kernel.journal import MemoryJournal
+from perpbot.kernel.journal.memory import MemoryJournal
 
 D = Decimal
 CLASSES = list(EVENTS.values())

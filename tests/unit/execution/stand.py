@@ -33,7 +33,7 @@ from perpbot.execution.surroundings import Account
 from perpbot.guardian.epoch import Epoch
 from perpbot.kernel.bus import BusHalted, EventBus
 from perpbot.kernel.clock import MS, SECOND, VirtualTime, VirtualTimer
-from perpbot.kernel.journal import MemoryJournal
+from perpbot.kernel.journal.memory import MemoryJournal
 from perpbot.portfolio.currency import CurrencyRates
 from perpbot.settings import Flag
 from perpbot.simulation.accountant import Accountant

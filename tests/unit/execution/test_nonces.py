@@ -12,7 +12,7 @@ from perpbot.domain.events import NoncesReserved, RunStarted
 from perpbot.execution.nonces import AHEAD, BLOCK_MS, CHECK_NS, NonceKeeper, NonceMarks
 from perpbot.kernel.bus import BusHalted, EventBus
 from perpbot.kernel.clock import MS, SECOND, VirtualTime
-from perpbot.kernel.journal import MemoryJournal
+from perpbot.kernel.journal.memory import MemoryJournal
 from perpbot.venues.wire.nonces import SPARE, NonceSource
 
 VENUE, ACCOUNT = "hyperliquid", "main"

@@ -23,7 +23,7 @@ from perpbot.domain.events import (
 )
 from perpbot.kernel.bus import QUARANTINE_AFTER, BusHalted, EventBus
 from perpbot.kernel.clock import VirtualTime
-from perpbot.kernel.journal import MemoryJournal
+from perpbot.kernel.journal.memory import MemoryJournal
 
 KILL = KillSwitchEngaged(level=1, actor="me", reason="test")
 

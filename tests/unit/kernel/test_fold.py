@@ -12,7 +12,8 @@ from perpbot.domain.events import AlertFired, BusOverflow, Event, Heartbeat, Ord
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import VirtualTime
 from perpbot.kernel.fold import DurableState, PoisonRecord
-from perpbot.kernel.journal import MemoryJournal, Record
+from perpbot.kernel.journal.memory import MemoryJournal
+from perpbot.kernel.journal.record import Record
 
 
 class Counter:

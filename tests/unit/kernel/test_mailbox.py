@@ -18,7 +18,8 @@ from perpbot.domain.events import (
 )
 from perpbot.kernel.bus import QUARANTINE_AFTER, EventBus
 from perpbot.kernel.clock import VirtualTime
-from perpbot.kernel.journal import Journal, MemoryJournal
+from perpbot.kernel.journal.memory import MemoryJournal
+from perpbot.kernel.journal.writer import Journal
 from perpbot.kernel.mailbox import Mailbox
 from perpbot.kernel.supervisor import Supervisor
 

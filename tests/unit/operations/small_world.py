@@ -11,7 +11,7 @@ import msgspec
 from perpbot.app.watching import sources_of
 from perpbot.configuration import load_configuration
 from perpbot.kernel.clock import MS, SECOND
-from perpbot.kernel.journal import Journal
+from perpbot.kernel.journal.writer import Journal
 from perpbot.operations.sources import Sources
 from perpbot.research.replay import ReplayTerms, venue_setup
 from perpbot.research.world import VenueSetup, World

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perpbot.domain.events import CancelOrders, OrderIntent, PairPlanned, RiskRejected
-from perpbot.kernel.journal import MemoryJournal
+from perpbot.kernel.journal.memory import MemoryJournal
 from perpbot.operations.explanation import clock_text, explain
 from perpbot.research.world import World
 from tests.unit.operations.small_world import traded_world

@@ -31,7 +31,7 @@ from perpbot.domain.sides import (
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import SECOND, VirtualTime
 from perpbot.kernel.fold import DurableState
-from perpbot.kernel.journal import MemoryJournal
+from perpbot.kernel.journal.memory import MemoryJournal
 from perpbot.portfolio.capital import CapitalOrchestrator
 from perpbot.portfolio.currency import CurrencyRates
 from perpbot.portfolio.equity import EquityBook

@@ -28,7 +28,7 @@ from perpbot.domain.events import (
 from perpbot.domain.money import plain
 from perpbot.domain.sides import OrderState
 from perpbot.kernel.clock import MS
-from perpbot.kernel.journal import Record
+from perpbot.kernel.journal.record import Record
 from perpbot.operations.records.tables import EQUITY, FILLS, ORDERS, TRADES
 
 _STATE: Mapping[type[Event], OrderState] = {

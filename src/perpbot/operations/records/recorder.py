@@ -18,7 +18,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
-from perpbot.kernel.journal import JournalCursor
+from perpbot.kernel.journal.reading import JournalCursor
 from perpbot.operations.records.projection import project
 from perpbot.operations.records.tables import CURSOR
 

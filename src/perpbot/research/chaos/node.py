@@ -15,7 +15,7 @@ from perpbot.configuration import Settings
 from perpbot.domain.errors import JournalFull
 from perpbot.domain.events import BusOverflow, Event
 from perpbot.kernel.clock import TimerHandle, VirtualTime
-from perpbot.kernel.journal import MemoryJournal
+from perpbot.kernel.journal.memory import MemoryJournal
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.door import Door
 from perpbot.research.chaos.reaper import Place, Reaper

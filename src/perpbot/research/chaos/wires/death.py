@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from perpbot.domain.events import Event
-from perpbot.kernel.journal import Journal
+from perpbot.kernel.journal.writer import Journal
 from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
 from perpbot.simulation.virtual.hosts import Host, HostDied

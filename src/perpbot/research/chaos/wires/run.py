@@ -15,7 +15,8 @@ from typing import Any
 
 from perpbot.app import node
 from perpbot.kernel.clock import SECOND
-from perpbot.kernel.journal import Journal, read_records
+from perpbot.kernel.journal.reading import read_records
+from perpbot.kernel.journal.writer import Journal
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.mutants import mutated
 from perpbot.research.chaos.plan import Plan

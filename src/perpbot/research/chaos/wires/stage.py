@@ -16,7 +16,7 @@ from pathlib import Path
 from perpbot.app.core import Core, Folds
 from perpbot.configuration import Settings
 from perpbot.kernel.clock import MS, SECOND
-from perpbot.kernel.journal import read_records
+from perpbot.kernel.journal.reading import read_records
 from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.plan import (

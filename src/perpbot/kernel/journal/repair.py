@@ -13,14 +13,10 @@ from pathlib import Path
 import msgspec
 
 from perpbot.domain.events import RunStarted
-from perpbot.kernel.journal import (
-    read_one,
-    segment_files,
-    snapshot_files,
-    snapshot_state,
-    sync_directory,
-)
-from perpbot.kernel.survey import Survey, readable
+from perpbot.kernel.journal.files import segment_files, segment_path, sync_directory
+from perpbot.kernel.journal.record import read_one
+from perpbot.kernel.journal.snapshots import snapshot_files, snapshot_state
+from perpbot.kernel.journal.survey import Survey, readable
 
 
 class RepairPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +73,7 @@ def carry_out(directory: Path, plan: RepairPlan, quarantine: Path) -> tuple[str,
             sequence = read_one(part, 0, path.name)[0].sequence
             scratch = directory / f"repaired-{sequence:012d}.tmp"
             _write(scratch, part)
-            kept.append((scratch, directory / f"journal-{sequence:012d}.log"))
+            kept.append((scratch, segment_path(directory, sequence)))
         moved.append(path.name)
     for sequence, path in snapshot_files(directory):
         if sequence > max(plan.last, plan.first - 1) or snapshot_state(path) is None:
@@ -87,7 +83,7 @@ def carry_out(directory: Path, plan: RepairPlan, quarantine: Path) -> tuple[str,
     for scratch, path in kept:
         scratch.rename(path)
     if not segment_files(directory):
-        _write(directory / f"journal-{plan.first:012d}.log", b"")
+        _write(segment_path(directory, plan.first), b"")
     sync_directory(directory)
     return tuple(moved)
 

@@ -20,6 +20,7 @@ from perpbot.domain.pairs import PairPlan
 from perpbot.domain.sides import Side
 from perpbot.kernel.clock import SECOND
 from perpbot.portfolio.capital import Claim
+from perpbot.portfolio.leases import Leg, legs_of
 from perpbot.risk.latches import ALL, FAST
 from perpbot.risk.limits import Limit, PairLimits
 from perpbot.risk.world import RiskWorld
@@ -42,6 +43,8 @@ class Ground(msgspec.Struct, frozen=True):
 
     held: tuple[Decimal, Decimal]
     """By leg, base coins: the position, and what orders at work may add to it."""
+    unowned: str
+    """Which leg holds what no pair owns, and how much; "" where there is none to speak of."""
     gross: dict[str, Decimal]
     """Gross exposure by venue, USD."""
 
@@ -90,8 +93,21 @@ def _ground(world: RiskWorld, plan: PairPlan) -> Ground:
             _held(world, plan.long_venue, plan.account_long, plan.asset),
             _held(world, plan.short_venue, plan.account_short, plan.asset),
         ),
+        unowned="; ".join(filter(None, (_unowned(world, place) for place in legs_of(plan)))),
         gross=gross,
     )
+
+
+def _unowned(world: RiskWorld, place: Leg) -> str:
+    """Say what a free leg holds, unless it is dust that its venue does not trade by itself."""
+    instrument = world.instruments.get((place[0], place[2]))
+    held = world.positions.get(place).quantity
+    if instrument is None or abs(held) < max(instrument.min_quantity, instrument.quantity_step):
+        return ""
+    mark = world.market.mark(place[0], place[2])
+    if mark is not None and abs(held) * mark < instrument.min_notional:
+        return ""
+    return f"{place[0]} holds {plain(held)}"
 
 
 def _held(world: RiskWorld, venue: str, account: str, asset: str) -> Decimal:
@@ -139,6 +155,7 @@ _NO_HALT = _none("no latched halt")
 _NO_PAUSE = _none("no pause")
 _CALM = Measure(passed=True, limit="no freeze", words="calm")
 _NO_COOLDOWN = _none("no cooldown")
+_CLEAR = _none("no position without an owner")
 _READY = _none("connected and reconciled")
 _FRESH = _none("fresh on both venues")
 _TRADABLE = _none("tradable, settle currency priced")
@@ -292,6 +309,14 @@ def margin_ratio(world: RiskWorld, request: OpenRequest) -> Measure:
     return measure
 
 
+def legs_clear(_world: RiskWorld, request: OpenRequest) -> Measure:
+    """Neither leg holds what no pair owns: beside it a reduce-only close may be refused.
+
+    A leg of a running pair never gets here; it is leased.
+    """
+    return _against([request.ground.unowned], _CLEAR) if request.ground.unowned else _CLEAR
+
+
 # --- 4 execution ---
 
 
@@ -434,6 +459,7 @@ OPEN_RULES: tuple[OpenRule, ...] = (
     _rule("position", "symbol_cooldown", symbol_cooldown, stands=True),
     _rule("position", "venue_concentration", venue_concentration, stands=False),
     _rule("position", "margin_ratio", margin_ratio, stands=True),
+    _rule("position", "legs_clear", legs_clear, stands=True),
     _rule("execution", "venues_ready", venues_ready, stands=True),
     _rule("execution", "quotes_usable", quotes_usable, stands=False),
     _rule("execution", "instruments_tradable", instruments_tradable, stands=False),

@@ -188,6 +188,23 @@ def hold(quantity: str, **changes: Any) -> Setup:
     return lambda desk: desk.bus.publish(desk.office.filled(quantity=d(quantity), **changes))
 
 
+def unowned(quantity: str) -> Setup:
+    """Hold as much on each leg, so that nothing is concentrated."""
+
+    def take(desk: Desk) -> None:
+        for venue in VENUES:
+            hold(quantity, venue=venue)(desk)
+
+    return take
+
+
+def dust_by_notional(desk: Desk) -> None:
+    """Hold a little that its venue does not trade by itself."""
+    okx = desk.instruments["okx", ASSET]
+    desk.instruments["okx", ASSET] = changed(okx, min_notional=d(5))
+    hold("0.04", venue="okx")(desk)
+
+
 def unlist(desk: Desk) -> None:
     """Take the instrument away."""
     del desk.instruments["okx", ASSET]
@@ -254,6 +271,9 @@ CASES: list[tuple[str, Setup, str]] = [
     ("reductions at work do not count", rest(quantity=d(10), purpose=Purpose.REDUCE), ""),
     ("concentration", hold("3", venue="okx"), "position.venue_concentration"),
     ("concentration elsewhere", hold("2", venue="aster", asset="ETH-PERP"), ""),
+    ("an unowned position on a leg", unowned("1"), "position.legs_clear"),
+    ("dust on a leg", hold("0.0009", venue="okx"), ""),
+    ("dust by its notional", dust_by_notional, ""),
     ("margin below", tight_margin("5001"), ""),
     ("margin at", tight_margin("5000"), "position.margin_ratio"),
     (

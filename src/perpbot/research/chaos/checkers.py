@@ -302,6 +302,7 @@ class Witness:
         if key not in self._moved_by_others:
             self.violate(f"P2 books of {event.venue} adjusted by {event.delta} without cause")
         self._doubt_ns[event.asset] = self._clock.now_ns()
+        self._moved(key, event.delta)
         if key not in self._held_by_pairs.values():
             # No pair holds that leg any more: it was told to a person, who closes it.
             self._declare(event.asset, abs(event.delta))
@@ -363,12 +364,22 @@ class Witness:
         self.booked[key] = self.booked.get(key, ZERO) + signed
         if not event.client_id:
             self._stray = (event.asset, event.quantity)
-        if event.owner:
-            self._pair_net[event.owner] = self._pair_net.get(event.owner, ZERO) + signed
-            leg = (event.owner, self._requests[event.client_id].leg)
-            self._leg_net[leg] = self._leg_net.get(leg, ZERO) + signed
+        if not event.owner:
+            self._moved(key, signed)
+        else:
+            self._credit(event.owner, self._requests[event.client_id].leg, signed)
             told = self._filled_told.get(event.client_id, ZERO)
             self._filled_told[event.client_id] = told + event.quantity
+
+    def _moved(self, key: tuple[str, str], signed: Decimal) -> None:
+        """Somebody else moved a leg: it is the pair's that holds it."""
+        for (owner, leg), held in self._held_by_pairs.items():
+            if held == key:
+                self._credit(owner, leg, signed)
+
+    def _credit(self, owner: str, leg: int, signed: Decimal) -> None:
+        self._pair_net[owner] = self._pair_net.get(owner, ZERO) + signed
+        self._leg_net[owner, leg] = self._leg_net.get((owner, leg), ZERO) + signed
 
     # --- every step ---
 

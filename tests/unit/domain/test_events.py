@@ -47,7 +47,14 @@ def test_every_kind_has_one_class_and_every_class_one_kind() -> None:
 def test_a_kind_is_declared_once() -> None:
     """An extension cannot take the place of a class of ours."""
     with pytest.raises(InvalidValue, match="declared by QuoteUpdated already"):
-        event(EventKind.QUOTE_UPDATED, Lane.LATEST)(Event)
+        event(EventKind.QUOTE_UPDATED)(Event)
+
+
+def test_a_kind_is_its_name() -> None:
+    """In the table it stands beside its lane; an extension, which is not there, names its own."""
+    assert [str(kind) for kind in EventKind] == list(EventKind.__members__)
+    with pytest.raises(InvalidValue, match="lane of event kind VOLUME_DONE"):
+        event("VOLUME_DONE")
 
 
 @pytest.mark.parametrize("alias", sorted(KIND_ALIASES))

@@ -1,0 +1,109 @@
+"""What is to be done: orders, pairs, questions to venues."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from perpbot.domain.events.capital import CapitalReserved
+from perpbot.domain.events.declaration import Event, event
+from perpbot.domain.events.table import EventKind
+from perpbot.domain.money import plain
+from perpbot.domain.orders import OrderRequest
+from perpbot.domain.pairs import PairPlan
+
+
+class Measure(msgspec.Struct, frozen=True, array_like=True):
+    """One measured value against its limit: a number with its unit, or words alone."""
+
+    passed: bool
+    limit: str
+    words: str = ""
+    number: Decimal | None = None
+
+    @property
+    def value(self) -> str:
+        """The measured value in plain words, to six decimals."""
+        return self.words if self.number is None else plain(round(self.number, 6)) + self.words
+
+    def __str__(self) -> str:
+        return f"{self.value} ({self.limit})"
+
+
+class GateDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """What a gate measured when it let an order pass; journalled with the order."""
+
+    gate: str
+    """open, hedge or reduce."""
+    checks: dict[str, Measure]
+    """By rule, in the order in which they were asked."""
+    ts_ns: int
+
+
+class OrderIntent(Event, frozen=True, kw_only=True):
+    """Base of what sends orders: one atomic decision, one record."""
+
+    orders: tuple[OrderRequest, ...]
+    decision: GateDecision
+    read_ns: int = 0
+    """Monotonic time of the market frame that led here; 0 where there was none."""
+
+
+@event(EventKind.SUBMIT_ORDERS)
+class SubmitOrders(OrderIntent, frozen=True, kw_only=True):
+    """Send these orders of a pair that is under way."""
+
+
+@event(EventKind.PAIR_PLANNED)
+class PairPlanned(OrderIntent, frozen=True, kw_only=True):
+    """An opportunity is taken: gates passed, capital reserved, legs leased, both entries sent.
+
+    The pair owns the legs of its plan from here on.
+    """
+
+    plan: PairPlan
+    reservation: CapitalReserved
+
+
+@event(EventKind.CANCEL_ORDERS)
+class CancelOrders(Event, frozen=True, kw_only=True):
+    """Cancel these orders of ours."""
+
+    client_ids: tuple[str, ...]
+    reason: str
+
+
+@event(EventKind.CLOSE_PAIR)
+class ClosePair(Event, frozen=True, kw_only=True):
+    """Leave a pair: convergence, take_profit, stop, max_hold, funding, shutdown, kill."""
+
+    pair_id: str
+    reason: str
+    detail: dict[str, str] = {}
+
+
+@event(EventKind.EVALUATE_PAIR)
+class EvaluatePair(Event, frozen=True, kw_only=True, gc=False):
+    """Decide what a pair does next.
+
+    On the stream lane: after every durable event has been folded, so two decisions never overlap.
+    """
+
+    pair_id: str
+
+
+@event(EventKind.QUERY_ORDER)
+class QueryOrder(Event, frozen=True, kw_only=True, gc=False):
+    """Ask the venue what became of an order; the answer comes as reports."""
+
+    client_id: str
+
+
+@event(EventKind.RECONCILE_VENUE)
+class ReconcileVenue(Event, frozen=True, kw_only=True, gc=False):
+    """Ask a venue for orders, positions, balances and fills since `fills_since_ns`."""
+
+    venue: str
+    reason: str
+    fills_since_ns: int

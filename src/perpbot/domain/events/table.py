@@ -1,0 +1,130 @@
+"""The table of events: every kind of the house beside its lane."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import Self
+
+
+class Lane(IntEnum):
+    """How an event travels (DESIGN.md section 3). Lower goes first."""
+
+    URGENT = 0
+    """First; in order; never dropped; journalled."""
+    DURABLE = 1
+    """In order; never dropped; journalled before any handler sees it."""
+    STREAM = 2
+    """In order; never dropped in process; not journalled."""
+    LATEST = 3
+    """A newer value for the same key replaces the waiting one, counted."""
+
+
+class EventKind(StrEnum):
+    """The name of an event outside the process (journal, console, alerts), and its lane."""
+
+    lane: Lane
+
+    def __new__(cls, name: str, lane: Lane) -> Self:
+        """Keep the lane beside the name."""
+        kind = str.__new__(cls, name)
+        kind._value_ = name
+        kind.lane = lane
+        return kind
+
+    # market data
+    QUOTE_UPDATED = "QUOTE_UPDATED", Lane.LATEST
+    BOOK_UPDATED = "BOOK_UPDATED", Lane.LATEST
+    BOOK_CHANGED = "BOOK_CHANGED", Lane.STREAM
+    TRADE_PRINTED = "TRADE_PRINTED", Lane.STREAM
+    CANDLE_CLOSED = "CANDLE_CLOSED", Lane.STREAM
+    MARK_UPDATED = "MARK_UPDATED", Lane.LATEST
+    FUNDING_RATE_UPDATED = "FUNDING_RATE_UPDATED", Lane.LATEST
+
+    # opportunities and pairs
+    OPPORTUNITY_FOUND = "OPPORTUNITY_FOUND", Lane.LATEST
+    PAIR_STATE_CHANGED = "PAIR_STATE_CHANGED", Lane.DURABLE
+    HEDGE_REQUIRED = "HEDGE_REQUIRED", Lane.DURABLE
+    TRADE_COMPLETED = "TRADE_COMPLETED", Lane.DURABLE
+
+    # commands
+    PAIR_PLANNED = "PAIR_PLANNED", Lane.DURABLE
+    SUBMIT_ORDERS = "SUBMIT_ORDERS", Lane.DURABLE
+    CANCEL_ORDERS = "CANCEL_ORDERS", Lane.DURABLE
+    CLOSE_PAIR = "CLOSE_PAIR", Lane.DURABLE
+    EVALUATE_PAIR = "EVALUATE_PAIR", Lane.STREAM
+    QUERY_ORDER = "QUERY_ORDER", Lane.STREAM
+    RECONCILE_VENUE = "RECONCILE_VENUE", Lane.STREAM
+
+    # what venues and transports say
+    ORDER_REPORTED = "ORDER_REPORTED", Lane.STREAM
+    FILL_REPORTED = "FILL_REPORTED", Lane.STREAM
+    ACCOUNT_REPORTED = "ACCOUNT_REPORTED", Lane.STREAM
+    VENUE_SNAPSHOT = "VENUE_SNAPSHOT", Lane.STREAM
+
+    # orders
+    ORDER_SENT = "ORDER_SENT", Lane.DURABLE
+    ORDER_PLACED = "ORDER_PLACED", Lane.DURABLE
+    ORDER_FILLED = "ORDER_FILLED", Lane.DURABLE
+    ORDER_CANCELLED = "ORDER_CANCELLED", Lane.DURABLE
+    ORDER_EXPIRED = "ORDER_EXPIRED", Lane.DURABLE
+    ORDER_FAILED = "ORDER_FAILED", Lane.DURABLE
+    ORDER_UNKNOWN = "ORDER_UNKNOWN", Lane.DURABLE
+    ORDER_PROVEN_ABSENT = "ORDER_PROVEN_ABSENT", Lane.DURABLE
+    ORDER_CANCEL_FAILED = "ORDER_CANCEL_FAILED", Lane.DURABLE
+    FOREIGN_ORDER_SEEN = "FOREIGN_ORDER_SEEN", Lane.DURABLE
+
+    # positions, funding, leases
+    POSITION_UPDATED = "POSITION_UPDATED", Lane.DURABLE
+    POSITION_ADJUSTED = "POSITION_ADJUSTED", Lane.DURABLE
+    FUNDING_PAID = "FUNDING_PAID", Lane.DURABLE
+    TRANSFER = "TRANSFER", Lane.DURABLE
+    LEASE_RELEASED = "LEASE_RELEASED", Lane.DURABLE
+
+    # capital
+    CAPITAL_SNAPSHOT_UPDATE = "CAPITAL_SNAPSHOT_UPDATE", Lane.DURABLE
+    CAPITAL_UPDATED = "CAPITAL_UPDATED", Lane.LATEST
+    FOLLOW_CAPITAL = "FOLLOW_CAPITAL", Lane.STREAM
+    CAPITAL_RESERVED = "CAPITAL_RESERVED", Lane.DURABLE
+    CAPITAL_RELEASED = "CAPITAL_RELEASED", Lane.DURABLE
+    CAPITAL_REJECTED = "CAPITAL_REJECTED", Lane.DURABLE
+    RESERVE_TOPPED_UP = "RESERVE_TOPPED_UP", Lane.DURABLE
+    SAFE_MODE_CHANGED = "SAFE_MODE_CHANGED", Lane.DURABLE
+    EQUITY_SAMPLED = "EQUITY_SAMPLED", Lane.DURABLE
+    DAY_STARTED = "DAY_STARTED", Lane.DURABLE
+
+    # risk
+    RISK_REJECTED = "RISK_REJECTED", Lane.DURABLE
+    HALT_LATCHED = "HALT_LATCHED", Lane.URGENT
+    HALT_CLEARED = "HALT_CLEARED", Lane.DURABLE
+    COOLDOWN_STARTED = "COOLDOWN_STARTED", Lane.DURABLE
+    OVERRIDE_GRANTED = "OVERRIDE_GRANTED", Lane.DURABLE
+    KILL_SWITCH = "KILL_SWITCH", Lane.URGENT
+    KILL_SWITCH_CLEARED = "KILL_SWITCH_CLEARED", Lane.DURABLE
+
+    # our standing with venues
+    VENUE_RECONCILED = "VENUE_RECONCILED", Lane.DURABLE
+    VENUE_CONNECTION_CHANGED = "VENUE_CONNECTION_CHANGED", Lane.STREAM
+    NONCES_RESERVED = "NONCES_RESERVED", Lane.DURABLE
+
+    # the node
+    RUN_STARTED = "RUN_STARTED", Lane.DURABLE
+    RUN_ENDED = "RUN_ENDED", Lane.DURABLE
+    RECORD_PASSED_OVER = "RECORD_PASSED_OVER", Lane.DURABLE
+    JOURNAL_REPAIRED = "JOURNAL_REPAIRED", Lane.DURABLE
+    CONFIG_CHANGED = "CONFIG_CHANGED", Lane.DURABLE
+    COMPONENT_ERROR = "COMPONENT_ERROR", Lane.DURABLE
+    BUS_OVERFLOW = "BUS_OVERFLOW", Lane.DURABLE
+    ALERT_FIRED = "ALERT_FIRED", Lane.DURABLE
+    HEARTBEAT = "HEARTBEAT", Lane.LATEST
+    HEALTH_SNAPSHOT_UPDATE = "HEALTH_SNAPSHOT_UPDATE", Lane.LATEST
+
+
+KIND_ALIASES: dict[str, EventKind] = {
+    "ARBITRAGE_OPPORTUNITY_FOUND": EventKind.OPPORTUNITY_FOUND,
+    "HEALTH_SNAPSHOT": EventKind.HEALTH_SNAPSHOT_UPDATE,
+    "RISK_REJECT": EventKind.RISK_REJECTED,
+    "CAPITAL_REJECT": EventKind.CAPITAL_REJECTED,
+    "EXPOSURE_UPDATE": EventKind.POSITION_UPDATED,
+    "EXECUTION_SUBMITTED": EventKind.ORDER_SENT,
+}
+"""Names of the original documents, accepted on the way in."""

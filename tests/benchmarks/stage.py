@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from perpbot.app.core import Core, Folds, Markets
+from perpbot.app.core import Core
+from perpbot.app.folds import Folds
+from perpbot.app.markets import Markets
 from perpbot.app.tally import RunTally
 from perpbot.configuration import Settings
 from perpbot.domain.capabilities import Capabilities

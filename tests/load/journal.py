@@ -18,7 +18,9 @@ from typing import Any
 
 import msgspec
 
-from perpbot.app.core import Core, Folds, Markets
+from perpbot.app.core import Core
+from perpbot.app.folds import Folds
+from perpbot.app.markets import Markets
 from perpbot.app.recovery import recover
 from perpbot.domain.instruments import Instrument
 from perpbot.kernel.bus import EventBus

@@ -27,7 +27,7 @@ from typing import Any
 import msgspec
 
 from perpbot import __version__
-from perpbot.app.core import Folds
+from perpbot.app.folds import Folds
 from perpbot.app.node import Node
 from perpbot.app.venues import make_venue
 from perpbot.configuration import Settings, load_configuration

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from perpbot.app.core import Folds
+from perpbot.app.folds import Folds
 from perpbot.app.recovery import recover
 from perpbot.domain.errors import JournalCorrupt
 from perpbot.kernel.journal.reading import read_records

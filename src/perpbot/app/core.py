@@ -8,173 +8,52 @@ number and performs no I/O of its own.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
 
-import msgspec
-
-from perpbot.configuration import Settings, effective
-from perpbot.domain.capabilities import Capabilities
+from perpbot.app.folds import Folds
+from perpbot.app.markets import Markets
+from perpbot.app.overrides import Overrides
+from perpbot.configuration import Settings
 from perpbot.domain.events import (
     BusOverflow,
-    Event,
-    JournalRepaired,
     QuoteUpdated,
     RunStarted,
-    VenueReconciled,
 )
-from perpbot.domain.instruments import Instrument
 from perpbot.domain.money import ZERO
-from perpbot.domain.pairs import PairPlan
 from perpbot.execution.engine import ExecutionEngine
 from perpbot.execution.killswitch import KillSwitch
-from perpbot.execution.nonces import NonceMarks
 from perpbot.execution.order_maker import OrderMaker
-from perpbot.execution.pair import PairBook
-from perpbot.execution.planner import PairPlanner, PairTerms
+from perpbot.execution.planner import PairPlanner
 from perpbot.execution.policies import (
     FallbackPolicy,
     MarketCondition,
-    Patience,
     RetryPolicy,
 )
-from perpbot.execution.reconcile import OVERLAP_NS, ReconcileDriver
-from perpbot.execution.surroundings import Account, Surroundings
+from perpbot.execution.reconcile import ReconcileDriver
+from perpbot.execution.surroundings import Surroundings
 from perpbot.execution.trader import PairTrader
 from perpbot.execution.watch import OrderWatch
 from perpbot.guardian.epoch import Epoch
 from perpbot.guardian.hand import STRATEGY as GUARDIAN
 from perpbot.kernel.bus import EventBus, EventLog
 from perpbot.kernel.clock import MS, SECOND, Clock, Timers
-from perpbot.kernel.fold import DurableState
 from perpbot.kernel.ids import IdMaker
 from perpbot.market.basis import BasisTracker
 from perpbot.market.engine import QuoteEngine
 from perpbot.market.moves import Moves
 from perpbot.portfolio.capital import CapitalOrchestrator
-from perpbot.portfolio.currency import CurrencyRates
-from perpbot.portfolio.equity import EquityBook, EquitySampler
+from perpbot.portfolio.equity import EquitySampler
 from perpbot.portfolio.exposure import PositionAggregator
 from perpbot.portfolio.fence import InstanceFence
-from perpbot.portfolio.intake import BookedTrades, ReportIntake
-from perpbot.portfolio.leases import Leases
-from perpbot.portfolio.orders import OrderTable
-from perpbot.portfolio.positions import PositionBook
+from perpbot.portfolio.intake import ReportIntake
 from perpbot.portfolio.readiness import Readiness
-from perpbot.portfolio.reservations import Reservations
-from perpbot.portfolio.settings import CapitalSettings
 from perpbot.portfolio.snapshot import CapitalSnapshotProvider
-from perpbot.risk.latches import RiskLatches
 from perpbot.risk.manager import RiskManager
-from perpbot.risk.settings import RiskSettings
 from perpbot.risk.world import RiskWorld
 from perpbot.strategies.arbitrage.costs import FeeModel
 from perpbot.strategies.arbitrage.exits import ExitManager
 from perpbot.strategies.arbitrage.scanner import Scanner
-
-
-class Markets(msgspec.Struct, frozen=True):
-    """What is traded, where, and by which account."""
-
-    instruments: Mapping[tuple[str, str], Instrument]
-    capabilities: Mapping[str, Capabilities]
-    accounts: Mapping[str, Account]
-    rates: CurrencyRates
-
-    def steps(self, venue: str) -> dict[str, Decimal]:
-        """Return the quantity step of each asset that is traded on a venue."""
-        return {
-            asset: instrument.quantity_step
-            for (name, asset), instrument in self.instruments.items()
-            if name == venue
-        }
-
-
-class Folds:
-    """Every component whose state is the fold of durable events."""
-
-    def __init__(self) -> None:
-        self.orders = OrderTable()
-        self.booked = BookedTrades()
-        self.positions = PositionBook()
-        self.leases = Leases()
-        self.reservations = Reservations()
-        self.equity = EquityBook()
-        self.pairs = PairBook()
-        self.latches = RiskLatches()
-        self.runs = Runs()
-        self.nonces = NonceMarks()
-
-    def in_use(self) -> frozenset[tuple[str, str]]:
-        """Return the (venue, asset) that pairs which are not flat and orders at work need."""
-        legs = {(pair.venue(index), pair.plan.asset) for pair in self.pairs for index in (0, 1)}
-        orders = {(o.request.venue, o.request.asset) for o in self.orders.unsettled()}
-        return frozenset(legs | orders)
-
-    def state(self) -> DurableState:
-        """Return them as one state."""
-        return DurableState(
-            (
-                self.orders,
-                self.booked,
-                self.positions,
-                self.leases,
-                self.reservations,
-                self.equity,
-                self.pairs,
-                self.latches,
-                self.runs,
-                self.nonces,
-            )
-        )
-
-
-class Runs:
-    """The number of the run that wrote last, and up to when our books are whole, by venue.
-
-    Ids of a new run never repeat an old one's. Before the first run nothing was ours: what an
-    account did then is not booked.
-    """
-
-    name = "runs"
-
-    def __init__(self) -> None:
-        self.epoch = 0
-        self._born_ns = 0
-        self._agreed_ns: dict[str, int] = {}
-
-    def whole_until_ns(self, venue: str) -> int:
-        """Return when it last agreed (UTC, with a margin), else when the first run began."""
-        return self._agreed_ns.get(venue, self._born_ns)
-
-    def folds(self) -> Mapping[type[Event], Any]:
-        """What it lives on."""
-        return {
-            RunStarted: self._started,
-            VenueReconciled: self._reconciled,
-            JournalRepaired: self._repaired,
-        }
-
-    def _started(self, event: RunStarted) -> None:
-        self.epoch = event.epoch
-        self._born_ns = self._born_ns or event.ts_ns
-
-    def _repaired(self, event: JournalRepaired) -> None:
-        self.epoch = max(self.epoch, event.epoch)
-
-    def _reconciled(self, event: VenueReconciled) -> None:
-        if event.agreed:
-            self._agreed_ns[event.venue] = max(event.ts_ns - OVERLAP_NS, self._born_ns)
-
-    def snapshot(self) -> object:
-        """The runs as plain values."""
-        return {"epoch": self.epoch, "born_ns": self._born_ns, "agreed_ns": self._agreed_ns}
-
-    def restore(self, state: Any) -> None:
-        """Take over a snapshot."""
-        self.epoch, self._born_ns = state["epoch"], state["born_ns"]
-        self._agreed_ns = dict(state["agreed_ns"])
 
 
 class Core:
@@ -213,9 +92,8 @@ class Core:
         self.clock = clock
         self._timers = timers
         self._strains: set[str] = set()
-        self._patiences: dict[tuple[str, str, str], Patience] = {}
         self._journal = journal
-        self._capital_settings: dict[str, CapitalSettings] = {}
+        self._overrides = Overrides(settings, markets.instruments)
         self._settles: dict[str, str] = {}
         for instrument in markets.instruments.values():
             self._settles.setdefault(instrument.venue, instrument.settle)
@@ -233,7 +111,9 @@ class Core:
         self._build_market()
         self._build_portfolio()
         self._build_risk()
-        self._build_execution(rng, leave)
+        self._build_orders()
+        self._build_pairs(rng)
+        self._build_watch(leave)
         self._build_strategy()
 
     # --- building, floor by floor ---
@@ -246,10 +126,7 @@ class Core:
             settings.market,
             self.markets.capabilities,
             self.markets.rates.usd,
-            {
-                (venue, asset): effective(settings, symbol=asset, venue=venue).market
-                for venue, asset in self.markets.instruments
-            },
+            self._overrides.market,
         )
         for instrument in self.markets.instruments.values():
             self.quotes.slot(instrument)  # pairs are left in markets where nothing opens, too
@@ -257,7 +134,7 @@ class Core:
         self.moves = Moves(
             settings.risk.fast_market_window_ms,
             min(
-                (limits.fast_market_move_bps for limits in self._risk_overrides().values()),
+                (limits.fast_market_move_bps for limits in self._overrides.risk.values()),
                 default=settings.risk.fast_market_move_bps,
             ),
             self._freeze,
@@ -288,13 +165,13 @@ class Core:
             self.snapshots,
             folds.equity,
             self._venue_rate,
-            lambda venue: self._capital_of(venue).leverage,
-            lambda venue: self._capital_of(venue).max_margin_ratio,
+            lambda venue: self._overrides.capital(venue).leverage,
+            lambda venue: self._overrides.capital(venue).max_margin_ratio,
         )
         self.sampler = EquitySampler(
             bus, clock, settings.capital, folds.equity, self.snapshots, self.venue_profit,
             lambda: folds.pairs.moved(self.quotes.mark),
-            settings_of=self._capital_of,
+            settings_of=self._overrides.capital,
             day_start_hour_utc=settings.risk.day_start_hour_utc,
         )  # fmt: skip
 
@@ -302,14 +179,6 @@ class Core:
         """Return the USD rate of the settle currency of a venue."""
         settle = self._settles.get(venue)
         return None if settle is None else self.markets.rates.usd(settle)
-
-    def _capital_of(self, venue: str) -> CapitalSettings:
-        """Return the capital settings with the overrides of a venue, resolved once."""
-        found = self._capital_settings.get(venue)
-        if found is None:
-            found = effective(self.settings, venue=venue).capital
-            self._capital_settings[venue] = found
-        return found
 
     def _build_risk(self) -> None:
         self.risk = RiskManager(
@@ -331,18 +200,11 @@ class Core:
                 usd_rate=self.markets.rates.usd,
                 overloaded=lambda: bool(self._strains),
                 low_space=lambda: bool(getattr(self._journal, "low_space", False)),
-                overrides=self._risk_overrides(),
+                overrides=self._overrides.risk,
             ),
         )
 
-    def _risk_overrides(self) -> dict[tuple[str, str], RiskSettings]:
-        return {
-            (venue, asset): effective(self.settings, symbol=asset, venue=venue).risk
-            for venue, asset in self.markets.instruments
-        }
-
-    def _build_execution(self, rng: random.Random, leave: Callable[[], None]) -> None:
-        folds, bus, clock, settings = self.folds, self.bus, self.clock, self.settings
+    def _build_orders(self) -> None:
         self.around = Surroundings(
             self.markets.instruments,
             self.markets.capabilities,
@@ -351,17 +213,24 @@ class Core:
         )
         self.ids = IdMaker(epoch=self.epoch)
         InstanceFence(
-            bus,
-            clock,
-            folds.orders,
+            self.bus,
+            self.clock,
+            self.folds.orders,
             self.ids,
             lambda venue: self.markets.accounts[venue].name,
             friends=(GUARDIAN,),
         )
         self.maker = OrderMaker(
-            clock, self.ids, self.around, expiry_ms=settings.execution.order_expiry_ms
+            self.clock,
+            self.ids,
+            self.around,
+            expiry_ms=self.settings.execution.order_expiry_ms,
         )
-        fallback = FallbackPolicy(settings.execution)
+
+    def _build_pairs(self, rng: random.Random) -> None:
+        folds, bus, clock = self.folds, self.bus, self.clock
+        settings = self.settings.execution
+        fallback, terms = FallbackPolicy(settings), self._overrides.terms_elsewhere
         self.engine = ExecutionEngine(
             bus,
             clock,
@@ -371,14 +240,8 @@ class Core:
             self.risk,
             self.capital,
             self.maker,
-            PairPlanner(
-                self.around,
-                fallback,
-                _terms(settings),
-                self._condition,
-                {asset: _terms(settings, asset) for _, asset in self.markets.instruments},
-            ),
-            _terms(settings),
+            PairPlanner(self.around, fallback, terms, self._condition, self._overrides.terms),
+            terms,
         )
         self.trader = PairTrader(
             bus,
@@ -391,16 +254,20 @@ class Core:
             self.maker,
             self.around,
             fallback,
-            RetryPolicy(settings.execution, rng),
-            self._patience,
+            RetryPolicy(settings, rng),
+            self._overrides.patience,
         )
+
+    def _build_watch(self, leave: Callable[[], None]) -> None:
+        folds, bus, clock = self.folds, self.bus, self.clock
+        settings = self.settings.execution
         self.watch = OrderWatch(
             bus,
             clock,
             self._timers,
             folds.orders,
             self.intake,
-            alarm_after_s=settings.execution.resolve_limit_s,
+            alarm_after_s=settings.resolve_limit_s,
         )
         self.reconcile = ReconcileDriver(
             bus,
@@ -411,17 +278,15 @@ class Core:
             self.intake,
             self.markets.capabilities.values(),
             self.markets.steps,
-            confirmations=settings.execution.reconcile_confirmations,
-            quiet_s=settings.execution.reconcile_quiet_s,
+            confirmations=settings.reconcile_confirmations,
+            quiet_s=settings.reconcile_quiet_s,
         )
         self.kill_switch = KillSwitch(bus, clock, folds.orders, folds.pairs, folds.latches, leave)
 
     def _build_strategy(self) -> None:
         settings, markets = self.settings, self.markets
         fees = FeeModel.of(markets.capabilities, settings)
-        overrides = {
-            asset: effective(settings, symbol=asset).arbitrage for _, asset in markets.instruments
-        }
+        overrides = self._overrides.arbitrage
         self.scanner = Scanner(
             self.bus,
             self.clock,
@@ -513,16 +378,6 @@ class Core:
     def _freeze(self, asset: str, moved_bps: float) -> None:
         self.risk.freeze_fast_market(asset, moved_bps)
 
-    def _patience(self, plan: PairPlan) -> Patience:
-        key = (plan.asset, plan.long_venue, plan.short_venue)
-        known = self._patiences.get(key)
-        if known is None:
-            known = self._patiences[key] = Patience.strictest(
-                effective(self.settings, symbol=plan.asset, venue=venue).execution
-                for venue in (plan.long_venue, plan.short_venue)
-            )
-        return known
-
     def _condition(self, asset: str) -> MarketCondition:
         frozen_until_ns = self.folds.latches.cooling_until_ns(f"fast:{asset}")
         return MarketCondition(high_volatility=frozen_until_ns > self.clock.now_ns())
@@ -550,22 +405,3 @@ class Core:
                     return None
                 total += position.quantity * mark
         return total
-
-
-def _terms(settings: Settings, asset: str | None = None) -> PairTerms:
-    """Return what is wanted of pairs: of one asset, or where nothing overrides it."""
-    arbitrage = effective(settings, symbol=asset).arbitrage
-    return PairTerms(
-        strategy="arbitrage",
-        pool="arbitrage",
-        notional_min_usd=arbitrage.pair_notional_min_usd,
-        notional_max_usd=arbitrage.pair_notional_max_usd,
-        slippage_bps=Decimal(str(arbitrage.slippage_bps)),
-        loss_budget_bps=Decimal(str(settings.execution.unwind_loss_budget_bps)),
-        exit_level_bps=Decimal(str(arbitrage.exit_convergence_bps)),
-        take_profit_bps=Decimal(str(arbitrage.take_profit_bps)),
-        stop_bps=Decimal(str(arbitrage.stop_loss_bps)),
-        max_hold_s=int(arbitrage.max_hold_s),
-        max_pairs=arbitrage.max_concurrent_pairs,
-        max_pairs_per_venue=arbitrage.max_pairs_per_venue,
-    )

@@ -14,8 +14,8 @@ from typing import Any, cast
 
 import msgspec
 
-from perpbot.app.core import Markets
 from perpbot.app.known import KnownMarkets, keep_in_use, read_known
+from perpbot.app.markets import Markets
 from perpbot.app.recovery import Recovered
 from perpbot.app.rehearsal import Outlook, Rehearsal
 from perpbot.app.run import connection_of

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from perpbot.app.core import Markets
+from perpbot.app.markets import Markets
 from perpbot.domain.capabilities import Capabilities
 from perpbot.domain.errors import ConfigError
 from perpbot.domain.instruments import Instrument

@@ -16,10 +16,12 @@ from pathlib import Path
 
 import msgspec
 
-from perpbot.app.core import Core, Folds, Markets
+from perpbot.app.core import Core
 from perpbot.app.durability import SYNCED
+from perpbot.app.folds import Folds
 from perpbot.app.known import Market, keep_in_use, read_known, write_known
 from perpbot.app.lifeline import Lifeline
+from perpbot.app.markets import Markets
 from perpbot.app.paper import PaperVenue
 from perpbot.app.rates import RateKeeper
 from perpbot.app.recovery import recover

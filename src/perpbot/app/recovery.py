@@ -14,7 +14,7 @@ from typing import Protocol
 
 import msgspec
 
-from perpbot.app.core import Folds
+from perpbot.app.folds import Folds
 from perpbot.domain.errors import JournalCorrupt, StateConflict
 from perpbot.domain.events import (
     JournalRepaired,

@@ -14,7 +14,8 @@ from decimal import Decimal
 import msgspec
 
 from perpbot import __version__
-from perpbot.app.core import Core, Markets
+from perpbot.app.core import Core
+from perpbot.app.markets import Markets
 from perpbot.app.recovery import Recovered
 from perpbot.configuration import Settings
 from perpbot.domain.events import (

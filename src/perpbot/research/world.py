@@ -14,7 +14,9 @@ from decimal import Decimal
 
 import msgspec
 
-from perpbot.app.core import Core, Folds, Markets
+from perpbot.app.core import Core
+from perpbot.app.folds import Folds
+from perpbot.app.markets import Markets
 from perpbot.app.summary import TrueBooks
 from perpbot.app.tally import RunTally
 from perpbot.configuration import Settings

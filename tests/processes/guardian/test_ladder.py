@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from perpbot.app.core import Folds
+from perpbot.app.folds import Folds
 from perpbot.kernel.journal.reading import read_records
 from tests.processes.guardian.rig import Rig, open_rig
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perpbot.app.core import Folds
+from perpbot.app.folds import Folds
 from perpbot.domain.events import (
     CapitalReserved,
     CooldownStarted,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from perpbot.app.core import Runs
+from perpbot.app.folds import Runs
 from perpbot.domain.events import Event, RunStarted, VenueReconciled
 from perpbot.kernel.clock import SECOND
 

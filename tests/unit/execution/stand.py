@@ -14,7 +14,9 @@ from typing import Any
 
 import msgspec
 
-from perpbot.app.core import Core, Folds, Markets
+from perpbot.app.core import Core
+from perpbot.app.folds import Folds
+from perpbot.app.markets import Markets
 from perpbot.configuration import Settings, load_configuration
 from perpbot.domain.capabilities import Capabilities, Lookup
 from perpbot.domain.errors import PerpbotError

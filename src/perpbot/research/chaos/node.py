@@ -8,8 +8,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 
-from perpbot.app.core import Core, Markets
+from perpbot.app.core import Core
 from perpbot.app.durability import is_synced_intent
+from perpbot.app.markets import Markets
 from perpbot.app.recovery import recover
 from perpbot.configuration import Settings
 from perpbot.domain.errors import JournalFull

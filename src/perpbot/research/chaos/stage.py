@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 
-from perpbot.app.core import Core, Folds, Markets
+from perpbot.app.core import Core
+from perpbot.app.folds import Folds
+from perpbot.app.markets import Markets
 from perpbot.configuration import Settings
 from perpbot.domain.events import FundingRateUpdated
 from perpbot.domain.instruments import Instrument

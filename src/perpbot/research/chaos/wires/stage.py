@@ -13,7 +13,8 @@ from decimal import Decimal
 from functools import lru_cache, partial
 from pathlib import Path
 
-from perpbot.app.core import Core, Folds
+from perpbot.app.core import Core
+from perpbot.app.folds import Folds
 from perpbot.configuration import Settings
 from perpbot.kernel.clock import MS, SECOND
 from perpbot.kernel.journal.reading import read_records

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from perpbot.domain.errors import JournalCorrupt
-from perpbot.kernel.journal.files import segment_files
+from perpbot.kernel.journal.files import is_settled, open_segment, read_segment, segment_files
 from perpbot.kernel.journal.record import HEAD, MAX_RECORD_BYTES, Record, TornRecord, read_one
 
 _CURSOR_BYTES = 1024 * 1024
@@ -14,7 +14,7 @@ _CURSOR_BYTES = 1024 * 1024
 
 def scan(path: Path, expected: int) -> Iterator[tuple[Record, int]]:
     """Yield records with the offset after each; raise `JournalCorrupt` at the first bad byte."""
-    data = path.read_bytes()
+    data = read_segment(path)
     offset = 0
     while offset < len(data):
         record, after = read_one(data, offset, path.name)
@@ -61,6 +61,7 @@ class JournalCursor:
     def __init__(self, directory: Path, after: int = 0) -> None:
         self._directory = directory
         self._path: Path | None = None
+        self._first = 0
         self._offset = 0
         self.sequence = after
         """Of the last record that was read."""
@@ -69,16 +70,23 @@ class JournalCursor:
         """Return the next records, oldest first; an empty list when there are none yet."""
         # What seems to be the end may be a segment that the writer has left since.
         found = self._read() or (self._read() if self._left_behind() else [])
-        if not found and self._left_behind():
+        if not found and self._left_behind(settled=True):
             raise JournalCorrupt(f"{self._directory}: record {self.sequence + 1} is missing")
         return found
 
-    def _left_behind(self) -> bool:
-        """Whether there are later segments that the next record should have led to."""
+    def _left_behind(self, *, settled: bool = False) -> bool:
+        """Whether there are later segments that the next record should have led to.
+
+        One that is not settled need not follow: a power loss may have taken the end before it.
+        """
         segments = segment_files(self._directory)
         if segments and not self.sequence:
             self.sequence = segments[0][0] - 1  # whatever was before is no part of it any more
-        return any(first > self.sequence + 1 for first, _ in segments)
+        return any(
+            first > self.sequence + 1
+            for first, path in segments
+            if is_settled(path) or not settled
+        )
 
     def _read(self) -> list[Record]:
         found: list[Record] = []
@@ -102,7 +110,7 @@ class JournalCursor:
         """Return bytes from here that hold at least one whole record, if there is one."""
         size = _CURSOR_BYTES
         assert self._path is not None
-        with self._path.open("rb") as file:
+        with open_segment(self._path) as file:
             file.seek(self._offset)
             data = file.read(size)
             if len(data) >= HEAD.size:
@@ -116,7 +124,7 @@ class JournalCursor:
         segments = [(f, p) for f, p in segment_files(self._directory) if f <= self.sequence + 1]
         if not segments:
             return False
-        _, path = segments[-1]
-        if path != self._path:
-            self._path, self._offset = path, 0
+        first, self._path = segments[-1]
+        if first != self._first:
+            self._first, self._offset = first, 0
         return True

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from perpbot.domain.errors import JournalCorrupt
-from perpbot.kernel.journal.files import segment_files
+from perpbot.kernel.journal.files import is_settled, read_segment, segment_files
 from perpbot.kernel.journal.record import Record, read_one
 from perpbot.kernel.journal.snapshots import snapshot_files, snapshot_state
 from perpbot.kernel.journal.tail import is_torn_tail
@@ -98,14 +98,25 @@ class _Reader:
         self.runs: list[tuple[int, int]] = []
         self.holes: list[Hole] = []
         self.torn = 0
+        self.size = 0
+        self._begun = False
         self._first = 0
         self._last = 0
         self._open: tuple[str, int, str] | None = None
 
     def segment(self, path: Path, first: int, *, newest: bool) -> None:
-        """Read one segment to its end, over everything that cannot be read."""
-        data = path.read_bytes()
+        """Read one segment to its end, over everything that cannot be read.
+
+        Records after the `newest` settled one may have been lost with the power, and its end too.
+        """
+        data = read_segment(path)
+        self.size += len(data)
         offset = 0
+        torn_off = self.torn or first != self._last + 1
+        if not is_settled(path) and self._begun and torn_off and not self._open:
+            self.torn += len(data)
+            return
+        self._begun = True
         if not self._open and self._last and first != self._last + 1:
             self._open = (path.name, 0, f"records {self._last + 1} to {first - 1} are missing")
         if not self._last and not self._open:
@@ -156,11 +167,12 @@ def survey(directory: Path) -> Survey:
     segments = segment_files(directory)
     reader = _Reader()
     for number, (first, path) in enumerate(segments):
-        reader.segment(path, first, newest=number + 1 == len(segments))
+        following = segments[number + 1 :]
+        reader.segment(path, first, newest=not any(is_settled(later) for _, later in following))
     reader.finish()
     return Survey(
         segments=len(segments),
-        size=sum(path.stat().st_size for _, path in segments),
+        size=reader.size,
         runs=tuple(reader.runs),
         holes=tuple(reader.holes),
         torn=reader.torn,

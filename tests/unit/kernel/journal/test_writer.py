@@ -131,11 +131,11 @@ def test_a_rotation_without_room_can_be_tried_again(
     journal = Journal(tmp_path, segment_bytes=10, reserve_bytes=0)
     journal.append(alert(1))
 
-    def fail(descriptor: int) -> None:
+    def fail(path: Path, flags: int, mode: int) -> int:
         raise OSError(errno.ENOSPC, "full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", fail)
+        patch.setattr(os, "open", fail)
         with pytest.raises(JournalFull):
             journal.append(alert(2))
 

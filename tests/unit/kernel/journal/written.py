@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 from perpbot.domain.events import AlertFired, Event
@@ -66,3 +67,41 @@ class Disk:
         if self._part:
             return self._write(descriptor, data[: self._part])
         raise OSError(self._error, os.strerror(self._error))
+
+
+class Later:
+    """Does what a full segment needs when a test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Deferred] = []
+
+    def __call__(self, work: Callable[[], object]) -> Deferred:
+        self.waiting.append(Deferred(work))
+        return self.waiting[-1]
+
+
+class Deferred:
+    """Work that is done when somebody waits for it, or when a test says so."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._work = work
+        self._error: OSError | None = None
+        self._ended = False
+
+    def run(self) -> None:
+        """Do it now."""
+        self._ended = True
+        try:
+            self._work()
+        except OSError as error:
+            self._error = error
+
+    def done(self) -> bool:
+        return self._ended
+
+    def result(self) -> object:
+        if not self._ended:
+            self.run()
+        if self._error is not None:
+            raise self._error
+        return None

@@ -82,6 +82,9 @@ class _Socket(picows.WSListener):
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
         self._transport = transport
         self.data_ns = self._now_ns()
+        if self.reason:
+            # Ended before it stood: nobody waits for it any more.
+            transport.disconnect(graceful=False)
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         # By identity: comparing enums costs as much as reading the frame.
@@ -187,6 +190,32 @@ class _Socket(picows.WSListener):
         return None
 
 
+class _Attempt:
+    """One attempt to connect. Given up, it leaves no socket: neither now nor by a late answer."""
+
+    def __init__(self, make: Callable[[], _Socket], found: Callable[[_Socket], None]) -> None:
+        self._make = make
+        self._found = found
+        self._socket: _Socket | None = None
+        self._given_up = False
+
+    def answered(self) -> _Socket:
+        """The handshake was answered: return what listens."""
+        self._socket = socket = self._make()
+        if self._given_up:
+            socket.end("stopped", "stopped")
+        else:
+            self._found(socket)
+        return socket
+
+    async def give_up(self) -> None:
+        """Close what stands already."""
+        self._given_up = True
+        if self._socket is not None:
+            self._socket.end("stopped", "stopped")
+            await self._socket.finished()
+
+
 class WebSocketChannel:
     """See the module. `run` owns the connection; everything else may be called at any time.
 
@@ -281,10 +310,12 @@ class WebSocketChannel:
         return self._statistics
 
     async def _connect(self) -> _Socket | None:
+        # Frames may be read before ws_connect returns; reconnect() must find the socket by then.
+        attempt = _Attempt(self._new_socket, self._answered)
         try:
             url = await self._url()
             _, listener = await picows.ws_connect(
-                self._new_socket,
+                attempt.answered,
                 url,
                 websocket_handshake_timeout=self._open_timeout_s,
                 max_frame_size=self._max_frame_bytes,
@@ -300,6 +331,10 @@ class WebSocketChannel:
         except (OSError, PerpbotError, picows.WSError, picows.WSInvalidURL) as error:
             self._lost("connect", f"cannot connect: {str(error) or type(error).__name__}")
             return None
+        except asyncio.CancelledError:
+            # picows leaves a handshake that is under way, or was just answered, to itself.
+            await attempt.give_up()
+            raise
         if not isinstance(listener, _Socket):
             # Lost before the handshake was answered: picows returns without a listener.
             self._lost("connect", "cannot connect: the connection was lost in the handshake")
@@ -308,8 +343,7 @@ class WebSocketChannel:
         return listener
 
     def _new_socket(self) -> _Socket:
-        # Frames may be read before ws_connect returns; reconnect() must find the socket by then.
-        self._socket = _Socket(
+        return _Socket(
             venue=self._venue,
             on_text=self._on_text,
             now_ns=self._clock.monotonic_ns,
@@ -317,7 +351,9 @@ class WebSocketChannel:
             pong=self._pong,
             statistics=self._statistics,
         )
-        return self._socket
+
+    def _answered(self, socket: _Socket) -> None:
+        self._socket = socket
 
     async def _serve(self, socket: _Socket) -> None:
         self._told_down = False  # what on_open announces must be taken back

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -227,6 +228,52 @@ async def test_connection_lost_in_the_handshake_is_retried(
         await heard.until(lambda: heard.texts == [b"fine"])
 
         assert heard.downs == ["cannot connect: the connection was lost in the handshake"]
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["answered", "answered later"])
+async def test_stopped_in_the_handshake_leaves_no_socket(
+    serve: Any, listen: Any, upgrade: Script, websocket_frame: Frame, *, late: bool
+) -> None:
+    """Whether the answer has just come or comes when nobody waits any more."""
+    stopped, ended = asyncio.Event(), asyncio.Event()
+    asked = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if late:
+            asked.set()
+            await stopped.wait()
+        await upgrade(reader, writer)
+        writer.write(websocket_frame(b"unheard"))
+        with contextlib.suppress(ConnectionError):
+            await reader.read(-1)
+        ended.set()
+
+    heard = listen(await serve(script))
+    run = asyncio.create_task(heard.channel.run())
+    before = asyncio.all_tasks()
+    if late:
+        async with asyncio.timeout(5):
+            await asked.wait()
+    else:
+        # The answer is read, and whoever waits for it has not gone on.
+        made = heard.channel._new_socket
+
+        def cancel_now() -> Any:
+            run.cancel()
+            return made()
+
+        heard.channel._new_socket = cancel_now
+    async with asyncio.timeout(5):
+        if late:
+            run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        stopped.set()
+        await ended.wait()
+
+        assert heard.opened == 0
+        assert not heard.channel.is_up
+        assert not [task for task in asyncio.all_tasks() - before if "ping" in repr(task)]
 
 
 async def test_failing_url_and_failing_open_are_retried(

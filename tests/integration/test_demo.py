@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from perpbot import __version__
+from perpbot.app.listing import list_instruments
 from perpbot.app.node import Node
-from perpbot.app.venues import list_instruments, make_venue
+from perpbot.app.venues import make_venue
 from perpbot.configuration import load_configuration
 from perpbot.domain.instruments import Instrument
 from perpbot.kernel.clock import RealClock
@@ -157,7 +158,7 @@ async def test_a_node_starts_while_a_venue_with_an_open_leg_is_away(
         found = await list_instruments(*told)
         return {key: one for key, one in found.items() if key[0] != "okx"}
 
-    monkeypatch.setattr("perpbot.app.node.list_instruments", without_okx)
+    monkeypatch.setattr("perpbot.app.listing.list_instruments", without_okx)
     second = node_on(servers, tmp_path)
     try:
         await second.open()

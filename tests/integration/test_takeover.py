@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from perpbot.app.node import Node
+from perpbot.app.core import Core
 from perpbot.app.run import run_node
 from perpbot.configuration import Configuration, load_configuration
 from perpbot.domain.events import ComponentFailed, Heartbeat, RunEnded, RunStarted
 from perpbot.guardian.epoch import Epoch, raise_epoch
 from perpbot.guardian.heartbeat import read_beat
 from perpbot.guardian.pulse import TakenOver
+from perpbot.kernel.clock import Clock
 from perpbot.kernel.journal.reading import read_records
 from perpbot.kernel.journal.writer import Journal
 from perpbot.operations.killsignals import KillSignals
@@ -63,11 +64,11 @@ async def test_a_takeover_while_the_node_ends_leaves_the_rest_to_the_guardian(
     state = tmp_path / "state" / "paper"
     stop = asyncio.Event()
 
-    async def fenced(node: Node) -> None:
-        node.core.bus.halt(TakenOver("the guardian took over"))
-        node.core.bus.publish(Heartbeat(ts_ns=0, component="core"))
+    async def fenced(core: Core, _clock: Clock) -> None:
+        core.bus.halt(TakenOver("the guardian took over"))
+        core.bus.publish(Heartbeat(ts_ns=0, component="core"))
 
-    monkeypatch.setattr(Node, "_cancel_resting", fenced)
+    monkeypatch.setattr("perpbot.app.node.cancel_resting", fenced)
     try:
         node = asyncio.create_task(
             run_node(configure(tmp_path, servers), stop, say=lambda _text: None)

@@ -346,7 +346,7 @@ async def _run(node: Node, pace: Pace, flooded: list[int]) -> dict[str, Any]:
         "conflation_ratio": round(handled["replaced"] / max(handled["accepted"], 1), 6),
         "orders_per_s": round((orders_last - orders_first) / elapsed, 1),
         "records_per_s": round(handled["journalled"] / elapsed),
-        "newest_snapshot": max(found for found, _ in snapshot_files(node.journal.directory)),
+        "newest_snapshot": max(at for at, _ in snapshot_files(node.memory.journal.directory)),
         "loop_lag_p50_ms": _at(lag.ms, 0.5),
         "loop_lag_p99_ms": _at(lag.ms, 0.99),
         "loop_lag_max_ms": _at(lag.ms, 1.0),

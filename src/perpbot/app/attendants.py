@@ -49,7 +49,7 @@ class Attendants:
         self._kill_file = KillFile(self._directory, node.core.kill_switch)
         self._recorder = RecorderTask(
             lambda: TradeRecorder(self._directory / "records.db", self._directory / "journal"),
-            newest=lambda: node.journal.last_sequence,
+            newest=lambda: node.memory.journal.last_sequence,
             alarm=self._alarm,
         )
         self._metrics = Metrics(

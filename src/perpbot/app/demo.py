@@ -121,7 +121,7 @@ async def _trade(
     elapsed = loop.time() - started
     books = await _settled_books(node, servers)
     summary = summarise(node.core, node.tally, books, mode="demo", seed=seed, seconds=elapsed)
-    summary["latency_us"] = {"tick_to_order": percentiles(node.latency.tick_to_order_us, 1)}
+    summary["latency_us"] = {"tick_to_order": percentiles(node.links.latency.tick_to_order_us, 1)}
     if not flat:
         summary["violations"].append(f"not flat {CLOSE_LIMIT_S:g} s after the end")
     return summary

@@ -9,17 +9,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from typing import Any, cast
 
 import msgspec
 
 from perpbot.app.known import KnownMarkets, keep_in_use, read_known
+from perpbot.app.listing import list_instruments
 from perpbot.app.markets import Markets
+from perpbot.app.rates import rates_of
 from perpbot.app.recovery import Recovered
 from perpbot.app.rehearsal import Outlook, Rehearsal
 from perpbot.app.run import connection_of
-from perpbot.app.venues import list_instruments, make_venue
+from perpbot.app.venues import make_venue
 from perpbot.configuration import Configuration, credentials_of
 from perpbot.domain.errors import ConfigError, VenueError
 from perpbot.domain.events import Event, QueryOrder, ReconcileVenue, VenueReconciled
@@ -28,7 +29,6 @@ from perpbot.execution.surroundings import Account
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import LoopTimers, RealClock
 from perpbot.kernel.supervisor import Supervisor
-from perpbot.portfolio.currency import CurrencyRates
 from perpbot.venues.port import Venue
 
 LIST_S = 30.0
@@ -134,9 +134,7 @@ async def ask(
         instruments=instruments,
         capabilities={venue.name: venue.capabilities for venue in venues},
         accounts={venue.name: Account(venue.account_name, venue.hedge_mode) for venue in venues},
-        rates=CurrencyRates(
-            {name: Decimal(str(rate)) for name, rate in settings.market.currency_rates.items()}
-        ),
+        rates=rates_of(settings),
     )
     timers = LoopTimers(asyncio.get_running_loop())
     rehearsal = Rehearsal(settings, markets, recovered, clock, timers)

@@ -44,7 +44,7 @@ def _facts(node: Node, name: str) -> VenueFacts:
         trades=settings.mode.sends_orders_out and venue.can_trade,
         dedicated=settings.venue(name).account_dedicated,
         dead_man_s=effective(settings, venue=name).execution.dead_man_timeout_s,
-        dead_man_failed=node.dead_men[name].failing,
+        dead_man_failed=node.links.dead_men[name].failing,
         resting=len(at_work) - stops,
         stops=stops,
     )

@@ -1,4 +1,4 @@
-"""Keeps the USD rates of settle currencies quoted, from whichever venue quotes them.
+"""The USD rates of settle currencies: as set, then quoted by whichever venue quotes them.
 
 A rate that a person set is never replaced; a quote far from par is not taken but told.
 """
@@ -9,15 +9,26 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable
 from decimal import Decimal
 
+from perpbot.configuration import Settings
 from perpbot.domain.errors import VenueError
 from perpbot.domain.events import AlertFired, Event
 from perpbot.kernel.clock import Clock
 from perpbot.portfolio.currency import CurrencyRates
+from perpbot.settings import Mode
 from perpbot.venues.port import CurrencyQuotes, Venue
 
 INTERVAL_S = 60.0
 LOWEST, HIGHEST = Decimal("0.9"), Decimal("1.1")
 """A stablecoin beyond this is a matter for a person: its last good rate stays."""
+
+
+def rates_of(settings: Settings) -> CurrencyRates:
+    """Return the rates that people set; in a demo or a replay any other currency counts as 1."""
+    assumed = Decimal(1) if settings.mode in {Mode.DEMO, Mode.REPLAY} else None
+    return CurrencyRates(
+        {name: Decimal(str(rate)) for name, rate in settings.market.currency_rates.items()},
+        assumed=assumed,
+    )
 
 
 class RateKeeper:

@@ -10,7 +10,6 @@ import getpass
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import msgspec
 
 from perpbot.app.inquiry import inquire
 from perpbot.app.known import read_known
+from perpbot.app.rates import rates_of
 from perpbot.app.recovery import Recovered, pass_over, recover, repair
 from perpbot.app.rehearsal import Outlook, rehearse
 from perpbot.cli.output import Exit, emit, fail, say, show
@@ -27,13 +27,11 @@ from perpbot.cli.recover_text import report_text
 from perpbot.domain.errors import ConfigError, JournalCorrupt
 from perpbot.kernel.clock import RealClock
 from perpbot.kernel.fold import PoisonRecord
-from perpbot.kernel.journal.files import segment_files
+from perpbot.kernel.journal.files import records_size
 from perpbot.kernel.journal.repair import RepairPlan, plan_repair
 from perpbot.kernel.journal.survey import Survey, survey
 from perpbot.kernel.journal.view import JournalView
 from perpbot.operations.runfile import RunInfo, running
-from perpbot.portfolio.currency import CurrencyRates
-from perpbot.settings import Mode
 
 _LARGE_BYTES = 100_000_000
 """Of a journal whose check takes more than a moment."""
@@ -100,7 +98,7 @@ def _as_json(report: Report) -> dict[str, Any]:
 
 def _look(place: Place, node: RunInfo | None, *, ask: bool) -> Report:
     directory = place.journal
-    size = sum(path.stat().st_size for _, path in segment_files(directory))
+    size = records_size(directory)
     if size > _LARGE_BYTES:
         say(f"checking {size / 1e6:,.0f} MB of journal")
     found = survey(directory)
@@ -170,16 +168,8 @@ def _outlook(
     known = read_known(place.state)
     if known is None:
         return None, None, None
-    markets = known.markets(_rates(place))
+    markets = known.markets(rates_of(place.configuration.settings))
     return rehearse(place.configuration.settings, markets, recovered, now_ns), known.ts_ns, None
-
-
-def _rates(place: Place) -> CurrencyRates:
-    settings = place.configuration.settings
-    return CurrencyRates(
-        {name: Decimal(str(rate)) for name, rate in settings.market.currency_rates.items()},
-        assumed=Decimal(1) if settings.mode in {Mode.DEMO, Mode.REPLAY} else None,
-    )
 
 
 # --- deciding ---

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from perpbot.app import node
+from perpbot.app import memory
 from perpbot.kernel.clock import SECOND
 from perpbot.kernel.journal.reading import read_records
 from perpbot.kernel.journal.writer import Journal
@@ -69,13 +69,13 @@ def _journals(stage: Stage) -> Iterator[None]:
         assert stage.life is not None
         return LifeJournal(directory, stage.life, **options)
 
-    # The node opens its journal by this name.
-    before = getattr(node, "Journal")  # noqa: B009
-    setattr(node, "Journal", open_journal)  # noqa: B010
+    # A node opens its journal by this name.
+    before = getattr(memory, "Journal")  # noqa: B009
+    setattr(memory, "Journal", open_journal)  # noqa: B010
     try:
         yield
     finally:
-        setattr(node, "Journal", before)  # noqa: B010
+        setattr(memory, "Journal", before)  # noqa: B010
 
 
 def _verdict(plan: Plan, stage: Stage, counters: Counters, directory: Path) -> SeedResult:

@@ -12,12 +12,14 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from perpbot.app.core import Core
 from perpbot.cli.main import app
 from perpbot.domain.events import ComponentFailed, Event
 from perpbot.research.chaos.campaign import Campaign
 from perpbot.research.chaos.plan import START_NS, Fault
 from perpbot.research.chaos.wires import run as wires
 from perpbot.research.chaos.wires.plan import ROWS, draw
+from perpbot.research.chaos.wires.stage import Stage
 
 CORPUS = [
     int(line.split()[0])
@@ -39,6 +41,24 @@ def test_no_invariant_breaks() -> None:
         several.run(seed)
     assert several.violations == []
     assert sum(hits > 0 for hits in several.rows().values()) > len(ROWS) // 2
+
+
+def test_warnings_are_violations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A coroutine that nobody awaits fails the seed."""
+
+    async def forgotten() -> None:
+        """Never started."""
+
+    finish = Stage._check_recovery
+
+    def careless(stage: Stage, core: Core) -> None:
+        unawaited = forgotten()
+        del unawaited
+        finish(stage, core)
+
+    monkeypatch.setattr(Stage, "_check_recovery", careless)
+
+    assert "was never awaited" in " ".join(wires.run_seed(1).violations)
 
 
 @pytest.mark.timeout(60)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from functools import partial
 
 import msgspec
 
@@ -24,6 +25,7 @@ from perpbot.venues.binance.session import ApiReply, ApiSession
 from perpbot.venues.binance.signing import Signer
 from perpbot.venues.binance.universe import VENUE, Universe
 from perpbot.venues.wire.limits import Lane
+from perpbot.venues.wire.pending import Later
 
 ORDER_COSTS = {ORDERS_10S: 1, ORDERS_1M: 1}
 CANCEL_COSTS = {WEIGHT: 1}
@@ -91,7 +93,7 @@ class BinanceTrading:
             reply = session.post(number, frame, sent)
         except Unavailable:
             return None
-        return self._acknowledged(session, reply)
+        return Later(partial(self._acknowledged, session, reply))
 
     async def submit(self, order: OrderRequest, sent: Callable[[], None]) -> OrderReport:
         """Send one order; `expires_ns` becomes its receive window."""

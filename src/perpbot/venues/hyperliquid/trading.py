@@ -8,8 +8,10 @@ orders: a MARKET order goes as an IOC limit at its price, or at 5 % beyond its r
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from functools import partial
 from typing import Literal
 
 from perpbot.domain.errors import (
@@ -58,6 +60,7 @@ from perpbot.venues.hyperliquid.user_socket import UserSocket
 from perpbot.venues.wire.http import HttpClient
 from perpbot.venues.wire.limits import Lane, RateBudget
 from perpbot.venues.wire.nonces import NonceSource
+from perpbot.venues.wire.pending import Later
 
 _JSON = {"content-type": "application/json"}
 _COST = {WEIGHT: ACTION_WEIGHT, MESSAGES: 1}
@@ -144,13 +147,17 @@ class HyperliquidTrading:
             reply = socket.begin(request, sent)
         except Unavailable:
             return None
-        return self._answered(order, instrument, socket.answer(reply, timeout_s=self._timeout_s))
+        return Later(partial(self._answered, order, instrument, socket, reply))
 
     async def _answered(
-        self, order: OrderRequest, instrument: Instrument, answer: Awaitable[bytes]
+        self,
+        order: OrderRequest,
+        instrument: Instrument,
+        socket: UserSocket,
+        reply: asyncio.Future[bytes],
     ) -> OrderReport:
         try:
-            body = await answer
+            body = await socket.answer(reply, timeout_s=self._timeout_s)
         except RateLimited as error:
             self._slow_down(error)
             raise

@@ -7,9 +7,11 @@ that is not a definite yes or no is `OutcomeUnknown`.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
+from functools import partial
 
 from perpbot.domain.errors import InvalidValue, RateLimited, ReadOnly, Rejected, Unavailable
 from perpbot.domain.instruments import Instrument
@@ -26,6 +28,7 @@ from perpbot.venues.okx.rest import RestClient, result_of
 from perpbot.venues.okx.session import PrivateSession
 from perpbot.venues.okx.stops import OkxStops
 from perpbot.venues.wire.limits import Lane
+from perpbot.venues.wire.pending import Later
 
 DEAD_MAN_MIN_S = 10
 DEAD_MAN_MAX_S = 120
@@ -99,12 +102,14 @@ class OkxTrading:
             )
         except Unavailable:
             return None
-        return self._acknowledged(order, session.answer(reply))
+        return Later(partial(self._acknowledged, order, session, reply))
 
-    async def _acknowledged(self, order: OrderRequest, answer: Awaitable[Frame]) -> OrderReport:
+    async def _acknowledged(
+        self, order: OrderRequest, session: PrivateSession, reply: asyncio.Future[Frame]
+    ) -> OrderReport:
         try:
-            reply = await answer
-            result = result_of(self._venue, reply.code, reply.msg, reply.data)
+            answer = await session.answer(reply)
+            result = result_of(self._venue, answer.code, answer.msg, answer.data)
         except RateLimited as limited:
             self._slow_down(order.symbol, limited)
             raise

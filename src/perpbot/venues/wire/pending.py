@@ -7,13 +7,25 @@ that is `OutcomeUnknown`, since the venue may have taken the request before the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Coroutine, Generator, Hashable
+from typing import Any, Generic, TypeVar
 
 from perpbot.domain.errors import StateConflict
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+
+
+class Later(Generic[V]):
+    """What begins when it is awaited. Who never awaits it has left nothing unfinished."""
+
+    __slots__ = ("_work",)
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, V]]) -> None:
+        self._work = work
+
+    def __await__(self) -> Generator[Any, None, V]:
+        return self._work().__await__()
 
 
 class PendingReplies(Generic[K, V]):

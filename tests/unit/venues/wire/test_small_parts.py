@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from perpbot.domain.errors import OutcomeUnknown, StateConflict
 from perpbot.kernel.clock import VirtualTime
 from perpbot.venues.wire.backoff import Backoff
 from perpbot.venues.wire.nonces import NonceSource
-from perpbot.venues.wire.pending import PendingReplies
+from perpbot.venues.wire.pending import Later, PendingReplies
 
 
 @given(st.integers(), st.integers(1, 200))
@@ -104,3 +105,17 @@ async def test_cancelled_waiter_is_forgotten() -> None:
     assert len(pending) == 0
     assert not pending.resolve("a", 1)
     pending.new("a")
+
+
+async def test_later_begins_when_it_is_awaited() -> None:
+    """Who drops it unawaited leaves no coroutine behind that never ran."""
+    begun: list[int] = []
+
+    async def work(number: int) -> int:
+        begun.append(number)
+        return number
+
+    Later(partial(work, 1))
+
+    assert await Later(partial(work, 2)) == 2
+    assert begun == [2]

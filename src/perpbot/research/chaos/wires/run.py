@@ -13,6 +13,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from aiohttp import web_app
+
 from perpbot.app import memory
 from perpbot.kernel.clock import SECOND
 from perpbot.kernel.journal.reading import read_records
@@ -26,6 +29,7 @@ from perpbot.research.chaos.wires.life import wall_ns
 from perpbot.research.chaos.wires.mutants import PATCHES
 from perpbot.research.chaos.wires.plan import draw
 from perpbot.research.chaos.wires.stage import Stage
+from perpbot.simulation.virtual.complaints import Complaints, complaints
 from perpbot.simulation.virtual.fence import fenced
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 # nosec B108
@@ -47,18 +51,30 @@ def run_seed(
     # Libraries say loudly what the plan breaks on purpose.
     logging.disable(logging.CRITICAL)
     try:
-        stage = Stage(chosen, counters, directory)
-        rng = random.Random(f"wires libraries {seed}")
-        with context, fenced(stage.loop, wall_ns(stage.clock), rng), _journals(stage):
-            stage.run()
-            result = _verdict(chosen, stage, counters, directory)
-            stage.loop.close()
-        return result
+        with complaints() as heard:
+            with context:
+                result = _play(chosen, counters, directory, heard)
+            # aiohttp remembers applications, and with them all of a world, in a cache of its own.
+            getattr(web_app, "_cached_build_middleware").cache_clear()  # noqa: B009
+            gc.collect()
+        said = tuple(f"a warning: {text}" for text in heard.said)
+        return msgspec.structs.replace(result, violations=result.violations + said)
     finally:
         logging.disable(quiet)
         shutil.rmtree(directory, ignore_errors=True)
         if collecting:
             gc.enable()
+
+
+def _play(plan: Plan, counters: Counters, directory: Path, heard: Complaints) -> SeedResult:
+    stage = Stage(plan, counters, directory)
+    rng = random.Random(f"wires libraries {plan.seed}")
+    with fenced(stage.loop, wall_ns(stage.clock), rng), _journals(stage):
+        stage.run()
+        result = _verdict(plan, stage, counters, directory)
+        heard.deaf = bool(stage.dead)
+        stage.loop.close()
+    return result
 
 
 @contextmanager

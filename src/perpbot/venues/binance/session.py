@@ -3,6 +3,10 @@
 Sessions that log in take Ed25519 keys only, so there is none; an open socket is ready. Once a
 request was handed to it, it ends in its reply or in `OutcomeUnknown`: by timeout, or because the
 connection was lost. It is never sent again. Every reply tells what the rate limits have counted.
+
+A half-open socket swallows one order after the other, and each of them is a leg without its hedge:
+while a request waits for longer than a reply may take, and nothing was heard since, the session is
+not ready and orders go by REST. A request that ends without a word closes the socket.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from perpbot.domain.errors import OutcomeUnknown, PerpbotError
-from perpbot.kernel.clock import Clock
+from perpbot.kernel.clock import MS, Clock
 from perpbot.venues.binance.universe import VENUE
 from perpbot.venues.wire.decoding import UNREADABLE
 from perpbot.venues.wire.pending import PendingReplies
@@ -23,6 +27,10 @@ from perpbot.venues.wire.websocket import Connection, WebSocketChannel
 API_PATH = "/ws-fapi/v1"
 _SILENCE_S = 86_400.0
 """Nothing comes unasked; pings watch the socket, and Binance cuts it daily."""
+_PING_INTERVAL_S = 5.0
+"""Of a ping and of the patience for its pong: a half-open socket is found within 15 s."""
+_LATE_NS = 1_000 * MS
+"""A reply takes some tens of ms; after so long without one, nothing more goes in."""
 
 
 class LimitCount(msgspec.Struct, rename="camel"):
@@ -74,7 +82,10 @@ class ApiSession:
         on_counts: Callable[[Sequence[LimitCount]], None],
     ) -> None:
         self._url = url
+        self._clock = clock
         self._timeout_s = timeout_s
+        self._waits_since_ns = 0
+        """When the first request was sent after which nothing was heard (monotonic); 0: none."""
         self._on_counts = on_counts
         self._replies: PendingReplies[str, ApiReply] = PendingReplies()
         self._last_id = 0
@@ -89,13 +100,16 @@ class ApiSession:
             on_down=self._down,
             clock=clock,
             rng=rng,
+            ping_interval_s=_PING_INTERVAL_S,
             silence_s=_SILENCE_S,
         )
 
     @property
     def is_ready(self) -> bool:
-        """Whether requests can be sent."""
-        return self.channel.is_up
+        """Whether requests can be sent: the socket is open, and answers."""
+        since_ns = self._waits_since_ns
+        is_late = since_ns and self._clock.monotonic_ns() - since_ns > _LATE_NS
+        return self.channel.is_up and not is_late
 
     def next_id(self) -> str:
         """Return a request id that no other request of this session has."""
@@ -116,6 +130,8 @@ class ApiSession:
         self.channel.send(frame)
         if sent is not None:
             sent()
+        if not self._waits_since_ns:
+            self._waits_since_ns = self._clock.monotonic_ns()
         # Nothing is read before this step ends: the reply finds its waiter.
         return self._replies.new(number)
 
@@ -125,6 +141,8 @@ class ApiSession:
             async with asyncio.timeout(self._timeout_s):
                 return await reply
         except TimeoutError:
+            if self._waits_since_ns:
+                self.channel.reconnect(f"no reply in {self._timeout_s:g} s")
             raise OutcomeUnknown(
                 VENUE, f"no reply on the websocket in {self._timeout_s:g} s"
             ) from None
@@ -136,6 +154,7 @@ class ApiSession:
         """Nothing to log in to."""
 
     def _read(self, payload: memoryview, _recv_ns: int) -> None:
+        self._waits_since_ns = 0
         try:
             reply = _decode(payload)
         except UNREADABLE:
@@ -146,6 +165,8 @@ class ApiSession:
             self._replies.resolve(str(reply.id), reply)
 
     def _down(self, reason: str) -> None:
+        self._waits_since_ns = 0
+
         def unknown() -> PerpbotError:
             return OutcomeUnknown(VENUE, f"the websocket of orders was lost: {reason}")
 

@@ -356,6 +356,48 @@ async def test_a_lost_socket_is_unknown(stub: StubBinance, open_venue: BinanceVe
     assert stub.sent(*ORDER) == []
 
 
+async def test_a_socket_that_does_not_answer_takes_no_more_orders(
+    stub: StubBinance, open_venue: BinanceVenue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half-open, it would swallow the next hedge too: that goes by REST, the socket is closed."""
+    monkeypatch.setattr("perpbot.venues.binance.session._LATE_NS", 5 * MS)
+    session = open_venue.trading._session
+    stub.api_answers["order.place"] = lambda _params: None
+    stub.answers[ORDER] = order_row()
+    unanswered = asyncio.create_task(wait_for(place(open_venue, make_order(), [])))
+    await until(lambda: not session.is_ready)
+
+    assert open_venue.trading.begin(make_order(), lambda: None) is None
+    assert (await open_venue.trading.submit(make_order(), lambda: None)).filled == 0
+    assert len(stub.api_requests) == 1
+    with pytest.raises(OutcomeUnknown):
+        await unanswered
+    await until(lambda: len(stub.api_sockets) == 2 and session.is_ready)
+    assert session.channel.statistics().reasons == {"reconnect": 1}
+
+
+async def test_a_socket_that_answers_late_takes_orders_again(
+    stub: StubBinance, open_venue: BinanceVenue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it says: it is heard."""
+    monkeypatch.setattr("perpbot.venues.binance.session._LATE_NS", 5 * MS)
+    session = open_venue.trading._session
+    stub.api_answers["order.place"] = lambda _params: None
+    unanswered = asyncio.create_task(wait_for(place(open_venue, make_order(), [])))
+    await until(lambda: not session.is_ready)
+    await stub.api_sockets[0].send_str('{"id":null,"status":400}')
+    await until(lambda: session.is_ready)
+
+    with pytest.raises(OutcomeUnknown):
+        await unanswered
+    assert session.channel.statistics().losses == 0
+
+
+async def wait_for(answer: Awaitable[OrderReport]) -> OrderReport:
+    """As a task."""
+    return await answer
+
+
 async def test_a_socket_that_is_stopped_leaves_nobody_waiting(
     stub: StubBinance, venue: BinanceVenue
 ) -> None:

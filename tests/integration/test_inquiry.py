@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from perpbot.app.inquiry import ask, inquire, venues_to_ask
 from perpbot.app.recovery import recover
+from perpbot.app.restart.inquiry import ask, inquire, venues_to_ask
 from perpbot.app.venues import make_venue
 from perpbot.configuration import load_configuration
 from perpbot.domain.errors import ConfigError, Unavailable
@@ -113,7 +113,7 @@ async def test_a_venue_that_does_not_answer_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The others are compared all the same."""
-    monkeypatch.setattr("perpbot.app.inquiry.ANSWER_S", 2.0)
+    monkeypatch.setattr("perpbot.app.restart.inquiry.ANSWER_S", 2.0)
     Journal(tmp_path, reserve_bytes=0).close()
     configuration = load_configuration(
         environ={},

@@ -15,11 +15,12 @@ from typing import Any
 
 import msgspec
 
-from perpbot.app.inquiry import inquire
 from perpbot.app.known import read_known
 from perpbot.app.rates import rates_of
 from perpbot.app.recovery import Recovered, pass_over, recover, repair
-from perpbot.app.rehearsal import Outlook, rehearse
+from perpbot.app.restart.inquiry import inquire
+from perpbot.app.restart.outlook import Outlook
+from perpbot.app.restart.rehearsal import rehearse
 from perpbot.cli.output import Exit, emit, fail, say, show
 from perpbot.cli.place import Place, place_of
 from perpbot.cli.progress import Progress

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from perpbot.app.rehearsal import Holding, OrderOutlook, Outlook, PairOutlook, Step
+from perpbot.app.restart.outlook import Holding, OrderOutlook, Outlook, PairOutlook, Step
 from perpbot.domain.money import plain
 from perpbot.execution.killswitch import LEVELS
 from perpbot.kernel.clock import SECOND

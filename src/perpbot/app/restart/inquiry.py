@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
 
-from perpbot.app.known import KnownMarkets, keep_in_use, read_known
+from perpbot.app.known import KnownMarkets, Market, keep_in_use, read_known
 from perpbot.app.listing import list_instruments
 from perpbot.app.markets import Markets
 from perpbot.app.rates import rates_of
 from perpbot.app.recovery import Recovered
-from perpbot.app.rehearsal import Outlook, Rehearsal
+from perpbot.app.restart.outlook import Outlook
+from perpbot.app.restart.rehearsal import Rehearsal
 from perpbot.app.run import connection_of
 from perpbot.app.venues import make_venue
-from perpbot.configuration import Configuration, credentials_of
+from perpbot.configuration import Configuration, Settings, credentials_of
 from perpbot.domain.errors import ConfigError, VenueError
 from perpbot.domain.events import Event, QueryOrder, ReconcileVenue, VenueReconciled
+from perpbot.domain.instruments import Instrument
 from perpbot.execution.gateway import LatencySamples, VenueGateway
 from perpbot.execution.surroundings import Account
 from perpbot.kernel.bus import EventBus
@@ -115,21 +117,8 @@ async def ask(
 ) -> Answered:
     """Rehearse a restart on `venues` until each has been compared with, or did not answer."""
     settings = configuration.settings
-    in_use = recovered.folds.in_use()
-    assets = sorted({*settings.market.symbols, *(asset for _, asset in in_use)})
-    try:
-        async with asyncio.timeout(LIST_S):
-            listed = await list_instruments(venues, assets, say, rng, patience_s=PATIENCE_S)
-    except TimeoutError:
-        raise TimeoutError(f"fewer than two venues answered in {LIST_S:g} s") from None
-    instruments, _ = keep_in_use(listed, settings.market.symbols, in_use, known)
-    answers = {venue.name: "" for venue in venues}
-    for venue in venues:
-        here = [found for (name, _), found in instruments.items() if name == venue.name]
-        try:
-            await venue.open(here)
-        except VenueError as error:
-            answers[venue.name] = f"did not answer: {error}"
+    instruments = await _list(settings, venues, recovered, say, rng, known)
+    answers = await _open(venues, instruments)
     markets = Markets(
         instruments=instruments,
         capabilities={venue.name: venue.capabilities for venue in venues},
@@ -138,7 +127,7 @@ async def ask(
     )
     timers = LoopTimers(asyncio.get_running_loop())
     rehearsal = Rehearsal(settings, markets, recovered, clock, timers)
-    bus = rehearsal.core.bus
+    bus, orders = rehearsal.core.bus, rehearsal.core.folds.orders
     supervisor = Supervisor(bus.publish, clock, rng)
     done = asyncio.Event()
 
@@ -150,7 +139,6 @@ async def ask(
     bus.subscribe(VenueReconciled, concluded)
     for venue in venues:
         questions = cast("EventBus", _Questions(bus))
-        orders = rehearsal.core.folds.orders
         VenueGateway(venue, questions, clock, supervisor, orders, LatencySamples())
     try:
         halted = rehearsal.start()
@@ -165,3 +153,36 @@ async def ask(
         await supervisor.close()
     silent = {name: text or "did not answer" for name, text in answers.items()}
     return Answered(rehearsal.outlook(halted), silent)
+
+
+async def _list(
+    settings: Settings,
+    venues: Sequence[Venue],
+    recovered: Recovered,
+    say: Callable[[str], None],
+    rng: random.Random,
+    known: KnownMarkets | None,
+) -> dict[Market, Instrument]:
+    in_use = recovered.folds.in_use()
+    assets = sorted({*settings.market.symbols, *(asset for _, asset in in_use)})
+    try:
+        async with asyncio.timeout(LIST_S):
+            listed = await list_instruments(venues, assets, say, rng, patience_s=PATIENCE_S)
+    except TimeoutError:
+        raise TimeoutError(f"fewer than two venues answered in {LIST_S:g} s") from None
+    instruments, _ = keep_in_use(listed, settings.market.symbols, in_use, known)
+    return instruments
+
+
+async def _open(
+    venues: Sequence[Venue], instruments: Mapping[Market, Instrument]
+) -> dict[str, str]:
+    """Open each venue; return by name what those said that did not let us in."""
+    answers = {venue.name: "" for venue in venues}
+    for venue in venues:
+        here = [found for found in instruments.values() if found.venue == venue.name]
+        try:
+            await venue.open(here)
+        except VenueError as error:
+            answers[venue.name] = f"did not answer: {error}"
+    return answers

@@ -6,7 +6,9 @@ import msgspec
 import pytest
 
 from perpbot.app.recovery import recover
-from perpbot.app.rehearsal import LOOK_NS, Outlook, rehearse, text_of
+from perpbot.app.restart.outlook import Outlook
+from perpbot.app.restart.rehearsal import LOOK_NS, rehearse
+from perpbot.app.restart.words import text_of
 from perpbot.domain.events import (
     CancelOrders,
     ClosePair,

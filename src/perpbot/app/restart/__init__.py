@@ -1,0 +1,1 @@
+"""What a restart would find and do, told before it is done."""

@@ -142,3 +142,21 @@ class FundingReport(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     rate: Decimal = ZERO
     venue_ns: int = 0
+
+
+class TransferReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Money that came into an account (positive) or left it (negative) and is no trade's result.
+
+    Deposits, withdrawals, moves between wallets or accounts of ours, gifts of the venue; what
+    moving it cost is part of the amount.
+    """
+
+    venue: str
+    account: str
+    transfer_id: str
+    """Unique at the venue for the account; the key of de-duplication."""
+    currency: str
+    amount: Decimal
+    kind: str = ""
+    """The venue's own word for it."""
+    venue_ns: int = 0

@@ -33,6 +33,7 @@ from perpbot.simulation.model import (
     FundingPayment,
     Listener,
     Mark,
+    MoneyTransfer,
     OrderStatus,
     OrderView,
     PositionView,
@@ -64,6 +65,7 @@ class Exchange:
         self._news = self._core.news
         self._accounts = self._core.accounts
         self._order_ids = count(1)
+        self._transfer_ids = count(1)
         self._clearing = Clearing(self._core, clock_ns, accountant, self._new_order)
         self._halted: set[str] = set()
         self._told_marks: dict[str, Mark] = {}
@@ -313,6 +315,10 @@ class Exchange:
         """Payments of the account, oldest first."""
         return [paid for paid in self._account(account).funding if paid.ts_ns >= since_ns]
 
+    def transfers(self, account: str, since_ns: int = 0) -> Sequence[MoneyTransfer]:
+        """What came in or went out since the account was opened, oldest first."""
+        return [moved for moved in self._account(account).transfers if moved.ts_ns >= since_ns]
+
     def leverage(self, account: str, symbol: str) -> int:
         """Leverage of a symbol."""
         return leverage_of(self._account(account), self._contract(symbol))
@@ -358,13 +364,23 @@ class Exchange:
                 Refusal.INSUFFICIENT_MARGIN,
                 f"{free} {currency} free, {-amount} asked for",
             )
+        moved = MoneyTransfer(
+            transfer_id=next(self._transfer_ids),
+            account=account,
+            currency=currency,
+            amount=amount,
+            ts_ns=self._clock_ns(),
+        )
         with self._news:
+            holder.transfers.append(moved)
             holder.wallets[currency] = holder.wallets.get(currency, ZERO) + amount
             self._accountant.transferred(
                 venue=self.profile.name, account=account, currency=currency, amount=amount
             )
             self._news.put(
-                account_update(holder, "transfer", self._core.market, currency=currency)
+                account_update(
+                    holder, "transfer", self._core.market, currency=currency, transfer=moved
+                )
             )
 
     def arm_dead_man(self, account: str, symbol: str | None, at_ns: int) -> None:

@@ -12,7 +12,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from perpbot.domain.money import ZERO
 from perpbot.domain.sides import PositionSide, Side
 from perpbot.simulation.book import Order
-from perpbot.simulation.model import Execution, FundingPayment
+from perpbot.simulation.model import Execution, FundingPayment, MoneyTransfer
 
 CENT_OF_MICRO = Decimal("0.00000001")
 """Fees, funding and realised profit are booked in whole units of this."""
@@ -79,6 +79,8 @@ class Account:
         """The newest order of each client id."""
         self.executions: list[Execution] = []
         self.funding: list[FundingPayment] = []
+        self.transfers: list[MoneyTransfer] = []
+        """Since the account was opened; what it brought then is not among them."""
         self.dead_men: dict[str | None, int] = {}
         """Symbol (None: all) to the UTC ns at which its orders are cancelled."""
 

@@ -152,6 +152,16 @@ class FundingPayment(msgspec.Struct, frozen=True, kw_only=True):
     ts_ns: int
 
 
+class MoneyTransfer(msgspec.Struct, frozen=True, kw_only=True):
+    """Money that came into an account (positive) or left it; no profit."""
+
+    transfer_id: int
+    account: str
+    currency: str
+    amount: Decimal
+    ts_ns: int
+
+
 class BookView(msgspec.Struct, frozen=True, kw_only=True):
     """The book, best level first, as (price, quantity, orders)."""
 
@@ -212,6 +222,7 @@ class AccountUpdate(msgspec.Struct, frozen=True, kw_only=True):
     balances: tuple[BalanceView, ...]
     positions: tuple[PositionView, ...]
     funding: FundingPayment | None = None
+    transfer: MoneyTransfer | None = None
 
 
 ExchangeNews = BookChange | PublicTrade | Mark | OrderUpdate | AccountUpdate
@@ -337,6 +348,9 @@ class ExchangeView(Protocol):
     def funding_payments(self, account: str, since_ns: int = 0) -> Sequence[FundingPayment]:
         """Payments of the account, oldest first."""
 
+    def transfers(self, account: str, since_ns: int = 0) -> Sequence[MoneyTransfer]:
+        """What came in or went out since the account was opened, oldest first."""
+
     def book(self, symbol: str, depth: int = 20) -> BookView:
         """The book now."""
 
@@ -378,7 +392,7 @@ class ExchangeView(Protocol):
         """Pay funding on all positions at the current rate and mark."""
 
     def transfer(self, account: str, currency: str, amount: Decimal) -> None:
-        """Move money in or out."""
+        """Move money in or out; refused (INSUFFICIENT_MARGIN) beyond what is free."""
 
     def advance(self) -> None:
         """Do what is due by the clock (dead man's switches)."""

@@ -12,6 +12,7 @@ from perpbot.domain.orders import (
     OrderReport,
     OrderRequest,
     PositionReport,
+    TransferReport,
 )
 from perpbot.domain.sides import OrderState
 from perpbot.simulation.model import (
@@ -19,6 +20,7 @@ from perpbot.simulation.model import (
     Contract,
     Execution,
     FundingPayment,
+    MoneyTransfer,
     OrderStatus,
     OrderView,
     PositionView,
@@ -184,4 +186,16 @@ class Reporter:
             currency=contract.settle,
             rate=payment.rate,
             venue_ns=payment.ts_ns,
+        )
+
+    def transfer(self, moved: MoneyTransfer) -> TransferReport:
+        """Money that came in or went out."""
+        return TransferReport(
+            venue=self.venue,
+            account=self.account,
+            transfer_id=str(moved.transfer_id),
+            currency=moved.currency,
+            amount=moved.amount,
+            kind="deposit" if moved.amount > 0 else "withdrawal",
+            venue_ns=moved.ts_ns,
         )

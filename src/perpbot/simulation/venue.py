@@ -32,7 +32,7 @@ from perpbot.domain.events import (
 )
 from perpbot.domain.instruments import Instrument
 from perpbot.domain.money import decimal_of_float, floor_to
-from perpbot.domain.orders import OrderReport, OrderRequest
+from perpbot.domain.orders import OrderReport, OrderRequest, TransferReport
 from perpbot.domain.sides import OrderState
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import SECOND, Clock, Timers
@@ -304,8 +304,16 @@ class SimulatedVenue:
             funding=tuple(
                 reporter.funding(paid) for paid in exchange.funding_payments(account, since_ns)
             ),
+            transfers=self._transfers(command.transfers_since_ns),
         )
         self._answer(fate, snapshot)
+
+    def _transfers(self, since_ns: int | None) -> tuple[TransferReport, ...] | None:
+        """Return the history of transfers; the stream tells only what they do to the balance."""
+        if since_ns is None:
+            return None
+        moved = self.exchange.transfers(self.account_name, since_ns)
+        return tuple(self._reporter.transfer(one) for one in moved)
 
     def _no_snapshot(self, command: ReconcileVenue, asked_ns: int, error: str) -> None:
         self._back(

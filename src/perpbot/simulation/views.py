@@ -13,7 +13,13 @@ from perpbot.simulation.margin import (
     leverage_of,
     liquidation_price,
 )
-from perpbot.simulation.model import AccountUpdate, BalanceView, FundingPayment, PositionView
+from perpbot.simulation.model import (
+    AccountUpdate,
+    BalanceView,
+    FundingPayment,
+    MoneyTransfer,
+    PositionView,
+)
 
 
 def position_view(account: Account, key: LegKey, market: Market) -> PositionView:
@@ -56,6 +62,7 @@ def account_update(
     currency: str,
     legs: Iterable[LegKey] = (),
     funding: FundingPayment | None = None,
+    transfer: MoneyTransfer | None = None,
 ) -> AccountUpdate:
     """What changed: the balance of one currency and the legs that moved."""
     return AccountUpdate(
@@ -64,4 +71,5 @@ def account_update(
         balances=(balance_view(account, currency, market),),
         positions=tuple(position_view(account, key, market) for key in legs),
         funding=funding,
+        transfer=transfer,
     )

@@ -22,6 +22,7 @@ from perpbot.domain.orders import (
     OrderReport,
     OrderRequest,
     PositionReport,
+    TransferReport,
 )
 from perpbot.domain.permissions import KeyPermissions
 from perpbot.venues.wire.nonces import NonceSource
@@ -168,6 +169,12 @@ class Account(Protocol):
 
     async def funding(self, since_ns: int) -> Sequence[FundingReport]:
         """Return funding payments since a UTC time."""
+
+    async def transfers(self, since_ns: int) -> Sequence[TransferReport]:
+        """Return what came into the account or left it since a UTC time, and was no trading.
+
+        Only what moves the collateral that `balances` tells; a fee for moving it is included.
+        """
 
     async def run(self, publish: Publish) -> None:
         """Stream OrderReported, FillReported and AccountReported until cancelled.

@@ -668,6 +668,15 @@ def test_transfers_are_bounded_by_what_is_free(desk: Desk) -> None:
         "USDT": 99_000,
         "USDC": 5,
     }
+    listed = desk.exchange.transfers("ann")
+    assert [(one.currency, one.amount) for one in listed] == [
+        ("USDT", d(-1_000)),
+        ("USDC", d(5)),
+    ]
+    assert listed[0].transfer_id != listed[1].transfer_id
+    assert desk.exchange.transfers("ann", listed[0].ts_ns + 1) == []
+    told = [n.transfer for n in desk.news if isinstance(n, AccountUpdate) and n.transfer]
+    assert told == listed
 
 
 def test_account_short_of_maintenance_is_liquidated() -> None:

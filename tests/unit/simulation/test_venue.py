@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from perpbot.domain.capabilities import Capabilities, Lookup
@@ -434,6 +435,26 @@ def test_other_accounts_news_is_not_told(stage: Stage) -> None:
     stage.exchange.transfer("main", "USDT", d(5))
     stage.run()
     assert len(stage.of(AccountReported)) == 1
+
+
+def test_transfers_are_told_to_who_asks_for_them(stage: Stage) -> None:
+    """The stream tells the balance; the history is asked for, or not."""
+    stage.exchange.transfer("main", "USDT", d(5))
+    stage.exchange.transfer("main", "USDT", d(-2))
+    stage.run()
+    told = [one for one in stage.of(AccountReported) if isinstance(one, AccountReported)]
+    assert len(told) == 2
+    assert not any(one.transfers for one in told)
+    ask = ReconcileVenue(venue="binance", reason="timer", fills_since_ns=0)
+    stage.bus.publish(ask)
+    stage.bus.publish(msgspec.structs.replace(ask, transfers_since_ns=0))
+    stage.run()
+    answers = [one.transfers for one in stage.of(VenueSnapshot) if isinstance(one, VenueSnapshot)]
+    assert answers[0] is None
+    assert [(one.amount, one.kind) for one in answers[1] or ()] == [
+        (d(5), "deposit"),
+        (d(-2), "withdrawal"),
+    ]
 
 
 def test_start_says_that_every_channel_is_up(stage: Stage) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from perpbot.domain.errors import OutcomeUnknown, Rejected, Unavailable
 from perpbot.domain.events import (
+    AccountReported,
     BookUpdated,
     ConnectionState,
     Event,
@@ -352,6 +353,25 @@ async def test_funding_is_told_and_listed() -> None:
         market.exchange.settle_funding(SYMBOL)
         [paid] = await venue.account.funding(0)
         assert paid.amount < 0
+
+
+async def test_money_that_moves_is_told_and_listed() -> None:
+    """The stream's word that money moved makes the adapter ask for the transfer and its id."""
+    async with open_market() as (market, venue):
+        market.exchange.transfer(market.server.account, "USDT", Decimal(250))
+        market.exchange.transfer(market.server.account, "USDT", Decimal(-40))
+        asked = await venue.account.transfers(0)
+
+        def told() -> set[str]:
+            reports = (one for one in market.heard if isinstance(one, AccountReported))
+            return {moved.transfer_id for one in reports for moved in one.transfers}
+
+        await eventually(lambda: len(told()) == 2)
+    assert [(one.amount, one.currency, one.kind) for one in asked] == [
+        (Decimal(250), "USDT", "TRANSFER"),
+        (Decimal(-40), "USDT", "TRANSFER"),
+    ]
+    assert told() == {one.transfer_id for one in asked}
 
 
 async def test_wrong_secret_is_refused() -> None:

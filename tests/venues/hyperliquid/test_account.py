@@ -20,6 +20,7 @@ from perpbot.domain.events import (
     VenueConnectionChanged,
 )
 from perpbot.domain.sides import OrderState
+from perpbot.kernel.clock import MS
 from perpbot.venues.hyperliquid import user_socket
 from perpbot.venues.hyperliquid.venue import Hyperliquid
 from tests.venues.hyperliquid.loopback import (
@@ -201,6 +202,20 @@ async def test_funding_payments() -> None:
     assert payment.payment_id == f"BTC-{T}"
 
 
+async def test_transfers_since() -> None:
+    """Asked for by time; an unreadable one is unknown, not nothing."""
+    row = {"time": T, "hash": "0xab", "delta": {"type": "deposit", "usdc": "25.0"}}
+    async with serving() as loopback, adapter(loopback) as venue:
+        loopback.info["userNonFundingLedgerUpdates"] = [row]
+        (moved,) = await venue.account.transfers(0)
+        loopback.info["userNonFundingLedgerUpdates"] = [
+            row | {"delta": {"type": "deposit", "usdc": "x"}}
+        ]
+        with pytest.raises(Unavailable, match="usdc"):
+            await venue.account.transfers(0)
+    assert (moved.amount, moved.currency) == (Decimal(25), "USDC")
+
+
 async def test_address_budget() -> None:
     """How many requests the address has left."""
     told = {"cumVlm": "100.0", "nRequestsUsed": 30, "nRequestsCap": 10_100}
@@ -260,7 +275,7 @@ async def test_private_stream_is_live_once_confirmed() -> None:
         loopback.confirm = False
         loopback.greeting = "Websocket connection established."
         async with running(venue.account.run(events.append)):
-            await until(lambda: len(loopback.frames) == 4)
+            await until(lambda: len(loopback.frames) == 5)
             assert {user for _, user in loopback.subscribed()} == {MASTER}
             for kind in ("clearinghouseState", "orderUpdates"):
                 confirmation = {"method": "subscribe", "subscription": {"type": kind}}
@@ -344,6 +359,24 @@ async def test_funding_is_told_and_old_payments_are_not() -> None:
     assert ids == [f"BTC-{T * 2}", f"BTC-{T}"]
 
 
+async def test_transfers_are_told_and_old_ones_are_not() -> None:
+    """Rows of a snapshot count from the start of the stream."""
+    events: list[Event] = []
+    row = {"time": T, "hash": "0xab", "delta": {"type": "deposit", "usdc": "25.0"}}
+    async with (
+        serving() as loopback,
+        adapter(loopback) as venue,
+        running(venue.account.run(events.append)),
+    ):
+        await until(lambda: states(events))
+        old, new = row | {"time": 5}, row | {"time": T * 2}
+        for told in ({"isSnapshot": True, "nonFundingLedgerUpdates": [old, new]},
+                     {"nonFundingLedgerUpdates": [row]}):  # fmt: skip
+            await loopback.send(frame("userNonFundingLedgerUpdates", {"user": MASTER} | told))
+        await until(lambda: len(only(AccountReported, events)) == 2)
+    assert [one.transfers[0].venue_ns // MS for one in only(AccountReported, events)] == [T * 2, T]
+
+
 @pytest.mark.parametrize("channel", ["clearinghouseState", "webData2"])
 async def test_positions_are_pushed_and_a_closed_one_is_told_as_zero(channel: str) -> None:
     """A position that is no longer listed is flat, and that is said."""
@@ -383,7 +416,7 @@ async def test_refused_channel_is_the_reason_of_the_loss() -> None:
     async with serving() as loopback, adapter(loopback) as venue:
         loopback.confirm = False
         async with running(venue.account.run(events.append)):
-            await until(lambda: len(loopback.frames) == 4)
+            await until(lambda: len(loopback.frames) == 5)
             await loopback.send(frame("error", "Something else"))
             await loopback.send(frame("error", 'Invalid subscription {"type":"userFills"}'))
             await until(lambda: states(events) == [ConnectionState.DOWN])
@@ -408,7 +441,7 @@ async def test_state_is_not_asked_for_while_it_is_pushed() -> None:
     async with serving() as loopback, adapter(loopback) as venue:
         venue.account._state_interval_s = 0.0
         async with running(venue.account.run(lambda _event: None)):
-            await until(lambda: len(loopback.frames) == 4)
+            await until(lambda: len(loopback.frames) == 5)
             venue.account._state_ns = 2**63
             asked = len(loopback.questions)
             for _ in range(200):
@@ -475,7 +508,7 @@ async def test_quiet_account_is_asked_again_and_an_answer_is_expected(
             await until(lambda: loopback.subscribed()[("userFills", MASTER)] == 2)
             assert venue.account._socket is not None
             channel = venue.account._socket._channel
-            await until(lambda: channel.statistics().frames == 12)
+            await until(lambda: channel.statistics().frames == 15)
             loopback.confirm = False
             clock.jump(6)
             await until(lambda: loopback.subscribed()[("userFills", MASTER)] == 3)

@@ -11,7 +11,8 @@ from decimal import Decimal
 import pytest
 
 from perpbot.domain.errors import NonceClash, Rejected
-from perpbot.domain.events import Event, FillReported, OrderReported
+from perpbot.domain.events import AccountReported, Event, FillReported, OrderReported
+from perpbot.domain.orders import TransferReport
 from perpbot.domain.sides import OrderState, Purpose, Side, TimeInForce
 from perpbot.kernel.clock import RealClock, VirtualTime
 from perpbot.simulation.accountant import Accountant
@@ -29,6 +30,15 @@ D = Decimal
 @asynccontextmanager
 async def trading(*, greets: bool = False) -> AsyncIterator[tuple[Hyperliquid, list[Event]]]:
     """Yield the adapter, opened and streaming, and what its account publishes."""
+    async with exchange_trading(greets=greets) as (_, venue, events):
+        yield venue, events
+
+
+@asynccontextmanager
+async def exchange_trading(
+    *, greets: bool = False
+) -> AsyncIterator[tuple[Exchange, Hyperliquid, list[Event]]]:
+    """Yield the exchange, too."""
     exchange = Exchange(PROFILE, CONTRACTS, time.time_ns, Accountant())
     exchange.open_account("client", {"USDC": D(100_000)})
     server = Server(exchange, time.time_ns, random.Random(7), greets=greets)
@@ -51,7 +61,7 @@ async def trading(*, greets: bool = False) -> AsyncIterator[tuple[Hyperliquid, l
                 socket = venue.account._socket
                 assert socket is not None
                 await until(lambda: socket.is_up)
-                yield venue, events
+                yield exchange, venue, events
         finally:
             await venue.close()
 
@@ -156,3 +166,19 @@ async def test_public_stream_of_the_server() -> None:
             await until(lambda: len(sink.events) >= 3)
     assert sink.slots["BTC"].quotes[0][:4] == (65000.0, 2.0, 65001.0, 0.5)
     assert not sink.refused
+
+
+async def test_money_that_moves_is_told_and_listed() -> None:
+    """By the stream as it happens, and by asking; a withdrawal takes its fee along."""
+
+    def streamed() -> list[TransferReport]:
+        told = (one for one in events if isinstance(one, AccountReported))
+        return [moved for one in told for moved in one.transfers]
+
+    async with exchange_trading() as (exchange, venue, events):
+        exchange.transfer("client", "USDC", D(250))
+        exchange.transfer("client", "USDC", D(-40))
+        await until(lambda: len(streamed()) == 2)
+        asked = await venue.account.transfers(0)
+    assert [moved.amount for moved in asked] == [D(250), D(-40)]
+    assert streamed() == list(asked)

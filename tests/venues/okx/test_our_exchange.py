@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from perpbot.domain.errors import AuthFailed, OutcomeUnknown
-from perpbot.domain.events import BookUpdated, Event, FillReported, OrderReported
+from perpbot.domain.events import AccountReported, BookUpdated, Event, FillReported, OrderReported
 from perpbot.domain.orders import OrderRequest
 from perpbot.domain.sides import OrderState, OrderType, Purpose, Side, TimeInForce
 from perpbot.kernel.clock import SECOND, RealClock
@@ -181,6 +181,34 @@ async def test_unknown_outcome_is_found_by_asking() -> None:
 
         assert found is not None
         assert found.state is OrderState.ACCEPTED
+
+
+async def test_money_that_moves_is_listed() -> None:
+    """Both ways, oldest first, nothing from before; the stream tells the balance."""
+    async with open_market() as (market, venue):
+        market.heard.clear()
+        account = market.server.account
+        market.exchange.transfer(account, "USDT", Decimal(250))
+        market.exchange.transfer(account, "USDT", Decimal(-40))
+        market.exchange.transfer(account, "BTC", Decimal(1))
+        found = await venue.account.transfers(0)
+        await eventually(lambda: _wallets(market.heard)[-1:] == [Decimal(100_210)])
+        later = await venue.account.transfers(RealClock().now_ns() + SECOND)
+    assert [(one.amount, one.currency, one.kind) for one in found] == [
+        (Decimal(250), "USDT", "transfer in"),
+        (Decimal(-40), "USDT", "transfer out"),
+    ]
+    assert len({one.transfer_id for one in found}) == 2
+    assert later == []
+
+
+def _wallets(heard: list[Event]) -> list[Decimal]:
+    return [
+        report.wallet
+        for event in heard
+        if isinstance(event, AccountReported)
+        for report in event.balances
+    ]
 
 
 async def test_wrong_secret_is_refused() -> None:

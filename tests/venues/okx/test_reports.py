@@ -15,6 +15,7 @@ from perpbot.domain.orders import (
     FundingReport,
     OrderReport,
     PositionReport,
+    TransferReport,
 )
 from perpbot.domain.sides import Liquidity, OrderState, PositionSide, Side
 from perpbot.venues.okx.codec import (
@@ -326,6 +327,47 @@ def test_funding_payment(bill: dict[str, str], amount: Decimal) -> None:
         asset="BTC-PERP",
         amount=amount,
         currency="USDT",
+        venue_ns=9_000_000,
+    )
+
+
+@pytest.mark.parametrize(
+    ("sub_type", "change", "kind"),
+    [
+        ("11", "250", "transfer in"),
+        ("12", "-40", "transfer out"),
+        ("330", "1", "transfer 330"),
+        ("", "1", "transfer"),
+    ],
+)
+def test_transfer(sub_type: str, change: str, kind: str) -> None:
+    """A bill of type 1: `balChg` has its sign, and there is no instrument."""
+    row = msgspec.convert(
+        {
+            "billId": "12",
+            "type": "1",
+            "subType": sub_type,
+            "instType": "",
+            "instId": "",
+            "ccy": "USDT",
+            "balChg": change,
+            "bal": "1000",
+            "sz": "250",
+            "from": "6",
+            "to": "18",
+            "notes": "",
+            "ts": "9",
+        },
+        BillRow,
+    )
+
+    assert REPORTS.transfer(row) == TransferReport(
+        venue="okx",
+        account="main",
+        transfer_id="12",
+        currency="USDT",
+        amount=Decimal(change),
+        kind=kind,
         venue_ns=9_000_000,
     )
 

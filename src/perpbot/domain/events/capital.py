@@ -84,12 +84,14 @@ class SafeModeChanged(Event, frozen=True, kw_only=True):
 
 @event(EventKind.EQUITY_SAMPLED)
 class EquitySampled(Event, frozen=True, kw_only=True):
-    """Equity in USD by venue (min of ours and the venue's); the peaks fold from it."""
+    """Equity in USD by venue: our books less what is missing there; the peaks fold from it."""
 
     per_venue: dict[str, Decimal]
     total_usd: Decimal
     protected: dict[str, Decimal] = {}
     """The same without what hedged legs moved between venues: safe mode looks at this."""
+    unexplained: dict[str, Decimal] = {}
+    """By venue: how far our books have stood above what the venue tells (negative: below)."""
 
 
 @event(EventKind.DAY_STARTED)

@@ -107,3 +107,5 @@ class ReconcileVenue(Event, frozen=True, kw_only=True, gc=False):
     venue: str
     reason: str
     fills_since_ns: int
+    transfers_since_ns: int | None = None
+    """From when on transfers are asked for; None: not at all."""

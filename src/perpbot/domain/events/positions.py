@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from perpbot.domain.events.declaration import Event, event
 from perpbot.domain.events.table import EventKind
+from perpbot.domain.money import ZERO
 from perpbot.domain.sides import PositionSide
 
 
@@ -52,7 +53,15 @@ class Transfer(Event, frozen=True, kw_only=True):
     venue: str
     account: str
     amount_usd: Decimal
+    """0 where the currency has no USD rate: then its balance counts as nothing either."""
     reference: str
+    """The venue's id of it."""
+    currency: str = ""
+    amount: Decimal = ZERO
+    """As the venue told it, in `currency`."""
+    reason: str = ""
+    """The venue's own word for it."""
+    venue_ns: int = 0
 
 
 @event(EventKind.LEASE_RELEASED)

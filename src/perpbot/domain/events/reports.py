@@ -10,6 +10,7 @@ from perpbot.domain.orders import (
     FundingReport,
     OrderReport,
     PositionReport,
+    TransferReport,
 )
 
 
@@ -29,12 +30,13 @@ class FillReported(Event, frozen=True, kw_only=True, gc=False):
 
 @event(EventKind.ACCOUNT_REPORTED)
 class AccountReported(Event, frozen=True, kw_only=True, gc=False):
-    """A private stream told balances, positions or funding; only what it said."""
+    """A private stream told balances, positions, funding or transfers; only what it said."""
 
     venue: str
     balances: tuple[BalanceReport, ...] = ()
     positions: tuple[PositionReport, ...] = ()
     funding: tuple[FundingReport, ...] = ()
+    transfers: tuple[TransferReport, ...] = ()
 
 
 @event(EventKind.VENUE_SNAPSHOT)
@@ -50,6 +52,7 @@ class VenueSnapshot(Event, frozen=True, kw_only=True, gc=False):
     positions: tuple[PositionReport, ...] | None = None
     balances: tuple[BalanceReport, ...] | None = None
     funding: tuple[FundingReport, ...] | None = None
+    transfers: tuple[TransferReport, ...] | None = None
     error: str = ""
 
     @property

@@ -1,7 +1,8 @@
 """The account of Binance: what REST answers, and the private stream.
 
 The stream tells wallets but neither equity nor free margin, and funding without its symbol, so
-both are asked by REST when the stream says that they changed. TRADE_LITE comes first but carries
+both are asked by REST when the stream says that they changed; so are transfers, of which it tells
+an amount but no id. TRADE_LITE comes first but carries
 neither fee nor position side; fills are booked once, by trade id, so it is not reported: the full
 event with the fee follows.
 """
@@ -32,6 +33,7 @@ from perpbot.domain.orders import (
     OrderReport,
     OrderRequest,
     PositionReport,
+    TransferReport,
 )
 from perpbot.kernel.clock import MS, SECOND, Clock
 from perpbot.venues.binance.codec import (
@@ -69,9 +71,30 @@ _PING_INTERVAL_S = 5.0
 """So that a half-open socket is found within ten seconds."""
 _REFRESH_S = 1.0
 """Shortest time between two REST refreshes that the stream asked for."""
+_MOVED_LATELY_NS = 60 * SECOND
+"""How far back transfers are asked for that the stream just told of."""
 _PAGE = 1000
 _WEEK_MS = 7 * 86_400_000
 _STABLES = ("USDT", "USDC")
+_OFTEN_MOVED = ("TRANSFER",)
+_ALL_MOVED = (
+    *_OFTEN_MOVED,
+    "INTERNAL_TRANSFER",
+    "CROSS_COLLATERAL_TRANSFER",
+    "STRATEGY_UMFUTURES_TRANSFER",
+    "COIN_SWAP_DEPOSIT",
+    "COIN_SWAP_WITHDRAW",
+    "AUTO_EXCHANGE",
+    "WELCOME_BONUS",
+)
+"""Kinds of income that move money and are no trade's result (documents, "Get Income History").
+Each costs a question of weight 30, so the seldom ones are asked for after a connect and when the
+stream tells a balance that neither an order nor funding changed. INSURANCE_CLEAR, fees and
+rebates are not among them: they are gains and losses."""
+_BY_TRADING = frozenset({"ORDER", "FUNDING_FEE", "MARGIN_TYPE_CHANGE", "INSURANCE_CLEAR"})
+"""Reasons (`m`) of ACCOUNT_UPDATE behind which no transfer stands; DEPOSIT, WITHDRAW,
+ADMIN_DEPOSIT, ASSET_TRANSFER, COIN_SWAP_DEPOSIT and whatever comes new may be one (documents,
+"Event: Balance and Position Update")."""
 _KNOWN_QUIET = frozenset(
     {
         "TRADE_LITE",
@@ -148,6 +171,9 @@ class BinanceAccount:
         self._client_ids: dict[tuple[str, str], str] = {}
         self._balances_changed = asyncio.Event()
         self._funding_paid = asyncio.Event()
+        self._money_moved = asyncio.Event()
+        self._seldom_due = True
+        """Whether the seldom kinds of transfers have to be asked for, too."""
         self._publish: Publish | None = None
         self._expired = ""
         self._channel = WebSocketChannel(
@@ -213,14 +239,32 @@ class BinanceAccount:
 
     async def funding(self, since_ns: int) -> Sequence[FundingReport]:
         """Return funding payments since a UTC time, oldest first."""
+        rows = await self._income("FUNDING_FEE", since_ns)
+        return self._reports(self._codec.funding, rows)
+
+    async def transfers(self, since_ns: int) -> Sequence[TransferReport]:
+        """Return transfers since a UTC time, oldest first; the seldom kinds only when due."""
+        seldom_due, self._seldom_due = self._seldom_due, False
+        try:
+            return await self._moved(_ALL_MOVED if seldom_due else _OFTEN_MOVED, since_ns)
+        except Unavailable:
+            self._seldom_due = self._seldom_due or seldom_due
+            raise
+
+    async def _moved(self, kinds: Sequence[str], since_ns: int) -> list[TransferReport]:
+        rows = [row for kind in kinds for row in await self._income(kind, since_ns)]
+        found = self._reports(self._codec.transfer, rows)
+        return sorted(found, key=lambda report: report.venue_ns)
+
+    async def _income(self, kind: str, since_ns: int) -> list[IncomeRow]:
+        """Page through one kind of income, without repeats: a page begins where one ended."""
         since_ms = since_ns // MS
-        seen: dict[str, FundingReport] = {}
+        seen: dict[tuple[str, str, str], IncomeRow] = {}
         while True:
-            query = f"incomeType=FUNDING_FEE&startTime={since_ms}&limit={_PAGE}"
+            query = f"incomeType={kind}&startTime={since_ms}&limit={_PAGE}"
             rows = await self._rest.read("/fapi/v1/income", list[IncomeRow], query, weight=30)
             before = len(seen)
-            for report in self._reports(self._codec.funding, rows):
-                seen[report.payment_id] = report
+            seen.update(((str(row.tran_id), row.symbol, row.asset), row) for row in rows)
             if len(rows) < _PAGE or len(seen) == before:
                 return list(seen.values())
             since_ms = max(row.time for row in rows)
@@ -242,6 +286,7 @@ class BinanceAccount:
             tasks.create_task(self._keep_alive())
             tasks.create_task(self._follow(self._balances_changed, self._ask_balances))
             tasks.create_task(self._follow(self._funding_paid, self._ask_funding))
+            tasks.create_task(self._follow(self._money_moved, self._ask_transfers))
 
     def on_text(self, payload: memoryview, recv_ns: int) -> None:
         """Read one frame of the private stream.
@@ -286,6 +331,9 @@ class BinanceAccount:
             self._balances_changed.set()
         if change.m == "FUNDING_FEE":
             self._funding_paid.set()
+        elif change.B and change.m not in _BY_TRADING:
+            self._seldom_due = True
+            self._money_moved.set()
         if change.P:
             event_ms = event.T or event.E
             legs = tuple(self._codec.position_event(leg, event_ms) for leg in change.P)
@@ -314,6 +362,7 @@ class BinanceAccount:
         # What was missed is the reconcile's business, which this event starts; balances are soft.
         self._emit_state(ConnectionState.LIVE, "")
         self._balances_changed.set()
+        self._seldom_due = True
 
     def _on_down(self, reason: str) -> None:
         self._emit_state(ConnectionState.DOWN, reason)
@@ -357,6 +406,16 @@ class BinanceAccount:
             self._emit(
                 AccountReported(
                     venue=VENUE, funding=funding, source=VENUE, ts_ns=self._clock.now_ns()
+                )
+            )
+
+    async def _ask_transfers(self) -> None:
+        since_ns = self._clock.now_ns() - _MOVED_LATELY_NS
+        transfers = tuple(await self._moved(_ALL_MOVED, since_ns))
+        if transfers:
+            self._emit(
+                AccountReported(
+                    venue=VENUE, transfers=transfers, source=VENUE, ts_ns=self._clock.now_ns()
                 )
             )
 

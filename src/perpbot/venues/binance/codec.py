@@ -18,6 +18,7 @@ from perpbot.domain.orders import (
     FundingReport,
     OrderReport,
     PositionReport,
+    TransferReport,
 )
 from perpbot.domain.sides import Liquidity, OrderState, PositionSide, Side
 from perpbot.kernel.clock import MS
@@ -419,6 +420,22 @@ class Codec:
             wallet=wallet,
             free=decimal_of(row.available_balance, "availableBalance"),
             venue_ns=row.update_time * MS,
+        )
+
+    def transfer(self, row: IncomeRow) -> TransferReport:
+        """Return a transfer; income is positive when it came in.
+
+        `tranId` is unique within a kind of income (documents, "Get Income History"); an exchange
+        of one asset for another moves two under one id.
+        """
+        return TransferReport(
+            venue=VENUE,
+            account=self._account,
+            transfer_id=f"{row.income_type}:{row.tran_id}:{row.asset}",
+            currency=row.asset,
+            amount=decimal_of(row.income, "income"),
+            kind=row.income_type,
+            venue_ns=row.time * MS,
         )
 
     def funding(self, row: IncomeRow) -> FundingReport:

@@ -29,9 +29,11 @@ from perpbot.domain.orders import (
     OrderReport,
     OrderRequest,
     PositionReport,
+    TransferReport,
 )
 from perpbot.kernel.clock import MS, SECOND, Clock
 from perpbot.venues.hyperliquid.info import InfoClient
+from perpbot.venues.hyperliquid.ledger import LedgerRow, transfers_of
 from perpbot.venues.hyperliquid.statement import (
     AddressBudget,
     ClearinghouseState,
@@ -46,6 +48,7 @@ from perpbot.venues.hyperliquid.statement import (
 )
 from perpbot.venues.hyperliquid.universe import VENUE, Meta, Universe
 from perpbot.venues.hyperliquid.user_codec import (
+    LedgerFrame,
     OrderUpdatesFrame,
     StateFrame,
     UserEventsFrame,
@@ -63,6 +66,10 @@ R = TypeVar("R")
 _UNIVERSE_RETRY_S = 1.0
 _STATE_INTERVAL_S = 10.0
 """Without a push of positions and balance for so long, they are asked for."""
+_TOLD_ONCE = frozenset(
+    {"orderUpdates", "userFills", "userFundings", "userNonFundingLedgerUpdates", "user"}
+)
+"""Channels whose frames are not repeated by a later one."""
 
 
 class AccountStatistics(msgspec.Struct, kw_only=True):
@@ -164,6 +171,20 @@ class HyperliquidAccount:
         payments = [msgspec.structs.replace(row.delta, time=row.time) for row in rows]
         return self._read(self._reader.funding, payments)
 
+    async def transfers(self, since_ns: int) -> Sequence[TransferReport]:
+        """Return what came to the perpetual account or left it since a UTC time."""
+        rows = await self._info.all_rows(
+            LedgerRow,
+            "userNonFundingLedgerUpdates",
+            since_ms=since_ns // MS,
+            key=lambda row: row.transfer_id,
+            time_ms=lambda row: row.time,
+        )
+        return self._read(self._transfers, rows)
+
+    def _transfers(self, rows: Sequence[LedgerRow]) -> tuple[TransferReport, ...]:
+        return transfers_of(rows, self._info.user, self._account_name)
+
     async def address_budget(self) -> AddressBudget:
         """Return how many requests the address has left (one a USD traded)."""
         return await self._info.ask_user(AddressBudget, "userRateLimit")
@@ -171,7 +192,7 @@ class HyperliquidAccount:
     # --- stream ----------------------------------------------------------------------------------
 
     async def run(self, publish: Publish) -> None:
-        """Publish orders, fills, balances, positions and funding until cancelled."""
+        """Publish orders, fills, balances, positions, funding and transfers until cancelled."""
         if self._socket is None:
             raise ReadOnly(VENUE)
         self._publish = publish
@@ -202,7 +223,7 @@ class HyperliquidAccount:
         """A private frame was lost on us: what it said is found out by a reconcile."""
         name = channel or "?"
         self.statistics.unreadable[name] = self.statistics.unreadable.get(name, 0) + 1
-        if channel in {"orderUpdates", "userFills", "userFundings", "user"}:
+        if channel in _TOLD_ONCE:
             self._connection(ConnectionState.STALE, f"unreadable {channel} frame")
             self._connection(ConnectionState.LIVE, "reconcile")
 
@@ -217,6 +238,11 @@ class HyperliquidAccount:
                 self._publish_fills(frame.data.fills, is_history=False)
             elif isinstance(frame, UserFundingsFrame):
                 self._publish_funding(frame.data.fundings, is_history=bool(frame.data.is_snapshot))
+            elif isinstance(frame, LedgerFrame):
+                self._publish_transfers(
+                    frame.data.non_funding_ledger_updates,
+                    is_history=bool(frame.data.is_snapshot),
+                )
             elif isinstance(frame, StateFrame | WebDataFrame):
                 self._publish_state(frame.data.clearinghouse_state)
         except InvalidValue:
@@ -244,6 +270,12 @@ class HyperliquidAccount:
         reports = self._reader.funding([one for one in payments if one.time >= floor_ms])
         if reports:
             self._report(AccountReported(venue=VENUE, funding=reports))
+
+    def _publish_transfers(self, rows: Sequence[LedgerRow], *, is_history: bool) -> None:
+        floor_ms = self._started_ms if is_history else 0
+        reports = self._transfers([row for row in rows if row.time >= floor_ms])
+        if reports:
+            self._report(AccountReported(venue=VENUE, transfers=reports))
 
     def _publish_state(self, state: ClearinghouseState) -> None:
         self._state_ns = self._clock.monotonic_ns()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from perpbot.venues.hyperliquid.codec import ErrorFrame, PongFrame, SubscriptionFrame
+from perpbot.venues.hyperliquid.ledger import LedgerRow
 from perpbot.venues.hyperliquid.statement import (
     ClearinghouseState,
     OrderUpdate,
@@ -78,6 +79,21 @@ class UserFundingsFrame(msgspec.Struct, frozen=True, tag_field="channel", tag="u
     data: UserFundings
 
 
+class LedgerUpdates(msgspec.Struct, frozen=True, rename="camel"):
+    """Deposits, withdrawals and the like; the first frame repeats earlier ones."""
+
+    non_funding_ledger_updates: tuple[LedgerRow, ...]
+    is_snapshot: bool | None = None
+
+
+class LedgerFrame(
+    msgspec.Struct, frozen=True, tag_field="channel", tag="userNonFundingLedgerUpdates"
+):
+    """Money that moved without trading (`WsUserNonFundingLedgerUpdates` of the documents)."""
+
+    data: LedgerUpdates
+
+
 class StatePush(msgspec.Struct, frozen=True, rename="camel"):
     """Positions and margin, pushed."""
 
@@ -102,6 +118,7 @@ UserFrame = (
     | UserFillsFrame
     | UserEventsFrame
     | UserFundingsFrame
+    | LedgerFrame
     | StateFrame
     | WebDataFrame
     | SubscriptionFrame

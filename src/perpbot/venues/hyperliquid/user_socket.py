@@ -48,7 +48,13 @@ _MAX_FRAME_BYTES = 8 << 20
 """The first frame of `userFills` repeats up to 2000 executions."""
 _MAX_INFLIGHT = 100
 """The venue takes no more posts than these at once; further ones go by REST."""
-_CHANNELS = ("orderUpdates", "userFills", "userFundings", "clearinghouseState")
+_CHANNELS = (
+    "orderUpdates",
+    "userFills",
+    "userFundings",
+    "userNonFundingLedgerUpdates",
+    "clearinghouseState",
+)
 _NEEDED = frozenset({"orderUpdates", "userFills"})
 
 

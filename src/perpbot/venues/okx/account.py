@@ -28,6 +28,7 @@ from perpbot.domain.orders import (
     OrderReport,
     OrderRequest,
     PositionReport,
+    TransferReport,
 )
 from perpbot.kernel.clock import MS, SECOND, Clock
 from perpbot.venues.okx.catalogue import SETTLE_CURRENCIES, VENUE, Catalogue
@@ -54,6 +55,7 @@ _RECENT_FILLS_NS = (3 * 24 - 1) * 3_600 * SECOND
 _RECENT_BILLS_NS = (7 * 24 - 1) * 3_600 * SECOND
 """account/bills goes back 7 days, bills-archive 3 months."""
 _FUNDING_BILL = "8"
+_TRANSFER_BILL = "1"
 
 
 class _OfInstrument(Protocol):
@@ -142,20 +144,33 @@ class OkxAccount:
 
     async def funding(self, since_ns: int) -> Sequence[FundingReport]:
         """Return funding payments since a UTC time, oldest first."""
-        recent = self._clock.now_ns() - since_ns < _RECENT_BILLS_NS
-        rows = await self._pages(
-            "/api/v5/account/bills" if recent else "/api/v5/account/bills-archive",
-            BillRow,
-            {
-                "instType": "SWAP",
-                "type": _FUNDING_BILL,
-                "begin": str(max(since_ns // MS - 1, 0)),
-            },
-            lambda row: row.bill_id,
-        )
+        rows = await self._bills(_FUNDING_BILL, since_ns, {"instType": "SWAP"})
         found = await self._converted(rows, self._reports.funding)
         kept = (payment for payment in found if payment.venue_ns >= since_ns // MS * MS)
         return sorted(kept, key=lambda payment: payment.venue_ns)
+
+    async def transfers(self, since_ns: int) -> Sequence[TransferReport]:
+        """Return transfers of the collateral since a UTC time, oldest first.
+
+        Deposits and withdrawals go through the funding account, so what moves the trading account
+        is a transfer between the two, or with a sub-account: type 1. Its bills have no instType.
+        """
+        rows = await self._bills(_TRANSFER_BILL, since_ns, {})
+        ours = [row for row in rows if row.ccy in self._currencies]
+        found = self._readable(lambda: [self._reports.transfer(row) for row in ours])
+        kept = (one for one in found if one.venue_ns >= since_ns // MS * MS)
+        return sorted(kept, key=lambda one: (one.venue_ns, one.transfer_id))
+
+    async def _bills(
+        self, kind: str, since_ns: int, parameters: Mapping[str, str]
+    ) -> list[BillRow]:
+        recent = self._clock.now_ns() - since_ns < _RECENT_BILLS_NS
+        return await self._pages(
+            "/api/v5/account/bills" if recent else "/api/v5/account/bills-archive",
+            BillRow,
+            {**parameters, "type": kind, "begin": str(max(since_ns // MS - 1, 0))},
+            lambda row: row.bill_id,
+        )
 
     async def run(self, publish: Publish) -> None:
         """Stream reports until cancelled; channel "private" says when to reconcile."""

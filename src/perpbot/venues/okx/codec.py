@@ -280,13 +280,14 @@ class BalanceRow(msgspec.Struct, rename="camel", kw_only=True):
 
 
 class BillRow(msgspec.Struct, rename="camel", kw_only=True):
-    """A line of the ledger; type 8 is a funding payment."""
+    """A line of the ledger; type 1 is a transfer, type 8 a funding payment."""
 
     bill_id: str
     inst_id: str = ""
     ccy: str = ""
     bal_chg: str = ""
     pnl: str = ""
+    sub_type: str = ""
     ts: str
 
 

@@ -17,6 +17,7 @@ from perpbot.domain.orders import (
     FundingReport,
     OrderReport,
     PositionReport,
+    TransferReport,
 )
 from perpbot.domain.sides import Liquidity, OrderState, PositionSide, Side
 from perpbot.kernel.clock import MS
@@ -49,6 +50,8 @@ _POSITION_SIDES = {
     "long": PositionSide.LONG,
     "short": PositionSide.SHORT,
 }
+_TRANSFER_KINDS = {"11": "transfer in", "12": "transfer out"}
+"""subType of bills of type 1 (OKX v5 documents, "Bill types")."""
 _LIQUIDITY = {"M": Liquidity.MAKER, "T": Liquidity.TAKER}
 
 
@@ -157,6 +160,18 @@ class Reports:
             asset=instrument.asset,
             amount=change or self._number(row.pnl, "pnl"),
             currency=row.ccy,
+            venue_ns=self._time(row.ts),
+        )
+
+    def transfer(self, row: BillRow) -> TransferReport:
+        """Return one transfer between the trading account and any other: `balChg` has its sign."""
+        return TransferReport(
+            venue=self._venue,
+            account=self._account,
+            transfer_id=row.bill_id,
+            currency=row.ccy,
+            amount=self._number(row.bal_chg, "balChg"),
+            kind=_TRANSFER_KINDS.get(row.sub_type, f"transfer {row.sub_type}".strip()),
             venue_ns=self._time(row.ts),
         )
 

@@ -277,6 +277,45 @@ async def test_funding_is_paged_without_repeats(stub: StubBinance, venue: Binanc
     assert found[0].amount == Decimal("-0.1")
 
 
+async def test_seldom_transfers_are_asked_for_after_a_connect_only(
+    stub: StubBinance, venue: BinanceVenue
+) -> None:
+    """Every kind the first time, and again while an answer is missing; then the usual kind."""
+    row = {"symbol": "", "income": "-0.375", "asset": "USDT", "time": 9, "info": "TRANSFER"}
+    stub.answers["GET", "/fapi/v1/income"] = lambda request: (
+        [row | {"incomeType": request.params["incomeType"], "tranId": 9689322392}]
+        if request.params["incomeType"] in {"TRANSFER", "WELCOME_BONUS"}
+        else []
+    )
+
+    def asked() -> list[str]:
+        return [one.params["incomeType"] for one in stub.sent("GET", "/fapi/v1/income")]
+
+    first = await venue.account.transfers(0)
+    assert len(asked()) == 8
+    assert "AUTO_EXCHANGE" in asked()
+    assert {(one.transfer_id, one.amount, one.venue_ns) for one in first} == {
+        ("TRANSFER:9689322392:USDT", Decimal("-0.375"), 9_000_000),
+        ("WELCOME_BONUS:9689322392:USDT", Decimal("-0.375"), 9_000_000),
+    }
+    await venue.account.transfers(0)
+    assert asked()[8:] == ["TRANSFER"]
+
+
+async def test_seldom_transfers_are_asked_for_again_without_an_answer(
+    stub: StubBinance, venue: BinanceVenue
+) -> None:
+    """An error is not an answer."""
+    stub.answers["GET", "/fapi/v1/income"] = refusal(-1000, status=500)
+    with pytest.raises(Unavailable):
+        await venue.account.transfers(0)
+    stub.answers["GET", "/fapi/v1/income"] = []
+    before = len(stub.sent("GET", "/fapi/v1/income"))
+    await venue.account.transfers(0)
+
+    assert len(stub.sent("GET", "/fapi/v1/income")) - before == 8
+
+
 class _Stream:
     """The private stream running against the stub."""
 
@@ -394,6 +433,38 @@ async def test_funding_event_asks_for_the_payments(
 
     report = next(one.funding[0] for one in stream.of(AccountReported) if one.funding)
     assert (report.symbol, report.amount) == ("BTCUSDT", Decimal("0.2"))
+
+
+@pytest.mark.parametrize(
+    ("reason", "asks"),
+    [
+        ("DEPOSIT", True),
+        ("WITHDRAW", True),
+        ("ASSET_TRANSFER", True),
+        ("NEW_REASON", True),
+        ("ORDER", False),
+        ("INSURANCE_CLEAR", False),
+    ],
+)
+async def test_a_balance_that_no_trade_changed_asks_for_transfers(
+    ready: StubBinance, venue: BinanceVenue, reason: str, *, asks: bool
+) -> None:
+    """The stream tells an amount but no id; whatever may be a transfer is asked for."""
+    row = {"symbol": "", "incomeType": "TRANSFER", "income": "5", "asset": "USDT"}
+    ready.answers["GET", "/fapi/v1/income"] = lambda request: (
+        [row | {"time": 5, "tranId": 6}] if request.params["incomeType"] == "TRANSFER" else []
+    )
+    balance = {"a": "USDT", "wb": "505", "cw": "505", "bc": "5"}
+    moved = {"e": "ACCOUNT_UPDATE", "E": 1, "T": 1, "a": {"m": reason, "B": [balance], "P": []}}
+    async with _Stream(venue.account) as stream:
+        for message in (moved, {"e": "NEWS"}):
+            ready.queue("private").put_nowait(json.dumps(message))
+        await until(lambda: "unknown private event NEWS" in venue.account.refused)
+        await until(lambda: any(one.balances for one in stream.of(AccountReported)))
+        await until(lambda: not asks or any(one.transfers for one in stream.of(AccountReported)))
+
+    told = [moved for one in stream.of(AccountReported) for moved in one.transfers]
+    assert [one.transfer_id for one in told] == (["TRANSFER:6:USDT"] if asks else [])
 
 
 @pytest.mark.parametrize(

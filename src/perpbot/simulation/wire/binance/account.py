@@ -8,6 +8,7 @@ from perpbot.domain.money import ZERO
 from perpbot.domain.sides import PositionSide
 from perpbot.simulation.model import (
     BalanceView,
+    MoneyTransfer,
     PositionView,
 )
 from perpbot.simulation.wire.binance import words
@@ -93,7 +94,7 @@ class AccountDesk:
         }
 
     def income(self, params: Params) -> list[dict[str, object]]:
-        """`GET /fapi/v1/income`: profit, commission and funding, oldest first."""
+        """`GET /fapi/v1/income`: profit, commission, funding and transfers, oldest first."""
         start_ms, end_ms, limit = since(params, default_limit=100, max_limit=1000)
         kind = params.text("incomeType", "")
         symbol = self._context.symbol_if_any(params)
@@ -112,6 +113,7 @@ class AccountDesk:
             self._income("FUNDING_FEE", paid.symbol, paid.amount, paid.ts_ns, paid.payment_id)
             for paid in self._exchange.funding_payments(self._account)
         )
+        rows.extend(_transfer(moved) for moved in self._exchange.transfers(self._account))
         kept = [
             row
             for row in rows
@@ -282,6 +284,20 @@ class AccountDesk:
             "tranId": number,
             "tradeId": str(number) if kind != "FUNDING_FEE" else "",
         }
+
+
+def _transfer(moved: MoneyTransfer) -> dict[str, object]:
+    """A transfer is of no symbol and no trade."""
+    return {
+        "symbol": "",
+        "incomeType": "TRANSFER",
+        "income": words.number(moved.amount),
+        "asset": moved.currency,
+        "info": "TRANSFER",
+        "time": words.milliseconds(moved.ts_ns),
+        "tranId": moved.transfer_id,
+        "tradeId": "",
+    }
 
 
 def _initial(view: PositionView) -> Decimal:

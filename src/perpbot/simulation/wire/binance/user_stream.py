@@ -119,8 +119,9 @@ class UserEvents:
     def of_account(self, update: AccountUpdate) -> dict[str, Any]:
         """Return the event of changed balances and legs."""
         now_ms = self._context.now_ms()
-        change = update.funding.amount if update.funding is not None else ZERO
-        reason = _REASONS.get(update.cause, "DEPOSIT")
+        cause = update.funding or update.transfer
+        change = ZERO if cause is None else cause.amount
+        reason = _REASONS.get(update.cause, "WITHDRAW" if change < ZERO else "DEPOSIT")
         # A funding fee of crossed positions tells the balance only.
         legs = () if update.funding is not None else update.positions
         return {

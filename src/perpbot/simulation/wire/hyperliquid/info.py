@@ -89,7 +89,9 @@ class Info:
             "extraAgents": self._extra_agents,
             "maxBuilderFee": lambda _: 0,
             "subAccounts": lambda _: None,
-            "userNonFundingLedgerUpdates": lambda _: [],
+            "userNonFundingLedgerUpdates": lambda body: _within(
+                self.ledger_updates(_user(body)), body
+            ),
         }
 
     def answer(self, body: Any) -> Any:
@@ -288,6 +290,12 @@ class Info:
             for row in self.fundings(_user(body))
         ]
         return _within(found, body)
+
+    def ledger_updates(self, user: str) -> list[Row]:
+        """Return deposits and withdrawals, oldest first."""
+        if not self.knows(user):
+            return []
+        return [rows.ledger_row(moved) for moved in self._exchange.transfers(self._account)]
 
     def _rate_limit(self, body: Row) -> Row:
         known = self.knows(_user(body))

@@ -19,6 +19,7 @@ from perpbot.simulation.model import (
     Execution,
     FundingPayment,
     Mark,
+    MoneyTransfer,
     OrderStatus,
     OrderView,
     PositionView,
@@ -371,6 +372,25 @@ def funding_row(payment: FundingPayment) -> Row:
         "fundingRate": number(payment.rate),
         "nSamples": None,
     }
+
+
+WITHDRAWAL_FEE = Decimal(1)
+"""USDC that the bridge keeps of a withdrawal."""
+
+
+def ledger_row(moved: MoneyTransfer) -> Row:
+    """Return a deposit or a withdrawal; amounts carry no sign, the fee stands beside."""
+    amount = abs(moved.amount)
+    delta: Row = {"type": "deposit", "usdc": number(amount)}
+    if moved.amount < ZERO:
+        fee = min(WITHDRAWAL_FEE, amount)
+        delta = {
+            "type": "withdraw",
+            "usdc": number(amount - fee),
+            "nonce": ms(moved.ts_ns),
+            "fee": number(fee),
+        }
+    return {"time": ms(moved.ts_ns), "hash": hash_of(moved.transfer_id), "delta": delta}
 
 
 def fees_row(profile: Profile) -> Row:

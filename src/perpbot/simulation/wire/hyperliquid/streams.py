@@ -41,12 +41,14 @@ _INTERVALS_NS = {
 }
 """Of channels that send their present value after it changed."""
 _OF_COIN = frozenset({"bbo", "l2Book", "trades", "activeAssetCtx", "candle", "activeAssetData"})
+_LEDGER = "userNonFundingLedgerUpdates"
 _OF_USER = frozenset(
     {
         "orderUpdates",
         "userFills",
         "userEvents",
         "userFundings",
+        _LEDGER,
         "clearinghouseState",
         "openOrders",
         "activeAssetData",
@@ -164,13 +166,16 @@ class Streams:
         self._touch("openOrders", self._master)
 
     def on_account(self, news: AccountUpdate) -> None:
-        """Send a funding payment; note what a changed account makes due."""
+        """Send a funding payment or a transfer; note what a changed account makes due."""
         paid = news.funding
         if paid is not None:
             row = rows.funding_row(paid)
             self._tell("userEvents", lambda: _frame("user", {"funding": row}))
             data = {"user": self._master, "fundings": [row]}
             self._tell("userFundings", lambda: _frame("userFundings", data))
+        moved = news.transfer
+        if moved is not None:
+            self._tell(_LEDGER, lambda: _ledger(self._master, [rows.ledger_row(moved)]))
         for kind in _STATE:
             self._touch(kind, self._master)
 
@@ -256,6 +261,8 @@ class Streams:
         if kind == "userFundings":
             fundings = self._info.fundings(user)
             return _frame(kind, {"isSnapshot": True, "user": user, "fundings": fundings})
+        if kind == _LEDGER:
+            return _ledger(user, self._info.ledger_updates(user), is_snapshot=True)
         return self._value(wanted) if kind in _INTERVALS_NS else None
 
     def _value(self, wanted: Row) -> bytes | None:
@@ -287,3 +294,8 @@ class Streams:
 
 def _frame(channel: str, data: Any) -> bytes:
     return encode({"channel": channel, "data": data})
+
+
+def _ledger(user: str, updates: list[Row], *, is_snapshot: bool = False) -> bytes:
+    told: Row = {"isSnapshot": True} if is_snapshot else {}
+    return _frame(_LEDGER, told | {"user": user, "nonFundingLedgerUpdates": updates})

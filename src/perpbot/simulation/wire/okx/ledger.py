@@ -145,15 +145,16 @@ class Ledger:
         return [rows.fee_row(self._exchange.profile, self._clock_ns())]
 
     def bills(self, query: Query) -> list[Row]:
-        """`account/bills`: fills (type 2) and funding (type 8)."""
+        """`account/bills`: transfers (type 1), fills (type 2) and funding (type 8)."""
         fills = self._exchange.executions(self._account)
         payments = self._exchange.funding_payments(self._account)
         found = [rows.trade_bill_row(self._contracts[fill.symbol], fill) for fill in fills]
         found += [rows.funding_bill_row(self._contracts[paid.symbol], paid) for paid in payments]
+        found += [rows.transfer_bill_row(m) for m in self._exchange.transfers(self._account)]
         kind = query.get("type", "")
         found = [row for row in found if kind in ("", row["type"])]
         found.sort(key=lambda row: (int(row["ts"]), row["billId"]))
-        return _page(found, query, "billId")
+        return _page(_matching(found, query), query, "billId")
 
     # --- orders ----------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from perpbot.simulation.model import (
     Execution,
     FundingPayment,
     Mark,
+    MoneyTransfer,
     OrderStatus,
     OrderView,
     PositionView,
@@ -380,6 +381,35 @@ def funding_bill_row(contract: Contract, payment: FundingPayment) -> Row:
         "execType": "",
         "mgnMode": "cross",
         "ts": ms(payment.ts_ns),
+    }
+
+
+def transfer_bill_row(moved: MoneyTransfer) -> Row:
+    """Return the `account/bills` row of a transfer (type 1: 11 in, 12 out), of no instrument."""
+    trading, funding = "18", "6"
+    came = moved.amount > ZERO
+    return {
+        "billId": f"1{moved.transfer_id:017d}",
+        "type": "1",
+        "subType": "11" if came else "12",
+        "instType": "",
+        "instId": "",
+        "ccy": moved.currency,
+        "balChg": text_of(moved.amount),
+        "bal": "",
+        "pnl": "0",
+        "fee": "0",
+        "sz": text_of(abs(moved.amount)),
+        "px": "",
+        "ordId": "",
+        "clOrdId": "",
+        "tradeId": "",
+        "execType": "",
+        "mgnMode": "",
+        "from": funding if came else trading,
+        "to": trading if came else funding,
+        "notes": "",
+        "ts": ms(moved.ts_ns),
     }
 
 

@@ -26,7 +26,7 @@ from perpbot.simulation.wire import process as process_module
 from perpbot.simulation.wire.control import Control
 from perpbot.simulation.wire.fleet import Fleet, TapeMarket, venue_map
 from perpbot.simulation.wire.process import ServersFailed, _end, _serve, launch, run_servers
-from perpbot.simulation.wire.server import PortInUse
+from perpbot.simulation.wire.server import PortInUse, Serving, VenueServer, start
 
 START_NS = 1_700_000_000_000_000_000
 HEADER = "recv_ts,venue,symbol,bid,bid_size,ask,ask_size\n"
@@ -118,18 +118,29 @@ def test_bad_venues_are_refused(venues: list[str]) -> None:
         Fleet(venues, seed=1, clock_ns=HandClock())
 
 
-async def test_used_port_stops_what_was_started() -> None:
-    """The first server does not stay behind."""
+async def test_used_port_stops_what_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers take one port after the other; the first does not stay behind the second."""
+    asked: list[int] = []
+    began: list[Serving] = []
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        port = taken.getsockname()[1]
+        # Two neighbouring ports may be anyone's: one that is free now, then the one taken here.
+        real = iter((0, taken.getsockname()[1]))
+
+        async def start_there(server: VenueServer, *, port: int) -> Serving:
+            asked.append(port)
+            began.append(await start(server, port=next(real)))
+            return began[-1]
+
+        monkeypatch.setattr("perpbot.simulation.wire.fleet.start", start_there)
         fleet = Fleet(["binance", "okx"], seed=1, clock_ns=HandClock())
-        with pytest.raises(PortInUse, match=f"okx: port {port}"):
-            await fleet.start(port - 1)
-    async with aiohttp.ClientSession() as session:
-        with pytest.raises(aiohttp.ClientConnectorError):
-            await session.get(f"http://127.0.0.1:{port - 1}/")
+        with pytest.raises(PortInUse, match="okx: port "):
+            await fleet.start(9_100)
+    assert asked == [9_100, 9_101]
+    [first] = began
+    assert first._runner.addresses == []
+    assert first._pump.cancelled()
 
 
 async def test_failing_market_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ def test_code_becomes_its_class(codes: tuple[str, ...], kind: type[VenueError]) 
 def test_rate_limit_says_when_to_come_back() -> None:
     """OKX names no time, so it is one window of 2 s; a Retry-After header is taken."""
     by_code = error_of("okx", "50011", "")
-    by_header = error_of_status("okx", 429, "7")
+    by_header = error_of_status("okx", 429, 7.0)
 
     assert isinstance(by_code, RateLimited)
     assert by_code.retry_after_s == 2.0

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from perpbot.domain.sides import Purpose
 from perpbot.kernel.clock import Clock
-from perpbot.venues.wire.limits import Fare, Lane, RateBudget, Window
+from perpbot.venues.wire.limits import Fare, Lane, RateBudget, Window, retry_after_s
 
 LANES: Mapping[Purpose, Lane] = {
     Purpose.REDUCE: Lane.REDUCE,
@@ -93,6 +93,10 @@ class Budgets:
         """The venue refused an order or a cancel for its rate, or the whole sub-account's."""
         budget = self._account if account else self._of(symbol)
         budget.penalise(retry_after_s)
+
+    def pause_s(self, headers: Mapping[str, str]) -> float:
+        """Return how long an answer asks to wait, 0 where it does not say."""
+        return retry_after_s(headers, self._clock.now_ns())
 
     def _of(self, symbol: str) -> RateBudget:
         found = self._instruments.get(symbol)

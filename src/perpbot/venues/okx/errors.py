@@ -53,24 +53,27 @@ NO_SUCH_ORDER = "51603"
 """Of a query: the venue does not know the order."""
 
 _LIMITER_PAUSE_S = 2.0
-"""OKX counts most limits in windows of 2 s and sends no Retry-After."""
+"""OKX counts most limits in windows of 2 s and documents no Retry-After; what stands before it may
+send one."""
 
 
-def error_of(venue: str, code: str, message: str) -> VenueError:
-    """Return the error that `code` means; unlisted codes are definite refusals."""
+def error_of(venue: str, code: str, message: str, pause_s: float = 0.0) -> VenueError:
+    """Return the error that `code` means; unlisted codes are definite refusals.
+
+    `pause_s` is how long the answer asks to wait, if it does.
+    """
     kind = CODES.get(code, Rejected)
     text = message or "refused without a message"
     if kind is RateLimited:
-        return RateLimited(venue, text, code=code, retry_after_s=_LIMITER_PAUSE_S)
+        return RateLimited(venue, text, code=code, retry_after_s=pause_s or _LIMITER_PAUSE_S)
     return kind(venue, text, code=code)
 
 
-def error_of_status(venue: str, status: int, retry_after: str = "") -> VenueError:
+def error_of_status(venue: str, status: int, pause_s: float = 0.0) -> VenueError:
     """Return the error of an HTTP answer whose body says nothing readable."""
     text = f"HTTP status {status} with an unreadable body"
     if status == 429:
-        pause_s = float(retry_after) if retry_after.isdigit() else _LIMITER_PAUSE_S
-        return RateLimited(venue, text, code="429", retry_after_s=pause_s)
+        return RateLimited(venue, text, code="429", retry_after_s=pause_s or _LIMITER_PAUSE_S)
     if status in {401, 403}:
         return AuthFailed(venue, text, code=str(status))
     return OutcomeUnknown(venue, text, code=str(status))

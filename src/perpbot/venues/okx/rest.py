@@ -28,7 +28,7 @@ from perpbot.venues.okx.codec import (
     decode_results,
     rows_of,
 )
-from perpbot.venues.okx.errors import error_of, error_of_status
+from perpbot.venues.okx.errors import CODES, error_of, error_of_status
 from perpbot.venues.okx.signing import Signer
 from perpbot.venues.wire.decoding import UNREADABLE
 from perpbot.venues.wire.http import HttpClient, HttpReply
@@ -108,7 +108,10 @@ class RestClient:
         expires_ms: int = 0,
         sent: Callable[[], None] | None = None,
     ) -> Envelope:
-        """POST once and return the envelope, whatever its code. The caller has its budget."""
+        """POST once and return the envelope, whatever its code but that of a limiter.
+
+        The caller has its budget.
+        """
         headers = self._headers("POST", path, body, signed=True)
         if expires_ms:
             headers["expTime"] = str(expires_ms)
@@ -133,12 +136,13 @@ class RestClient:
         try:
             envelope = decode_envelope(reply.body)
         except UNREADABLE as error:
-            unreadable = error_of_status(
-                self._venue, reply.status, reply.headers.get("retry-after", "")
-            )
-            raise unreadable from error
+            pause_s = self._budgets.pause_s(reply.headers)
+            raise error_of_status(self._venue, reply.status, pause_s) from error
         if reply.status >= 500 or (reply.status != 200 and envelope.code == "0"):
             raise OutcomeUnknown(self._venue, f"HTTP status {reply.status}", code=envelope.code)
+        if CODES.get(envelope.code) is RateLimited:
+            pause_s = self._budgets.pause_s(reply.headers)
+            raise error_of(self._venue, envelope.code, envelope.msg, pause_s)
         return envelope
 
 

@@ -9,8 +9,10 @@ the timers, so a virtual clock drives the whole thing in tests.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Mapping, Sequence
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import IntEnum
 
@@ -21,6 +23,9 @@ from perpbot.kernel.clock import SECOND, Clock, LoopTimers, TimerHandle, Timers
 
 _PROBATION_MIN_S = 1.0
 _PROBATION_MAX_S = 10.0
+LONGEST_PAUSE_S = 3 * 86_400.0
+"""The longest ban that a venue gives (Binance, HTTP return codes); more is a mistake."""
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
 class Lane(IntEnum):
@@ -326,17 +331,26 @@ class RateBudget:
 def retry_after_s(headers: Mapping[str, str], now_ns: int) -> float:
     """Return the seconds of a Retry-After header, given as seconds or as an HTTP date; 0 without.
 
-    RFC 9110 section 10.2.3. `headers` has lower-case keys; `now_ns` is UTC.
+    RFC 9110 section 10.2.3. `headers` has lower-case keys; `now_ns` is UTC. A date is the
+    answer's own clock: it is read against the answer's Date header where there is one, so that
+    clocks may differ. Nothing lasts longer than `LONGEST_PAUSE_S`.
     """
     text = headers.get("retry-after", "").strip()
-    if not text:
+    if _SECONDS.fullmatch(text):
+        return min(float(text), LONGEST_PAUSE_S)
+    until_s = _seconds_of_date(text)
+    if until_s is None:
         return 0.0
-    try:
-        return max(float(text), 0.0)
-    except ValueError:
-        pass
+    told_s = _seconds_of_date(headers.get("date", ""))
+    since_s = now_ns / SECOND if told_s is None else told_s
+    return min(max(until_s - since_s, 0.0), LONGEST_PAUSE_S)
+
+
+def _seconds_of_date(text: str) -> float | None:
+    """Return the UTC seconds of an HTTP date in any of its three forms, or None."""
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
-        return 0.0
-    return max(moment.timestamp() - now_ns / SECOND, 0.0)
+    except (ValueError, OverflowError):
+        return None
+    # An HTTP date is GMT, also where it does not say so.
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

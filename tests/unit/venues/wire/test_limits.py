@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import format_datetime
+from time import tzset
 
 import pytest
 from hypothesis import given
@@ -284,19 +283,58 @@ def test_no_window_ever_holds_more_than_its_limit(moves: list[tuple[Lane, int, i
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("", 0.0), ("30", 30.0), ("2.5", 2.5), ("-1", 0.0), ("soon", 0.0)],
-    ids=["absent", "seconds", "fraction", "negative", "unreadable"],
+    [
+        pytest.param("", 0.0, id="absent"),
+        pytest.param("30", 30.0, id="seconds"),
+        pytest.param("2.5", 2.5, id="fraction"),
+        pytest.param("-1", 0.0, id="negative"),
+        pytest.param("soon", 0.0, id="unreadable"),
+        pytest.param("nan", 0.0, id="no number"),
+        pytest.param("inf", 0.0, id="infinite"),
+        pytest.param("9" * 5_000, 259_200.0, id="beyond any ban"),
+    ],
 )
 def test_retry_after_in_seconds(text: str, expected: float) -> None:
-    """The common form."""
+    """The common form; what is no duration says nothing, and nothing is for ever."""
     assert retry_after_s({"retry-after": text} if text else {}, 0) == expected
 
 
-def test_retry_after_as_a_date() -> None:
-    """The other form of RFC 9110; a date that has passed means now."""
-    moment = datetime(2026, 11, 21, 12, 0, 30, tzinfo=UTC)
-    header = {"retry-after": format_datetime(moment, usegmt=True)}
-    now_ns = int(datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()) * SECOND
+NOON_NS = 1_795_262_400 * SECOND
+"""Sat, 21 Nov 2026 12:00:00 GMT."""
 
-    assert retry_after_s(header, now_ns) == 30.0
-    assert retry_after_s(header, now_ns + 60 * SECOND) == 0.0
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("Sat, 21 Nov 2026 12:00:30 GMT", 30.0, id="usual"),
+        pytest.param("Saturday, 21-Nov-26 12:00:30 GMT", 30.0, id="obsolete"),
+        pytest.param("Sat Nov 21 12:00:30 2026", 30.0, id="asctime"),
+        pytest.param("Sat, 21 Nov 2026 12:00:30", 30.0, id="no zone"),
+        pytest.param("Sat, 21 Nov 2026 12:00:30 -0000", 30.0, id="zone unknown"),
+        pytest.param("Sat, 21 Nov 2026 13:00:30 +0100", 30.0, id="another zone"),
+        pytest.param("Sat, 21 Nov 2026 11:59:30 GMT", 0.0, id="over"),
+        pytest.param("Sat, 21 Nov 3026 12:00:30 GMT", 259_200.0, id="beyond any ban"),
+        pytest.param("Sat, 31 Feb 2026 12:00:30 GMT", 0.0, id="no day"),
+    ],
+)
+def test_retry_after_as_a_date(
+    text: str, expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other form of RFC 9110, in each of its spellings; always GMT, wherever we are."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    tzset()
+    try:
+        assert retry_after_s({"retry-after": text}, NOON_NS) == expected
+    finally:
+        monkeypatch.undo()
+        tzset()
+
+
+def test_a_date_is_read_by_the_clock_that_said_it() -> None:
+    """Our clock is a minute ahead: the answer's own Date tells how long to wait."""
+    header = {
+        "retry-after": "Sat, 21 Nov 2026 12:00:30 GMT",
+        "date": "Sat, 21 Nov 2026 12:00:00 GMT",
+    }
+    assert retry_after_s(header, NOON_NS + 60 * SECOND) == 30.0
+    assert retry_after_s(header | {"date": "now"}, NOON_NS) == 30.0

@@ -31,6 +31,7 @@ from typer.testing import CliRunner
 from yarl import URL
 
 from perpbot.cli.main import app
+from perpbot.console.api import VIEWS
 from perpbot.simulation.wire.process import RunningServers, launch
 from tests.integration.test_run import PERPBOT, free_port
 
@@ -45,10 +46,6 @@ VARIABLES = {
     ("hyperliquid", "account_address"): "HYPERLIQUID_ACCOUNT_ADDRESS",
 }
 PUBLIC = {"HYPERLIQUID_ACCOUNT_ADDRESS"}
-ENDPOINTS = (
-    "overview", "quotes", "opportunities", "pairs", "positions", "orders", "capital", "risk",
-    "health", "alerts", "journal", "nowhere",
-)  # fmt: skip
 LOOKS = (
     ("status", "--json"),
     ("health", "--json"),
@@ -184,7 +181,11 @@ def perpbot(place: Path, environment: Mapping[str, str], *arguments: str) -> byt
 
 def console_says(url: str, token: str) -> Iterator[tuple[str, bytes]]:
     """Yield what the console answers, headers included, to good and to bad requests."""
-    for path in (*(f"/api/v1/{name}" for name in ENDPOINTS), "/metrics", "/health/ready"):
+    for path in (
+        *(f"/api/v1/{name}" for name in (*VIEWS, "nowhere")),
+        "/metrics",
+        "/health/ready",
+    ):
         for headers in ({"Authorization": f"Bearer {token}"}, {}):
             asked = urllib.request.Request(url + path, headers=headers)  # noqa: S310 - loopback
             try:

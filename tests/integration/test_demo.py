@@ -13,17 +13,14 @@ from typing import Any
 
 import pytest
 
-from perpbot import __version__
+from perpbot.app.demo import node_at_home
 from perpbot.app.listing import list_instruments
 from perpbot.app.node import Node
-from perpbot.app.venues import make_venue
 from perpbot.configuration import load_configuration
 from perpbot.domain.instruments import Instrument
-from perpbot.kernel.clock import RealClock
 from perpbot.kernel.journal.writer import Journal
 from perpbot.settings import Flag
 from perpbot.simulation.wire.process import RunningServers, ServersFailed, launch
-from perpbot.venues.options import VenueConnection
 from tests.unit.execution.stand import Stand
 
 PERPBOT = (sys.executable, "-c", "from perpbot.cli import main; main()")
@@ -75,24 +72,8 @@ def test_demo_ends_flat(tmp_path: Path) -> None:
 def node_on(servers: RunningServers, directory: Path) -> Node:
     """A node on local exchanges, as the demo makes it."""
     flags = (Flag("mode", "test", "demo"), Flag("market.symbols", "test", ["BTC-PERP"]))
-    rng, clock = random.Random(1), RealClock()
-    return Node(
-        load_configuration(environ={}, flags=flags).settings,
-        [
-            make_venue(
-                server.venue,
-                VenueConnection(rest_url=server.rest_url, ws_url=server.ws_url),
-                server.credentials,
-                clock,
-                rng,
-            )
-            for server in servers.servers
-        ],
-        clock=clock,
-        rng=rng,
-        state_directory=directory,
-        version=__version__,
-    )
+    settings = load_configuration(environ={}, flags=flags).settings
+    return node_at_home(settings, servers, directory, random.Random(1))
 
 
 async def test_node_outlives_its_exchanges(tmp_path: Path) -> None:

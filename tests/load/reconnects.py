@@ -19,14 +19,12 @@ from typing import Any
 
 import msgspec
 
-from perpbot import __version__
+from perpbot.app.demo import node_at_home
 from perpbot.app.node import Node
-from perpbot.app.venues import make_venue
 from perpbot.configuration import load_configuration
 from perpbot.domain.events import ConnectionState, VenueConnectionChanged
-from perpbot.kernel.clock import RealClock
 from perpbot.settings import Flag
-from perpbot.simulation.wire.process import RunningServers, launch
+from perpbot.simulation.wire.process import RunningServers, ServerAddress, launch
 from perpbot.venues.options import VenueConnection
 from tests.load.cutter import Cutter, place_of
 
@@ -82,27 +80,13 @@ async def measure(directory: Path, *, reconnects: int, warm_up: int = WARM_UP) -
 
 def _node(servers: RunningServers, cutters: dict[str, Cutter], directory: Path) -> Node:
     flags = (Flag("mode", "load", "demo"), Flag("market.symbols", "load", ["BTC-PERP"]))
-    rng, clock = _Hasty(1), RealClock()
-    return Node(
-        load_configuration(environ={}, flags=flags).settings,
-        [
-            make_venue(
-                server.venue,
-                VenueConnection(
-                    rest_url=cutters[server.venue].address(server.rest_url),
-                    ws_url=cutters[server.venue].address(server.ws_url),
-                ),
-                server.credentials,
-                clock,
-                rng,
-            )
-            for server in servers.servers
-        ],
-        clock=clock,
-        rng=rng,
-        state_directory=directory,
-        version=__version__,
-    )
+    settings = load_configuration(environ={}, flags=flags).settings
+
+    def address(server: ServerAddress) -> VenueConnection:
+        cut = cutters[server.venue].address
+        return VenueConnection(rest_url=cut(server.rest_url), ws_url=cut(server.ws_url))
+
+    return node_at_home(settings, servers, directory, _Hasty(1), address=address)
 
 
 async def _cut_and_count(

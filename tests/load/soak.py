@@ -26,10 +26,9 @@ from typing import Any
 
 import msgspec
 
-from perpbot import __version__
+from perpbot.app.demo import node_at_home
 from perpbot.app.folds import Folds
 from perpbot.app.node import Node
-from perpbot.app.venues import make_venue
 from perpbot.configuration import Settings, load_configuration
 from perpbot.domain.events import (
     GateDecision,
@@ -39,14 +38,14 @@ from perpbot.domain.events import (
 )
 from perpbot.domain.orders import OrderRequest
 from perpbot.domain.sides import OrderType, Purpose, Side, TimeInForce
-from perpbot.kernel.clock import SECOND, RealClock
+from perpbot.kernel.clock import SECOND
 from perpbot.kernel.journal.snapshots import snapshot_files
 from perpbot.kernel.journal.survey import survey
 from perpbot.kernel.journal.view import JournalView
 from perpbot.kernel.journal.writer import Journal
 from perpbot.settings import Flag
 from perpbot.simulation.market import TEN_PERPS, MarketModel
-from perpbot.simulation.wire.process import RunningServers, ServersFailed, launch
+from perpbot.simulation.wire.process import RunningServers, ServerAddress, ServersFailed, launch
 from perpbot.simulation.wire.registry import server_class
 from perpbot.venues.options import VenueConnection
 from tests.benchmarks.measure import say
@@ -288,26 +287,11 @@ def _settings(pace: Pace) -> Settings:
 
 
 def _node(servers: RunningServers, fronts: dict[str, str], directory: Path, pace: Pace) -> Node:
-    rng, clock = random.Random(1), RealClock()
-    return Node(
-        _settings(pace),
-        [
-            make_venue(
-                server.venue,
-                VenueConnection(
-                    rest_url=server.rest_url, ws_url=fronts.get(server.venue, server.ws_url)
-                ),
-                server.credentials,
-                clock,
-                rng,
-            )
-            for server in servers.servers
-        ],
-        clock=clock,
-        rng=rng,
-        state_directory=directory,
-        version=__version__,
-    )
+    def address(server: ServerAddress) -> VenueConnection:
+        front = fronts.get(server.venue, server.ws_url)
+        return VenueConnection(rest_url=server.rest_url, ws_url=front)
+
+    return node_at_home(_settings(pace), servers, directory, random.Random(1), address=address)
 
 
 async def _run(node: Node, pace: Pace, flooded: list[int]) -> dict[str, Any]:

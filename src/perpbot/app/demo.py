@@ -22,7 +22,7 @@ from perpbot.app.summary import TrueBooks, percentiles, summarise
 from perpbot.app.venues import make_venue
 from perpbot.configuration import Settings
 from perpbot.kernel.clock import RealClock
-from perpbot.simulation.wire.process import RunningServers, launch
+from perpbot.simulation.wire.process import RunningServers, ServerAddress, launch
 from perpbot.venues.options import VenueConnection
 
 PATIENCE_S = 5.0
@@ -59,6 +59,36 @@ async def run_demo(
         await servers.stop()
 
 
+def address_of(server: ServerAddress) -> VenueConnection:
+    """Return where a server of ours answers."""
+    return VenueConnection(rest_url=server.rest_url, ws_url=server.ws_url)
+
+
+def node_at_home(
+    settings: Settings,
+    servers: RunningServers,
+    directory: Path,
+    rng: random.Random,
+    *,
+    say: Callable[[str], None] = lambda _text: None,
+    address: Callable[[ServerAddress], VenueConnection] = address_of,
+) -> Node:
+    """Return a node on exchanges of ours, not yet open; `address` may lead through a proxy."""
+    clock = RealClock()
+    return Node(
+        settings,
+        [
+            make_venue(server.venue, address(server), server.credentials, clock, rng)
+            for server in servers.servers
+        ],
+        clock=clock,
+        rng=rng,
+        state_directory=directory,
+        version=__version__,
+        say=say,
+    )
+
+
 async def _run_node(
     settings: Settings,
     servers: RunningServers,
@@ -69,25 +99,7 @@ async def _run_node(
     watch: Watcher,
     refresh_s: float,
 ) -> dict[str, Any]:
-    rng, clock = random.Random(seed), RealClock()
-    node = Node(
-        settings,
-        [
-            make_venue(
-                server.venue,
-                VenueConnection(rest_url=server.rest_url, ws_url=server.ws_url),
-                server.credentials,
-                clock,
-                rng,
-            )
-            for server in servers.servers
-        ],
-        clock=clock,
-        rng=rng,
-        state_directory=directory,
-        version=__version__,
-        say=say,
-    )
+    node = node_at_home(settings, servers, directory, random.Random(seed), say=say)
     await node.open()
     set_aside()
     try:

@@ -23,6 +23,20 @@ from perpbot.settings import Mode
 
 KEPT_S = 0.1
 JSON = "application/json"
+VIEWS = (
+    "overview",
+    "quotes",
+    "opportunities",
+    "pairs",
+    "positions",
+    "orders",
+    "capital",
+    "risk",
+    "health",
+    "alerts",
+    "journal",
+)
+"""What can be read at /api/v1/: each is a method of `ConsoleState`."""
 
 
 class KillRequest(BaseModel):
@@ -72,19 +86,7 @@ def make_api(state: ConsoleState, gate: Gate, metrics: Callable[[], bytes] | Non
         redirect_slashes=False,
     )
     app.add_exception_handler(RequestValidationError, _malformed)
-    for name in (
-        "overview",
-        "quotes",
-        "opportunities",
-        "pairs",
-        "positions",
-        "orders",
-        "capital",
-        "risk",
-        "health",
-        "alerts",
-        "journal",
-    ):
+    for name in VIEWS:
         app.get(f"/api/v1/{name}", response_class=Response)(_endpoint(getattr(state, name)))
     _add_probes(app, state)
     _add_control(app, state)

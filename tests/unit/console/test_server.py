@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from perpbot.console.access import Gate
-from perpbot.console.api import make_api
+from perpbot.console.api import VIEWS, make_api
 from perpbot.console.server import ConsoleServer, PortUnavailable
 from perpbot.console.state import ConsoleState
 from perpbot.domain.events import AlertFired
@@ -22,19 +22,6 @@ from tests.unit.console.asking import HOST, Call, ask, change_headers
 from tests.unit.operations.small_world import feed, rows, small_world, sources
 
 TOKEN = "t" * 40
-ENDPOINTS = (
-    "overview",
-    "quotes",
-    "opportunities",
-    "pairs",
-    "positions",
-    "orders",
-    "capital",
-    "risk",
-    "health",
-    "alerts",
-    "journal",
-)
 
 
 @pytest.fixture
@@ -63,7 +50,7 @@ async def console(world: World) -> AsyncIterator[aiohttp.ClientSession]:
     await server.stop(task)
 
 
-@pytest.mark.parametrize("name", ENDPOINTS)
+@pytest.mark.parametrize("name", VIEWS)
 async def test_every_endpoint_answers_with_the_state(
     console: aiohttp.ClientSession, world: World, name: str
 ) -> None:

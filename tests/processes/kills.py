@@ -38,6 +38,8 @@ STAGE_KILLS = 100
 """Kills before a stage is left for a new one, whose journal is short again."""
 VENUE_PAIRS = (("binance", "okx"), ("okx", "hyperliquid"), ("hyperliquid", "binance"))
 DEATH_LIMIT_S = 60.0
+SEGMENT_BYTES = 8 * 1024
+"""Small segments, so that nodes die while one is settled, too."""
 WHEN = ("before", "after")
 STARTS = ("run started", "venue reconciled")
 """Steps of every recovery."""
@@ -114,6 +116,7 @@ async def random_kills(
         venues = VENUE_PAIRS[(seed + number) % len(VENUE_PAIRS)]
         place = directory / f"random-{seed}-{number}"
         async with open_stage(place, nursery, venues=venues, seed=seed + number) as stage:
+            stage.segment_bytes = SEGMENT_BYTES
             first = True
             until = min(figures.kills + STAGE_KILLS, count)
             while figures.kills < until:
@@ -206,6 +209,7 @@ async def enumerated_kills(
     figures, began = Figures(), time.monotonic()
     venues = VENUE_PAIRS[seed % len(VENUE_PAIRS)]
     async with open_stage(directory, nursery, venues=venues, seed=seed) as stage:
+        stage.segment_bytes = SEGMENT_BYTES
         done: list[str] = []
         for number, deaths in enumerate(chosen, 1):
             what = ", ".join(f"{death.point} #{death.nth}" for death in deaths)

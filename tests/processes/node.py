@@ -44,7 +44,7 @@ def run(plan: NodePlan) -> None:
     began = time.monotonic()
     plan.state.mkdir(parents=True, exist_ok=True)
     points = Points(plan.death, plan.acks.with_name("deaths.txt"))
-    install(points, Acks(plan.acks))
+    install(points, Acks(plan.acks), plan.segment_bytes)
     try:
         asyncio.run(_live(plan, points, began))
     except BaseException as error:

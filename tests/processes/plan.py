@@ -88,6 +88,8 @@ class NodePlan(msgspec.Struct, frozen=True, kw_only=True):
     """In place of `EAGER`, by dotted name."""
     flood: int = 0
     """Events that another thread publishes at once on SIGUSR2."""
+    segment_bytes: int | None = None
+    """Size at which a segment of the journal is full, smaller than the settings take."""
     file_limit: int | None = None
     """RLIMIT_FSIZE in bytes, once everything is open."""
 

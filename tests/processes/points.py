@@ -24,6 +24,7 @@ from perpbot.domain.orders import OrderRequest
 from perpbot.domain.sides import OrderState, Purpose
 from perpbot.execution.gateway import VenueGateway
 from perpbot.kernel.bus import EventBus
+from perpbot.kernel.journal import files, settling
 from perpbot.kernel.journal.writer import Journal
 from tests.processes.plan import Death
 
@@ -46,6 +47,9 @@ STEPS: tuple[str, ...] = (
     *(f"send {purpose}" for purpose in ("open", "hedge", "reduce")),
     "take acknowledgement",
     "take fill",
+    "begin segment",
+    "settle segment",
+    "name segment",
 )
 POINTS: tuple[str, ...] = tuple(f"{step}:{when}" for step in STEPS for when in ("before", "after"))
 """Every enumerated kill point."""
@@ -112,9 +116,10 @@ class Points:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def install(points: Points, acks: Acks) -> None:
-    """Wrap the steps of this process."""
+def install(points: Points, acks: Acks, segment_bytes: int | None = None) -> None:
+    """Wrap the steps of this process; `segment_bytes` in place of what the settings say."""
     _wrap_journal(points, acks)
+    _wrap_segments(points, segment_bytes)
     _wrap_gateway(points)
     _wrap_bus(points)
 
@@ -147,6 +152,45 @@ def _wrap_journal(points: Points, acks: Acks) -> None:
         return sequence
 
     Journal.append = append  # type: ignore[method-assign]
+
+
+def _wrap_segments(points: Points, segment_bytes: int | None) -> None:
+    """A full segment: the next one begins, the full one reaches the disk, the next has its name.
+
+    The last two happen in a thread, beside what is appended meanwhile.
+    """
+    original, begin, settle, name = (
+        Journal.__init__,
+        Journal._begin_segment,
+        settling.settle,
+        files.settle_name,
+    )
+
+    def init(self: Journal, *given: Any, **named: Any) -> None:
+        if segment_bytes is not None:
+            named["segment_bytes"] = segment_bytes
+        original(self, *given, **named)
+
+    def begun(self: Journal, first: int) -> None:
+        points("begin segment:before")
+        begin(self, first)
+        points("begin segment:after")
+
+    def settled(full: int, following: Path) -> None:
+        points("settle segment:before")
+        settle(full, following)
+        points("settle segment:after")
+
+    def named(segment: Path) -> Path:
+        points("name segment:before")
+        path = name(segment)
+        points("name segment:after")
+        return path
+
+    Journal.__init__ = init  # type: ignore[method-assign]
+    Journal._begin_segment = begun  # type: ignore[method-assign]
+    settling.settle = settled
+    files.settle_name = named
 
 
 def _wrap_gateway(points: Points) -> None:

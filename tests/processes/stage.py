@@ -43,6 +43,7 @@ class Stage:
         self.root = Path("/")
         """Where the nodes' root directory is seen from here."""
         self.servers: Sequence[ServerAddress] = exchanges.servers
+        self.segment_bytes: int | None = None
         self._lives = 0
 
     @property
@@ -59,6 +60,7 @@ class Stage:
             acks=self.acks,
             report=self.directory / f"report-{self._lives}.json",
             seed=self._lives,
+            segment_bytes=self.segment_bytes,
             **fields,
         )
 

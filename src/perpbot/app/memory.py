@@ -6,7 +6,8 @@ must do.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from perpbot.app.recovery import recover
 from perpbot.configuration import Settings
 from perpbot.domain.errors import JournalCorrupt, JournalFull
 from perpbot.kernel.clock import SECOND, Timers
+from perpbot.kernel.journal.settling import Beside, Work
 from perpbot.kernel.journal.writer import Journal
 from perpbot.kernel.supervisor import Supervisor
 
-Aside = Callable[[Callable[[], object]], Awaitable[object]]
+POLL_S = 0.05
 SNAPSHOT_CHECK_S = 5
 MB = 1024 * 1024
 
@@ -33,14 +35,14 @@ class NodeMemory:
         directory: Path,
         settings: Settings,
         say: Callable[[str], None],
-        aside: Aside,
+        beside: Beside,
     ) -> None:
-        """`aside` does what waits for a disk."""
+        """`beside` begins what waits for a disk."""
         self._settings = settings.journal
         self._say = say
-        self._aside = aside
+        self._beside = beside
         self._snapshot_at = 0
-        self._keeping = False
+        self._writing: Work | None = None
         # A demo or a replay leaves nothing behind: it needs no room to spare.
         spare_mb = 0 if settings.mode.is_virtual else self._settings.min_free_disk_mb
         try:
@@ -49,6 +51,7 @@ class NodeMemory:
                 segment_bytes=self._settings.segment_max_mb * MB,
                 sync=SYNCED[self._settings.sync],
                 min_free_bytes=spare_mb * MB,
+                beside=beside,
             )
             try:
                 self.folds = self._recover()
@@ -87,20 +90,28 @@ class NodeMemory:
 
     async def _keep(self, core: Core) -> None:
         """Take the state at once and write it beside the loop: a disk takes its time."""
-        self._keeping = True
         sequence, state = self.journal.last_sequence, core.state.dump()
         try:
-            await self._aside(partial(self.journal.write_snapshot, state, sequence=sequence))
+            self._writing = writing = self._beside(
+                partial(self.journal.write_snapshot, state, sequence=sequence)
+            )
+            while not writing.done():  # noqa: ASYNC110 - the end of a thread: looked at
+                await asyncio.sleep(POLL_S)
+            writing.result()
         except (JournalFull, OSError) as error:
             self._say(f"no snapshot was written: {error}")
         else:
             self._snapshot_at = sequence
-        finally:
-            self._keeping = False
+
+    @property
+    def _keeping(self) -> bool:
+        return self._writing is not None and not self._writing.done()
 
     def keep_last(self, core: Core) -> None:
-        """Keep the state in which a run ends."""
+        """Keep the state in which a run ends, after what is being written."""
         try:
+            if self._writing is not None and self._keeping:
+                self._writing.result()
             self.journal.write_snapshot(core.state.dump())
         except (JournalFull, OSError) as error:
             self._say(f"no snapshot was written: {error}")

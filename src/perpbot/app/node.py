@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from perpbot.app.lifeline import Lifeline
 from perpbot.app.links import VenueLinks, declared
 from perpbot.app.listing import learn_instruments
 from perpbot.app.markets import Markets
-from perpbot.app.memory import Aside, NodeMemory
+from perpbot.app.memory import NodeMemory
 from perpbot.app.rates import rates_of
 from perpbot.app.tally import RunTally
 from perpbot.configuration import Settings
@@ -30,6 +31,7 @@ from perpbot.guardian.pulse import TakenOver
 from perpbot.kernel.bus import BusHalted
 from perpbot.kernel.clock import Clock, LoopTimers
 from perpbot.kernel.ids import first_epoch
+from perpbot.kernel.journal.settling import Beside
 from perpbot.kernel.supervisor import Supervisor
 from perpbot.portfolio.currency import CurrencyRates
 from perpbot.venues.port import Venue
@@ -37,6 +39,8 @@ from perpbot.venues.port import Venue
 FLATTEN_S = 60.0
 """Longest time that level 5 of the kill switch waits for everything to be flat."""
 POLL_S = 0.05
+DISK_THREADS = 2
+"""One may write a snapshot, one force a segment of the journal to the disk."""
 
 
 class Node:
@@ -54,11 +58,11 @@ class Node:
         say: Callable[[str], None] = lambda _text: None,
         rates: CurrencyRates | None = None,
         lifeline: Lifeline | None = None,
-        aside: Aside = asyncio.to_thread,
+        beside: Beside | None = None,
     ) -> None:
         """`lifeline` ties it to a guardian and to systemd; None where positions die with it.
 
-        `aside` does what waits for a disk: beside the loop, unless there is one thread only.
+        `beside` begins what waits for a disk: in threads of the node's own if not told otherwise.
         """
         self.settings = settings
         self._lifeline = lifeline
@@ -72,7 +76,7 @@ class Node:
         self._accounts = {name: Account(venue.account_name) for name, venue in self.venues.items()}
         self._leaving = asyncio.Event()
         self._halt: BaseException | None = None
-        self._aside = aside
+        self._beside = beside
         self._held = ExitStack()
 
     # --- starting ---
@@ -92,10 +96,15 @@ class Node:
             raise
 
     async def _open(self) -> None:
+        threads = ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="disk")
         self.memory = memory = NodeMemory(
-            self._state_directory / "journal", self.settings, self._say, self._aside
+            self._state_directory / "journal",
+            self.settings,
+            self._say,
+            self._beside or threads.submit,
         )
         self._held.callback(memory.close)
+        self._held.callback(threads.shutdown)  # what they do comes to its end first
         instruments = await learn_instruments(
             list(self.venues.values()),
             self.settings,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from perpbot.kernel.journal.files import settle_name
+from perpbot.kernel.journal import files
 
 
 class Work(Protocol):
@@ -61,4 +61,4 @@ def settle(full: int, following: Path) -> None:
         os.fsync(full)
     finally:
         os.close(full)
-    settle_name(following)
+    files.settle_name(following)

@@ -17,6 +17,7 @@ import msgspec
 
 from perpbot.domain.errors import InvalidValue, JournalCorrupt, JournalFull
 from perpbot.domain.events import Event
+from perpbot.kernel.journal import settling
 from perpbot.kernel.journal.files import (
     is_settled,
     segment_files,
@@ -28,7 +29,7 @@ from perpbot.kernel.journal.files import (
 )
 from perpbot.kernel.journal.reading import JournalCursor, read_records, scan
 from perpbot.kernel.journal.record import MAX_RECORD_BYTES, Record, pack_record
-from perpbot.kernel.journal.settling import Beside, Work, at_once, settle
+from perpbot.kernel.journal.settling import Beside, Work, at_once
 from perpbot.kernel.journal.snapshots import read_snapshot, save_snapshot, snapshot_path
 from perpbot.kernel.journal.space import RESERVE_BYTES, DiskSpace
 from perpbot.kernel.journal.tail import is_torn_tail
@@ -136,7 +137,7 @@ class Journal:
         path = segment_path(self.directory, first, settled=False)
         descriptor = os.open(path, _CREATE, 0o600)
         full, self._fd, self._offset = self._fd, descriptor, 0
-        self._settling = self._beside(partial(settle, full, path))
+        self._settling = self._beside(partial(settling.settle, full, path))
         self._look_back()
 
     def _look_back(self) -> None:

@@ -12,6 +12,8 @@ from perpbot.research.chaos.counters import Counters
 from perpbot.simulation.virtual.hosts import Host, HostDied
 
 RESERVE_BYTES = 1 << 16
+SEGMENT_BYTES = 1 << 15
+"""Small enough for nodes to begin several segments in a life."""
 _TRADING = ("ORDER_", "PAIR_", "SUBMIT_", "CLOSE_PAIR", "CAPITAL_R", "LEASE_", "POSITION_")
 """How the kinds of records begin that trading leaves."""
 
@@ -64,7 +66,8 @@ class LifeJournal(Journal):
 
     def __init__(self, directory: Path, life: Mortal, **options: Any) -> None:
         self._life = life
-        super().__init__(directory, reserve_bytes=RESERVE_BYTES, **options)
+        options |= {"reserve_bytes": RESERVE_BYTES, "segment_bytes": SEGMENT_BYTES}
+        super().__init__(directory, **options)
         life.journal = self
 
     def append(self, event: Event) -> int:

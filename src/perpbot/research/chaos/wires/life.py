@@ -22,6 +22,7 @@ from perpbot.domain.events import (
 from perpbot.domain.instruments import Instrument
 from perpbot.domain.orders import OrderReport, OrderRequest
 from perpbot.kernel.clock import SECOND, Clock, LoopTimers
+from perpbot.kernel.journal.settling import at_once
 from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.wires.death import Doom, LifeJournal
@@ -34,11 +35,6 @@ from perpbot.venues.port import MarketSink, Venue
 
 WARM_SHARE = 0.05
 """Of lives that keep their order code warm."""
-
-
-async def _at_once(work: Callable[[], object]) -> None:
-    """Do what would wait for a disk beside the loop: there is one thread."""
-    work()
 
 
 class ChaosNode(Node):
@@ -116,7 +112,7 @@ class Life:
             state_directory=self._directory,
             version="chaos",
             say=self.said.append,
-            aside=_at_once,
+            beside=at_once,
         )
 
     def _venue(self, name: str) -> Venue:

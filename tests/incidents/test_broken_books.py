@@ -8,7 +8,7 @@ from __future__ import annotations
 from perpbot.domain.events import BookUpdated
 from perpbot.venues.binance.books import DepthSnapshot
 from tests.unit.market.floor import BTC, Floor
-from tests.unit.venues.binance.test_books import _Desk, _update
+from tests.venues.binance.test_books import _Desk, _update
 from tests.venues.okx.test_bookfeed import SYMBOL, Room, row
 
 

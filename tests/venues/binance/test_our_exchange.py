@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from itertools import cycle
@@ -23,7 +22,6 @@ from perpbot.domain.events import (
     OrderReported,
     VenueConnectionChanged,
 )
-from perpbot.domain.instruments import Instrument
 from perpbot.domain.orders import OrderRequest
 from perpbot.domain.sides import OrderState, OrderType, PositionSide, Purpose, Side, TimeInForce
 from perpbot.kernel.clock import SECOND, RealClock
@@ -35,48 +33,11 @@ from perpbot.simulation.wire.server import serving
 from perpbot.venues.binance.signing import BinanceCredentials
 from perpbot.venues.binance.venue import BinanceVenue, create
 from perpbot.venues.options import VenueConnection
+from tests.venues.sink import Sink
+from tests.venues.waiting import until
 
 SYMBOL = "BTCUSDT"
 BY_SOCKET = pytest.mark.parametrize("by_socket", [True, False], ids=["websocket", "rest"])
-
-
-class Slot:
-    """Quotes as they came."""
-
-    def __init__(self) -> None:
-        self.quotes: list[tuple[float, float]] = []
-        self.invalid: list[str] = []
-        self.heard_ns = 0
-
-    def update(
-        self, bid: float, bid_size: float, ask: float, ask_size: float, venue_ns: int, recv_ns: int
-    ) -> None:
-        self.quotes.append((bid, ask))
-        self.heard_ns = recv_ns
-
-    def invalidate(self, reason: str) -> None:
-        self.invalid.append(reason)
-
-
-class Sink:
-    """What the feed wrote."""
-
-    def __init__(self) -> None:
-        self.slots: dict[str, Slot] = {}
-        self.events: list[Event] = []
-        self.refused: Counter[str] = Counter()
-
-    def slot(self, instrument: Instrument) -> Slot:
-        return self.slots.setdefault(instrument.symbol, Slot())
-
-    def publish(self, event: Event) -> None:
-        self.events.append(event)
-
-    def refuse(self, venue: str, reason: str) -> None:
-        self.refused[reason] += 1
-
-    def books(self) -> list[BookUpdated]:
-        return [event for event in self.events if isinstance(event, BookUpdated)]
 
 
 class Market:
@@ -89,7 +50,7 @@ class Market:
         )
         self.server = Server(self.exchange, clock.now_ns, random.Random(3))
         self.exchange.open_account(self.server.account, {"USDT": Decimal(100_000)})
-        self.sink = Sink()
+        self.sink = Sink("binance")
         self.heard: list[Event] = []
         self.ids = IdMaker(epoch=1)
         self.quote(65_000)
@@ -140,13 +101,6 @@ class Market:
         ]
 
 
-async def eventually(condition: Callable[[], object]) -> None:
-    """Yield to the loop until `condition` holds."""
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - conditions span two sides of a socket
-            await asyncio.sleep(0.002)
-
-
 @asynccontextmanager
 async def open_market(
     *, secret: str = "", by_socket: bool = True
@@ -190,7 +144,7 @@ async def open_market(
                     and any(isinstance(event, VenueConnectionChanged) for event in market.heard)
                 )
 
-            await eventually(up)
+            await until(up)
             yield market, venue
         finally:
             for task in tasks:
@@ -203,22 +157,22 @@ async def test_book_is_the_exchanges_and_survives_a_gap() -> None:
     """The published book is the exchange's own; after a lost frame it is built anew."""
     async with open_market() as (market, _venue):
         for mid in (65_100, 65_200):
-            start = len(market.sink.books())
+            start = len(market.sink.of(BookUpdated))
 
             mids = cycle(range(mid - 50, mid - 43))
 
             def moved(start: int = start, mids: Iterator[int] = mids) -> bool:
                 market.quote(next(mids))
-                return len(market.sink.books()) > start + 5
+                return len(market.sink.of(BookUpdated)) > start + 5
 
-            await eventually(moved)
+            await until(moved)
             market.quote(mid)
 
             def agrees(best: float = mid - 0.1) -> bool:
-                return market.sink.books()[-1].bids[0][0] == best
+                return bool(market.sink.of(BookUpdated)[-1].bids[0][0] == best)
 
-            await eventually(agrees)
-            view, last = market.exchange.book(SYMBOL), market.sink.books()[-1]
+            await until(agrees)
+            view, last = market.exchange.book(SYMBOL), market.sink.of(BookUpdated)[-1]
             assert [Decimal(repr(price)) for price, _ in last.bids] == [
                 row[0] for row in view.bids
             ]
@@ -239,7 +193,7 @@ async def test_life_of_orders(*, by_socket: bool) -> None:
         [listed] = await venue.account.open_orders()
         assert listed.client_id == resting.client_id
         await venue.trading.cancel(resting, listed.venue_order_id)
-        await eventually(lambda: market.states(resting)[-1:] == [OrderState.CANCELLED])
+        await until(lambda: market.states(resting)[-1:] == [OrderState.CANCELLED])
         with pytest.raises(Rejected):
             await venue.trading.cancel(resting, listed.venue_order_id)
 
@@ -250,13 +204,13 @@ async def test_life_of_orders(*, by_socket: bool) -> None:
 
         taking = market.order("66000", time_in_force=TimeInForce.IOC)
         await venue.trading.submit(taking, lambda: None)
-        await eventually(lambda: market.states(taking)[-1:] == [OrderState.FILLED])
+        await until(lambda: market.states(taking)[-1:] == [OrderState.FILLED])
         [position] = await venue.account.positions()
         assert position.quantity == Decimal("0.01")
 
         closing = market.order(None, side=Side.SELL, reduce_only=True)
         await venue.trading.submit(closing, lambda: None)
-        await eventually(lambda: market.states(closing)[-1:] == [OrderState.FILLED])
+        await until(lambda: market.states(closing)[-1:] == [OrderState.FILLED])
         assert await venue.account.positions() == []
         streamed = [event.report for event in market.heard if isinstance(event, FillReported)]
         asked = await venue.account.fills(RealClock().now_ns() - 60 * SECOND)
@@ -306,10 +260,10 @@ async def test_a_socket_that_is_cut_comes_back() -> None:
         session.channel.reconnect("cut by the test")
         with pytest.raises(OutcomeUnknown):
             await answer
-        await eventually(lambda: market.states(order))
+        await until(lambda: market.states(order))
         found = await venue.account.order(order, "")
         assert found is not None
-        await eventually(lambda: session.is_ready)
+        await until(lambda: session.is_ready)
         again = venue.trading.begin(market.order("62000"), lambda: None)
         assert again is not None
         assert (await again).state is OrderState.ACCEPTED
@@ -319,11 +273,11 @@ async def test_private_stream_comes_back_after_an_expired_key() -> None:
     """With a new key; what happens afterwards is heard."""
     async with open_market() as (market, venue):
         market.server.expire_listen_key()
-        await eventually(lambda: len(market.connections()) > 2)
+        await until(lambda: len(market.connections()) > 2)
         assert market.connections()[-1] is market.connections()[0]
         order = market.order("63000")
         await venue.trading.submit(order, lambda: None)
-        await eventually(lambda: OrderState.ACCEPTED in market.states(order))
+        await until(lambda: OrderState.ACCEPTED in market.states(order))
 
 
 @BY_SOCKET
@@ -366,7 +320,7 @@ async def test_money_that_moves_is_told_and_listed() -> None:
             reports = (one for one in market.heard if isinstance(one, AccountReported))
             return {moved.transfer_id for one in reports for moved in one.transfers}
 
-        await eventually(lambda: len(told()) == 2)
+        await until(lambda: len(told()) == 2)
     assert [(one.amount, one.currency, one.kind) for one in asked] == [
         (Decimal(250), "USDT", "TRANSFER"),
         (Decimal(-40), "USDT", "TRANSFER"),

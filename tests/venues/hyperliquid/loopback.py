@@ -8,20 +8,18 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from decimal import Decimal
 from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from perpbot.domain.events import Event
-from perpbot.domain.instruments import Instrument
 from perpbot.domain.orders import OrderRequest
-from perpbot.domain.sides import OrderType, Purpose, Side, TimeInForce
+from perpbot.domain.sides import Purpose, TimeInForce
 from perpbot.kernel.clock import SECOND, RealClock
 from perpbot.kernel.ids import IdMaker
 from perpbot.venues.hyperliquid.credentials import HyperliquidCredentials
 from perpbot.venues.hyperliquid.venue import Hyperliquid, create
 from perpbot.venues.options import VenueConnection
+from tests.venues.orders import limit_buy
 
 KEY = "0x" + "0123456789" * 6 + "0123"
 SIGNER = "0x14791697260e4c9a71f18484c9f997b308e59325"
@@ -48,18 +46,10 @@ def order_request(**changes: Any) -> OrderRequest:
     fields: dict[str, Any] = {
         "client_id": client_id(),
         "venue": "hyperliquid",
-        "account": "main",
-        "asset": "BTC-PERP",
         "symbol": "BTC",
-        "side": Side.BUY,
-        "order_type": OrderType.LIMIT,
         "time_in_force": TimeInForce.IOC,
-        "quantity": Decimal("0.01"),
-        "price": Decimal(65000),
-        "reference_price": Decimal(65000),
-        "purpose": Purpose.OPEN,
     }
-    return OrderRequest(**(fields | changes))
+    return limit_buy(**(fields | changes))
 
 
 class JumpingClock(RealClock):
@@ -76,51 +66,6 @@ class JumpingClock(RealClock):
 
     def jump(self, seconds: float) -> None:
         self.ahead_ns += int(seconds * SECOND)
-
-
-class FakeSlot:
-    def __init__(self) -> None:
-        self.quotes: list[tuple[float, float, float, float, int]] = []
-        self.invalid: list[str] = []
-        self.heard_ns = 0
-
-    def update(
-        self,
-        bid: float,
-        bid_size: float,
-        ask: float,
-        ask_size: float,
-        venue_ns: int,
-        recv_ns: int,
-    ) -> None:
-        self.quotes.append((bid, bid_size, ask, ask_size, venue_ns))
-        self.heard_ns = recv_ns
-
-    def invalidate(self, reason: str) -> None:
-        self.invalid.append(reason)
-
-
-class FakeSink:
-    def __init__(self) -> None:
-        self.slots: dict[str, FakeSlot] = {}
-        self.events: list[Event] = []
-        self.refused: Counter[str] = Counter()
-
-    def slot(self, instrument: Instrument) -> FakeSlot:
-        return self.slots.setdefault(instrument.symbol, FakeSlot())
-
-    def publish(self, event: Event) -> None:
-        self.events.append(event)
-
-    def refuse(self, venue: str, reason: str) -> None:
-        self.refused[reason] += 1
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Let the loop turn until `condition` holds."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - conditions are of many kinds
-            await asyncio.sleep(0)
 
 
 DROP = "drop"

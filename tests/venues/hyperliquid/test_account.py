@@ -34,8 +34,8 @@ from tests.venues.hyperliquid.loopback import (
     order_request,
     running,
     serving,
-    until,
 )
+from tests.venues.waiting import until
 
 T = 1_795_000_000_000
 STATE: dict[str, Any] = {

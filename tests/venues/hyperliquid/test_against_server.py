@@ -22,7 +22,9 @@ from perpbot.simulation.wire.server import serving
 from perpbot.venues.hyperliquid.credentials import HyperliquidCredentials
 from perpbot.venues.hyperliquid.venue import Hyperliquid, create
 from perpbot.venues.options import VenueConnection
-from tests.venues.hyperliquid.loopback import FakeSink, client_id, order_request, running, until
+from tests.venues.hyperliquid.loopback import client_id, order_request, running
+from tests.venues.sink import Sink
+from tests.venues.waiting import until
 
 D = Decimal
 
@@ -158,7 +160,7 @@ async def test_nonces_and_expiry_hold_at_the_venue() -> None:
 
 async def test_public_stream_of_the_server() -> None:
     """Quotes, marks and funding arrive; nothing is refused."""
-    sink = FakeSink()
+    sink = Sink("hyperliquid")
     async with trading(greets=True) as (venue, _):
         instruments = await venue.market_data.instruments()
         async with running(venue.market_data.run(instruments[:1], sink)):

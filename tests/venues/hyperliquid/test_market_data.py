@@ -11,15 +11,9 @@ import pytest
 from perpbot.domain.errors import Unavailable
 from perpbot.domain.events import BookUpdated, TradePrinted, VenueConnectionChanged
 from perpbot.venues.wire.limits import Lane
-from tests.venues.hyperliquid.loopback import (
-    FakeSink,
-    JumpingClock,
-    adapter,
-    at_once,
-    running,
-    serving,
-    until,
-)
+from tests.venues.hyperliquid.loopback import JumpingClock, adapter, at_once, running, serving
+from tests.venues.sink import Sink
+from tests.venues.waiting import until
 
 BBO = {
     "channel": "bbo",
@@ -36,7 +30,7 @@ async def test_recorded_frames_pass_without_a_parse_error(shared: Path) -> None:
     path = shared / "recordings/wire/hyperliquid_BTC_20250126.jsonl.gz"
     with gzip.open(path, "rt") as lines:
         frames = [json.loads(line)["m"] for line in lines]
-    sink = FakeSink()
+    sink = Sink("hyperliquid")
     async with serving() as loopback, adapter(loopback, keys=False, books=True) as venue:
         loopback.greeting = "Websocket connection established."
         instruments = await venue.market_data.instruments()
@@ -66,7 +60,7 @@ async def test_recorded_gap_in_time_is_noticed(shared: Path) -> None:
         frames = [json.loads(line)["m"] for line in lines]
     books = [frame for frame in frames if "l2Book" in frame]
     books.append(books.pop(10))
-    sink = FakeSink()
+    sink = Sink("hyperliquid")
     async with serving() as loopback, adapter(loopback, keys=False, books=True) as venue:
         instruments = await venue.market_data.instruments()
         async with running(venue.market_data.run(instruments[:1], sink)):
@@ -81,7 +75,7 @@ async def test_subscribes_to_every_channel_of_every_coin() -> None:
     """One connection, and no keys needed."""
     async with serving() as loopback, adapter(loopback, keys=False) as venue:
         instruments = await venue.market_data.instruments()
-        async with running(venue.market_data.run(instruments, FakeSink())):
+        async with running(venue.market_data.run(instruments, Sink("hyperliquid"))):
             await until(lambda: len(loopback.frames) == 9)
             assert set(loopback.subscribed()) == {
                 (kind, coin)
@@ -92,7 +86,7 @@ async def test_subscribes_to_every_channel_of_every_coin() -> None:
 
 async def test_reconnects_and_subscribes_anew() -> None:
     """A lost connection voids the quotes and comes back by itself."""
-    sink = FakeSink()
+    sink = Sink("hyperliquid")
     async with serving() as loopback, adapter(loopback, keys=False, trades=False) as venue:
         at_once(venue)
         instruments = await venue.market_data.instruments()
@@ -112,7 +106,7 @@ async def test_reconnects_and_subscribes_anew() -> None:
 async def test_silent_stream_is_subscribed_to_again_then_made_anew() -> None:
     """The socket lives and answers, the data does not come: subscribe, then reconnect."""
     clock = JumpingClock()
-    sink = FakeSink()
+    sink = Sink("hyperliquid")
     async with (
         serving() as loopback,
         adapter(loopback, keys=False, trades=False, clock=clock) as venue,

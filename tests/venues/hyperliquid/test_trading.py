@@ -49,8 +49,8 @@ from tests.venues.hyperliquid.loopback import (
     resting,
     running,
     serving,
-    until,
 )
+from tests.venues.waiting import until
 
 
 def ignore(_event: object) -> None:

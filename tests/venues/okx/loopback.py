@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -109,10 +108,3 @@ async def loopback_okx() -> AsyncIterator[LoopbackOkx]:
             for socket in sockets:
                 await socket.close()
         await runner.cleanup()
-
-
-async def eventually(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
-    """Yield to the loop until `condition` holds; fail after `timeout_s`."""
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - conditions span two sides of a socket
-            await asyncio.sleep(0.002)

@@ -1,23 +1,16 @@
-"""Fakes and values shared by the tests of OKX."""
+"""Instruments, ids and orders shared by the tests of OKX."""
 
 from __future__ import annotations
 
-from collections import Counter
 from decimal import Decimal
 from typing import Any
 
-from perpbot.domain.events import Event
 from perpbot.domain.instruments import Instrument
 from perpbot.domain.orders import OrderRequest
-from perpbot.domain.sides import (
-    OrderType,
-    PositionSide,
-    Purpose,
-    Side,
-    TimeInForce,
-)
+from perpbot.domain.sides import Purpose
 from perpbot.kernel.ids import IdMaker
 from perpbot.venues.okx.signing import OkxCredentials
+from tests.venues.orders import limit_buy
 
 CREDENTIALS = OkxCredentials(api_key="demo-key", api_secret="demo-secret", passphrase="demo-pass")
 START_NS = 1_795_225_230_000_000_000
@@ -80,64 +73,5 @@ def an_id(sequence: int = 1, purpose: Purpose = Purpose.OPEN) -> str:
 
 def an_order(**changes: Any) -> OrderRequest:
     """Return a limit buy of 0.01 BTC at 65000."""
-    values: dict[str, Any] = {
-        "client_id": an_id(),
-        "venue": "okx",
-        "account": "main",
-        "asset": "BTC-PERP",
-        "symbol": "BTC-USDT-SWAP",
-        "side": Side.BUY,
-        "order_type": OrderType.LIMIT,
-        "time_in_force": TimeInForce.GTC,
-        "quantity": Decimal("0.01"),
-        "price": Decimal("65000.0"),
-        "reference_price": Decimal(65000),
-        "purpose": Purpose.OPEN,
-        "position_side": PositionSide.NET,
-    }
-    return OrderRequest(**{**values, **changes})
-
-
-class FakeSlot:
-    """Keeps what it was given."""
-
-    def __init__(self) -> None:
-        self.quotes: list[tuple[float, float, float, float, int, int]] = []
-        self.invalid: list[str] = []
-        self.heard_ns = 0
-
-    def update(
-        self,
-        bid: float,
-        bid_size: float,
-        ask: float,
-        ask_size: float,
-        venue_ns: int,
-        recv_ns: int,
-    ) -> None:
-        self.quotes.append((bid, bid_size, ask, ask_size, venue_ns, recv_ns))
-        self.heard_ns = recv_ns
-
-    def invalidate(self, reason: str) -> None:
-        self.invalid.append(reason)
-
-
-class FakeSink:
-    """A market sink that keeps everything."""
-
-    def __init__(self) -> None:
-        self.slots: dict[str, FakeSlot] = {}
-        self.events: list[Event] = []
-        self.refused: Counter[str] = Counter()
-
-    def slot(self, instrument: Instrument) -> FakeSlot:
-        return self.slots.setdefault(instrument.symbol, FakeSlot())
-
-    def publish(self, event: Event) -> None:
-        self.events.append(event)
-
-    def refuse(self, venue: str, reason: str) -> None:
-        self.refused[reason] += 1
-
-    def of(self, kind: type[Event]) -> list[Any]:
-        return [event for event in self.events if type(event) is kind]
+    values: dict[str, Any] = {"client_id": an_id(), "venue": "okx", "symbol": BTC.symbol}
+    return limit_buy(**(values | changes))

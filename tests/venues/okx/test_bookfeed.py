@@ -14,8 +14,9 @@ from perpbot.kernel.clock import SECOND, VirtualTime
 from perpbot.venues.okx import bookfeed
 from perpbot.venues.okx.bookfeed import BookFeed
 from perpbot.venues.okx.codec import BookRow, Level
-from tests.venues.okx.loopback import eventually
-from tests.venues.okx.support import BTC, START_NS, FakeSink
+from tests.venues.okx.support import BTC, START_NS
+from tests.venues.sink import Sink
+from tests.venues.waiting import until
 
 SYMBOL = "BTC-USDT-SWAP"
 
@@ -50,7 +51,7 @@ class Room:
     """A book feed with its surroundings."""
 
     def __init__(self, *snapshots: BookRow | None) -> None:
-        self.sink = FakeSink()
+        self.sink = Sink("okx")
         self.clock = VirtualTime(START_NS)
         self.sent: list[dict[str, Any]] = []
         self.down = False
@@ -139,7 +140,7 @@ async def test_rest_aligns_a_book_without_snapshot(monkeypatch: pytest.MonkeyPat
     room.feed.take(SYMBOL, "update", row(19, 20, 100.0))
     room.feed.take(SYMBOL, "update", row(20, 22, 101.0))
 
-    await eventually(lambda: room.sink.of(BookUpdated))
+    await until(lambda: room.sink.of(BookUpdated))
 
     assert room.rest.asked == 3
     assert room.bests() == [(101.0, 0.02)]
@@ -154,7 +155,7 @@ async def test_book_that_cannot_be_aligned_is_subscribed_anew() -> None:
     room.feed.take(SYMBOL, "update", row(19, 20, 100.0))
     room.feed.take(SYMBOL, "update", row(30, 31, 101.0))
 
-    await eventually(lambda: room.sink.refused)
+    await until(lambda: room.sink.refused)
 
     assert room.sink.refused == {"book_not_aligned": 1}
     assert len(room.sent) == 2
@@ -169,7 +170,7 @@ async def test_answer_for_a_forgotten_book_is_dropped() -> None:
     room.feed.reset()
     task = asyncio.ensure_future(room.feed.run())
 
-    await eventually(lambda: room.rest.asked)
+    await until(lambda: room.rest.asked)
     await asyncio.sleep(0)
 
     assert not room.sink.events

@@ -13,14 +13,15 @@ from perpbot.domain.events import FundingRateUpdated, MarkUpdated, TradePrinted
 from perpbot.domain.sides import Side
 from perpbot.kernel.clock import VirtualTime
 from perpbot.venues.okx.feed import MarketStream
-from tests.venues.okx.support import BTC, ETH, START_NS, FakeSink
+from tests.venues.okx.support import BTC, ETH, START_NS
+from tests.venues.sink import Sink
 
 
 class Feed:
     """A stream of BTC and ETH into a fake sink."""
 
     def __init__(self) -> None:
-        self.sink = FakeSink()
+        self.sink = Sink("okx")
         self.reconnects: list[str] = []
         self.stream = MarketStream(
             [BTC, ETH],

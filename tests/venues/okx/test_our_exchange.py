@@ -24,8 +24,9 @@ from perpbot.simulation.wire.server import serving
 from perpbot.venues.okx.signing import OkxCredentials
 from perpbot.venues.okx.venue import OkxVenue
 from perpbot.venues.options import VenueConnection
-from tests.venues.okx.loopback import eventually
-from tests.venues.okx.support import FakeSink, an_order
+from tests.venues.okx.support import an_order
+from tests.venues.sink import Sink
+from tests.venues.waiting import until
 
 SYMBOL = "BTC-USDT-SWAP"
 
@@ -42,7 +43,7 @@ class Market:
             self.exchange, clock.now_ns, random.Random(3), books_snapshot=books_snapshot
         )
         self.exchange.open_account(self.server.account, {"USDT": Decimal(100_000)})
-        self.sink = FakeSink()
+        self.sink = Sink("okx")
         self.heard: list[Event] = []
         self.ids = IdMaker(epoch=1)
         self.quote(Decimal(65_000))
@@ -104,7 +105,7 @@ async def open_market(
             ]
         try:
             slot = market.sink.slot(traded[0])
-            await eventually(lambda: not streams or (slot.quotes and market.heard))
+            await until(lambda: not streams or (slot.quotes and market.heard))
             yield market, venue
         finally:
             for task in tasks:
@@ -123,9 +124,9 @@ async def test_book_is_the_exchanges(*, books_snapshot: bool) -> None:
             books = market.sink.of(BookUpdated)
             return len(books) > 5
 
-        await eventually(moved)
+        await until(moved)
         market.quote(Decimal(65_100))
-        await eventually(lambda: market.sink.of(BookUpdated)[-1].bids[0][0] == 65_099.9)
+        await until(lambda: market.sink.of(BookUpdated)[-1].bids[0][0] == 65_099.9)
 
         assert not market.sink.refused
         view, last = market.exchange.book(SYMBOL), market.sink.of(BookUpdated)[-1]
@@ -142,15 +143,15 @@ async def test_life_of_orders() -> None:
         (listed,) = await venue.account.open_orders()
         assert listed.client_id == resting.client_id
         await venue.trading.cancel(resting, listed.venue_order_id)
-        await eventually(lambda: market.states(resting)[-1:] == [OrderState.CANCELLED])
+        await until(lambda: market.states(resting)[-1:] == [OrderState.CANCELLED])
 
         crossing = market.order("66000", time_in_force=TimeInForce.POST_ONLY)
         await venue.trading.submit(crossing, lambda: None)
-        await eventually(lambda: market.states(crossing)[-1:] == [OrderState.EXPIRED])
+        await until(lambda: market.states(crossing)[-1:] == [OrderState.EXPIRED])
 
         taking = market.order("66000", time_in_force=TimeInForce.IOC)
         await venue.trading.submit(taking, lambda: None)
-        await eventually(lambda: market.states(taking)[-1:] == [OrderState.FILLED])
+        await until(lambda: market.states(taking)[-1:] == [OrderState.FILLED])
         (position,) = await venue.account.positions()
         assert position.quantity == Decimal("0.01")
 
@@ -162,7 +163,7 @@ async def test_life_of_orders() -> None:
             reduce_only=True,
         )
         await venue.trading.submit(closing, lambda: None)
-        await eventually(lambda: market.states(closing)[-1:] == [OrderState.FILLED])
+        await until(lambda: market.states(closing)[-1:] == [OrderState.FILLED])
         assert await venue.account.positions() == []
         streamed = [event.report for event in market.heard if isinstance(event, FillReported)]
         assert await venue.account.fills(0) == streamed
@@ -192,7 +193,7 @@ async def test_money_that_moves_is_listed() -> None:
         market.exchange.transfer(account, "USDT", Decimal(-40))
         market.exchange.transfer(account, "BTC", Decimal(1))
         found = await venue.account.transfers(0)
-        await eventually(lambda: _wallets(market.heard)[-1:] == [Decimal(100_210)])
+        await until(lambda: _wallets(market.heard)[-1:] == [Decimal(100_210)])
         later = await venue.account.transfers(RealClock().now_ns() + SECOND)
     assert [(one.amount, one.currency, one.kind) for one in found] == [
         (Decimal(250), "USDT", "transfer in"),

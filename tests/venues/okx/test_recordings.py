@@ -39,8 +39,10 @@ from perpbot.venues.okx.feed import MarketStream
 from perpbot.venues.okx.reports import Reports
 from perpbot.venues.okx.venue import OkxVenue
 from perpbot.venues.options import VenueConnection
-from tests.venues.okx.loopback import eventually, loopback_okx
-from tests.venues.okx.support import BTC, START_NS, FakeSink
+from tests.venues.okx.loopback import loopback_okx
+from tests.venues.okx.support import BTC, START_NS
+from tests.venues.sink import Sink
+from tests.venues.waiting import until
 
 # The instruments of the recording are a dated future, an inverse swap and a spot pair. The adapter
 # trades none of them; a test gives them linear definitions, because the frames are the same.
@@ -74,14 +76,14 @@ async def test_recorded_frames_pass_without_a_parse_error(shared: Path) -> None:
             rng=random.Random(1),
             books=True,
         )
-        sink = FakeSink()
+        sink = Sink("okx")
         task = asyncio.ensure_future(venue.market_data.run(recorded_instruments(), sink))
-        await eventually(lambda: server.said("subscribe"))
+        await until(lambda: server.said("subscribe"))
         await server.push("public", *frames)
         channel = venue.market_data.channel
         assert channel is not None
         confirmations = 5 * len(RECORDED)
-        await eventually(lambda: channel.statistics().frames == len(frames) + confirmations)
+        await until(lambda: channel.statistics().frames == len(frames) + confirmations)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await venue.close()
@@ -101,7 +103,7 @@ def test_recorded_books_never_cross_and_injected_gaps_are_noticed(shared: Path) 
     """The books stay in order; with the sequence of today, each missing frame is a gap."""
     sequence = dict.fromkeys(RECORDED, 0)
     for lost in (None, 7, 50):
-        sink = FakeSink()
+        sink = Sink("okx")
         books = BookFeed(
             recorded_instruments(),
             sink,
@@ -242,7 +244,7 @@ def test_public_pushes_of_others_are_read(shared: Path, name: str) -> None:
     text = payloads(shared)[name]
     symbol = json.loads(text)["arg"]["instId"]
     instruments = [msgspec.structs.replace(BTC, symbol=symbol)]
-    sink = FakeSink()
+    sink = Sink("okx")
     stream = MarketStream(
         instruments,
         sink,

@@ -40,23 +40,11 @@ from perpbot.venues.okx import account, session
 from perpbot.venues.okx.orders import PositionMode
 from perpbot.venues.okx.venue import OkxVenue, create
 from perpbot.venues.options import VenueConnection
-from tests.venues.okx.loopback import (
-    LoopbackOkx,
-    Socket,
-    accept_subscriptions,
-    eventually,
-    loopback_okx,
-)
-from tests.venues.okx.support import (
-    BTC,
-    CREDENTIALS,
-    ETH,
-    INSTRUMENT_ROW,
-    FakeSink,
-    an_id,
-    an_order,
-)
+from tests.venues.okx.loopback import LoopbackOkx, Socket, accept_subscriptions, loopback_okx
+from tests.venues.okx.support import BTC, CREDENTIALS, ETH, INSTRUMENT_ROW, an_id, an_order
 from tests.venues.okx.test_reports import ORDER
+from tests.venues.sink import Sink
+from tests.venues.waiting import until
 
 INSTRUMENTS = "/api/v5/public/instruments"
 CONFIG = "/api/v5/account/config"
@@ -113,7 +101,7 @@ async def running(venue: OkxVenue) -> AsyncIterator[Heard]:
     heard = Heard()
     task = asyncio.ensure_future(venue.account.run(heard.events.append))
     try:
-        await eventually(lambda: heard.states[-1:] == [ConnectionState.LIVE] or task.done())
+        await until(lambda: heard.states[-1:] == [ConnectionState.LIVE] or task.done())
         if task.done():
             await task
         yield heard
@@ -123,9 +111,9 @@ async def running(venue: OkxVenue) -> AsyncIterator[Heard]:
 
 
 @asynccontextmanager
-async def feeding(venue: OkxVenue) -> AsyncIterator[FakeSink]:
+async def feeding(venue: OkxVenue) -> AsyncIterator[Sink]:
     """Run the public stream to the end of the block."""
-    sink = FakeSink()
+    sink = Sink("okx")
     task = asyncio.ensure_future(venue.market_data.run([BTC], sink))
     try:
         yield sink
@@ -214,13 +202,13 @@ async def test_instruments_that_cannot_be_read_are_unavailable(
 async def test_feed_subscribes_and_reconnects(server: LoopbackOkx, venue: OkxVenue) -> None:
     """A loss invalidates the slot and is told; the next connection subscribes again."""
     async with feeding(venue) as sink:
-        await eventually(lambda: server.said("subscribe"))
+        await until(lambda: server.said("subscribe"))
         await server.push("public", QUOTE)
-        await eventually(lambda: sink.slots["BTC-USDT-SWAP"].quotes)
+        await until(lambda: sink.slots["BTC-USDT-SWAP"].quotes)
         await server.sockets["public"][-1].close()
-        await eventually(lambda: len(server.said("subscribe")) == 2)
+        await until(lambda: len(server.said("subscribe")) == 2)
         await server.push("public", QUOTE, MARK)
-        await eventually(lambda: sink.of(MarkUpdated))
+        await until(lambda: sink.of(MarkUpdated))
 
     subscribed = server.said("subscribe")
     assert [argument["channel"] for argument in subscribed[0]["args"]] == [
@@ -250,9 +238,9 @@ async def test_polled_quotes(server: LoopbackOkx, venue: OkxVenue) -> None:
 async def test_service_notice_opens_a_new_connection(server: LoopbackOkx, venue: OkxVenue) -> None:
     """Notice 64008 is followed before the venue closes."""
     async with feeding(venue):
-        await eventually(lambda: server.said("subscribe"))
+        await until(lambda: server.said("subscribe"))
         await server.push("public", {"event": "notice", "code": "64008", "msg": "upgrade"})
-        await eventually(lambda: len(server.said("subscribe")) == 2)
+        await until(lambda: len(server.said("subscribe")) == 2)
 
 
 @pytest.mark.parametrize("with_snapshot", [True, False], ids=["socket", "rest"])
@@ -263,18 +251,18 @@ async def test_books_in_both_modes(server: LoopbackOkx, *, with_snapshot: bool) 
     ]
     venue = make_venue(server, books=True, credentials=None)
     async with feeding(venue) as sink:
-        await eventually(lambda: server.said("subscribe"))
+        await until(lambda: server.said("subscribe"))
         if with_snapshot:
             await server.push("public", book("snapshot", -1, 5, "10", "1"))
         await server.push("public", book("update", 4 if not with_snapshot else 5, 5, "10", "1"))
         await server.push("public", book("update", 5, 6, "10.5", "3"))
-        await eventually(lambda: sink.of(BookUpdated))
-        await eventually(lambda: sink.of(BookUpdated)[-1].bids[0] == (10.5, 0.03))
+        await until(lambda: sink.of(BookUpdated))
+        await until(lambda: sink.of(BookUpdated)[-1].bids[0] == (10.5, 0.03))
 
         assert sink.of(BookUpdated)[-1].bids == ((10.5, 0.03), (10.0, 0.01))
         assert bool(server.asked("/api/v5/market/books")) is not with_snapshot
         await server.push("public", book("update", 8, 9, "10.5", "3"))
-        await eventually(lambda: server.said("unsubscribe"))
+        await until(lambda: server.said("unsubscribe"))
         assert sink.slots["BTC-USDT-SWAP"].invalid == ["book_gap"]
     await venue.close()
 
@@ -469,8 +457,8 @@ async def test_lost_connection_makes_waiting_orders_unknown(
     async with running(venue) as heard:
         with pytest.raises(OutcomeUnknown, match="lost"):
             await venue.trading.submit(an_order(), Sent())
-        await eventually(lambda: len(server.said("subscribe")) == 2)
-        await eventually(
+        await until(lambda: len(server.said("subscribe")) == 2)
+        await until(
             lambda: (
                 heard.states == [ConnectionState.LIVE, ConnectionState.DOWN, ConnectionState.LIVE]
             )
@@ -490,7 +478,7 @@ async def test_refused_login_is_told_and_tried_again(server: LoopbackOkx, venue:
     server.private = refuse
     heard = Heard()
     task = asyncio.ensure_future(venue.account.run(heard.events.append))
-    await eventually(lambda: len(server.said("login")) >= 2)
+    await until(lambda: len(server.said("login")) >= 2)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -677,7 +665,7 @@ async def test_stops(server: LoopbackOkx, venue: OkxVenue) -> None:
 async def test_private_pushes_become_reports(server: LoopbackOkx, venue: OkxVenue) -> None:
     """An order push gives the fill, then the order; positions and balances come as told."""
     async with running(venue) as heard:
-        await eventually(lambda: server.said("subscribe"))
+        await until(lambda: server.said("subscribe"))
         await server.push(
             "private",
             {"arg": {"channel": "orders", "instType": "SWAP"}, "data": [ORDER]},
@@ -702,7 +690,7 @@ async def test_private_pushes_become_reports(server: LoopbackOkx, venue: OkxVenu
             {},
             "nonsense",
         )
-        await eventually(lambda: venue.account.refused["unreadable_frame"])
+        await until(lambda: venue.account.refused["unreadable_frame"])
 
     kinds = [type(event) for event in heard.events]
     assert kinds.index(FillReported) < kinds.index(OrderReported)
@@ -725,7 +713,7 @@ async def test_unreadable_push_is_told_as_a_loss(server: LoopbackOkx, venue: Okx
     """What it said must be asked for, so a loss and a return are told; the socket stays."""
     async with running(venue) as heard:
         await server.push("private", {"arg": {"channel": "orders"}, "data": [{"ordId": 5}]})
-        await eventually(lambda: len(heard.states) >= 3)
+        await until(lambda: len(heard.states) >= 3)
 
     assert heard.states[:3] == [ConnectionState.LIVE, ConnectionState.DOWN, ConnectionState.LIVE]
     assert venue.account.refused["unreadable_push"] == 1
@@ -736,7 +724,7 @@ async def test_private_service_notice_logs_in_again(server: LoopbackOkx, venue: 
     """Notice 64008 on the private socket."""
     async with running(venue):
         await server.push("private", {"event": "notice", "code": "64008", "msg": "upgrade"})
-        await eventually(lambda: len(server.said("login")) == 2)
+        await until(lambda: len(server.said("login")) == 2)
 
 
 # --- account reads -----------------------------------------------------------------------------
@@ -899,7 +887,7 @@ async def test_silent_login_is_an_end_with_a_reason(
     server.private = login_only
     heard = Heard()
     task = asyncio.ensure_future(venue.account.run(heard.events.append))
-    await eventually(lambda: len(heard.states) >= 2)
+    await until(lambda: len(heard.states) >= 2)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -922,7 +910,7 @@ async def test_refused_subscription_is_an_end_with_a_reason(
     server.private = refuse
     heard = Heard()
     task = asyncio.ensure_future(venue.account.run(heard.events.append))
-    await eventually(lambda: heard.states)
+    await until(lambda: heard.states)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 

@@ -34,7 +34,7 @@ from perpbot.venues.binance.universe import (
     instrument_of,
     split_base,
 )
-from tests.unit.venues.binance.conftest import CLIENT_ID, make_instrument, order_row
+from tests.venues.binance.stub import CLIENT_ID, make_instrument, order_row
 
 CODEC = Codec("main", Universe())
 

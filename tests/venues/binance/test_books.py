@@ -8,7 +8,8 @@ from perpbot.domain.errors import InvalidValue
 from perpbot.domain.events import BookChanged, BookUpdated
 from perpbot.venues.binance.books import BookSync, DepthSnapshot, DepthUpdate
 from perpbot.venues.wire.ladder import Level
-from tests.unit.venues.binance.conftest import Sink, make_instrument
+from tests.venues.binance.stub import make_instrument
+from tests.venues.sink import Sink
 
 
 def _update(
@@ -21,7 +22,7 @@ class _Desk:
     """A book under test, its sink, and how often it asked for a snapshot."""
 
     def __init__(self, bundle: int = 1) -> None:
-        self.sink = Sink()
+        self.sink = Sink("binance")
         self.asked = 0
         self.instrument = make_instrument("BTCUSDT", bundle)
         self.book = BookSync(self.instrument, self.sink, self._ask)

@@ -32,13 +32,8 @@ from perpbot.venues.binance.signing import BinanceCredentials, Signer
 from perpbot.venues.binance.venue import BinanceVenue
 from perpbot.venues.port import PromptTrading
 from perpbot.venues.wire.limits import Lane
-from tests.unit.venues.binance.conftest import (
-    CLIENT_ID,
-    StubBinance,
-    make_order,
-    order_row,
-    until,
-)
+from tests.venues.binance.stub import CLIENT_ID, StubBinance, make_order, order_row
+from tests.venues.waiting import until
 
 ORDER = ("POST", "/fapi/v1/order")
 SIGNER = Signer(BinanceCredentials("key-1", "secret-1"))

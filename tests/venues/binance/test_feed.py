@@ -28,13 +28,9 @@ from perpbot.kernel.clock import RealClock
 from perpbot.venues.binance.feed import FrameReader
 from perpbot.venues.binance.venue import BinanceVenue, create
 from perpbot.venues.options import VenueConnection
-from tests.unit.venues.binance.conftest import (
-    Sink,
-    StubBinance,
-    make_instrument,
-    refusal,
-    until,
-)
+from tests.venues.binance.stub import StubBinance, make_instrument, refusal
+from tests.venues.sink import Sink
+from tests.venues.waiting import until
 
 TICKER = {
     "e": "bookTicker",
@@ -52,7 +48,7 @@ TICKER = {
 
 
 def _reader() -> tuple[FrameReader, Sink]:
-    sink = Sink()
+    sink = Sink("binance")
     instruments = [make_instrument("BTCUSDT"), make_instrument("1000PEPEUSDT", 1000)]
     return FrameReader(instruments, sink, lambda _book: None), sink
 
@@ -209,7 +205,7 @@ async def test_run_subscribes_each_category_on_its_own_socket(
     stub: StubBinance, venue: BinanceVenue
 ) -> None:
     """Quotes and depth on /public, marks and trades on /market; a loss invalidates."""
-    sink = Sink()
+    sink = Sink("binance")
     one = make_instrument("BTCUSDT")
     task = asyncio.create_task(venue.market_data.run([one], sink))
     await until(lambda: {"public", "market"} <= stub.subscribed.keys())
@@ -236,7 +232,7 @@ async def test_depth_recovers_through_rest_failures(
         {"lastUpdateId": 30, "E": 1, "T": 1, "bids": [["10", "1"]], "asks": [["11", "1"]]},
     ]
     stub.answers["GET", "/fapi/v1/depth"] = lambda _request: answers.pop(0)
-    sink = Sink()
+    sink = Sink("binance")
     task = asyncio.create_task(venue.market_data.run([make_instrument("BTCUSDT")], sink))
     await until(lambda: "public" in stub.subscribed)
     delta = {"e": "depthUpdate", "s": "BTCUSDT", "E": 1, "T": 1, "b": [["10", "2"]], "a": []}
@@ -404,7 +400,7 @@ class _TapeSink(Sink):
     """Keeps the top of the book by update id instead of every event."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__("binance")
         self.tops: dict[int, tuple[float, float, float, float]] = {}
         self.trades = 0
         self._sequence = 0

@@ -28,7 +28,7 @@ from perpbot.venues.binance.orders import order_query
 from perpbot.venues.binance.stops import StopRequest, TriggerPrice, stop_query
 from perpbot.venues.binance.venue import BinanceVenue
 from perpbot.venues.wire.limits import Lane
-from tests.unit.venues.binance.conftest import (
+from tests.venues.binance.stub import (
     CLIENT_ID,
     StubBinance,
     make_instrument,

@@ -1,27 +1,20 @@
-"""A scripted Binance on loopback, a sink that writes down, and orders to send."""
+"""A scripted Binance on loopback, instruments and orders of it."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import random
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl
 
-import pytest
 from aiohttp import WSMsgType, web
 
-from perpbot.domain.events import Event
 from perpbot.domain.instruments import Instrument
 from perpbot.domain.orders import OrderRequest
-from perpbot.domain.sides import OrderType, PositionSide, Purpose, Side, TimeInForce
-from perpbot.kernel.clock import RealClock
 from perpbot.venues.binance.signing import BinanceCredentials
-from perpbot.venues.binance.venue import BinanceVenue, create
-from perpbot.venues.options import VenueConnection
+from tests.venues.orders import limit_buy
 
 CLIENT_ID = "0123456789abcdef0123456789abcdef"
 CREDENTIALS = BinanceCredentials("key-1", "secret-1")
@@ -132,52 +125,6 @@ def refusal(code: int, message: str = "no", status: int = 400, **headers: str) -
     return web.json_response({"code": code, "msg": message}, status=status, headers=headers)
 
 
-class Slot:
-    """Quotes of one instrument as they came."""
-
-    def __init__(self) -> None:
-        self.quotes: list[tuple[float, float, float, float, int, int]] = []
-        self.invalid: list[str] = []
-        self.heard_ns = 0
-
-    def update(
-        self,
-        bid: float,
-        bid_size: float,
-        ask: float,
-        ask_size: float,
-        venue_ns: int,
-        recv_ns: int,
-    ) -> None:
-        self.quotes.append((bid, bid_size, ask, ask_size, venue_ns, recv_ns))
-        self.heard_ns = recv_ns
-
-    def invalidate(self, reason: str) -> None:
-        self.invalid.append(reason)
-
-
-class Sink:
-    """What a feed wrote."""
-
-    def __init__(self) -> None:
-        self.slots: dict[str, Slot] = {}
-        self.events: list[Event] = []
-        self.refused: Counter[str] = Counter()
-
-    def slot(self, instrument: Instrument) -> Slot:
-        return self.slots.setdefault(instrument.symbol, Slot())
-
-    def publish(self, event: Event) -> None:
-        self.events.append(event)
-
-    def refuse(self, venue: str, reason: str) -> None:
-        assert venue == "binance"
-        self.refused[reason] += 1
-
-    def of(self, kind: type[Any]) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-
 def make_instrument(symbol: str, bundle: int = 1, **changes: Any) -> Instrument:
     """An instrument with plain rules."""
     base = symbol.removesuffix("USDT").removeprefix("1000" if bundle > 1 else "")
@@ -201,19 +148,11 @@ def make_order(**changes: Any) -> OrderRequest:
     fields: dict[str, Any] = {
         "client_id": CLIENT_ID,
         "venue": "binance",
-        "account": "main",
-        "asset": "BTC-PERP",
         "symbol": "BTCUSDT",
-        "side": Side.BUY,
-        "order_type": OrderType.LIMIT,
-        "time_in_force": TimeInForce.GTC,
         "quantity": Decimal("0.010"),
         "price": Decimal("65000.10"),
-        "reference_price": Decimal(65000),
-        "purpose": Purpose.OPEN,
-        "position_side": PositionSide.NET,
     }
-    return OrderRequest(**(fields | changes))
+    return limit_buy(**(fields | changes))
 
 
 def order_row(**changes: Any) -> dict[str, Any]:
@@ -232,52 +171,3 @@ def order_row(**changes: Any) -> dict[str, Any]:
         "reduceOnly": False,
         "updateTime": 1795225397704,
     } | changes
-
-
-@pytest.fixture
-async def stub() -> AsyncIterator[StubBinance]:
-    """A running stub."""
-    binance = StubBinance()
-    app = web.Application()
-    app.router.add_get("/ws-fapi/v1", binance.api)
-    app.router.add_get("/{route}/ws", binance.socket)
-    app.router.add_route("*", "/fapi/{rest:.*}", binance.rest)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    binance.port = runner.addresses[0][1]
-    binance.answers["GET", "/fapi/v1/time"] = {"serverTime": RealClock().now_ns() // 1_000_000}
-    yield binance
-    await runner.cleanup()
-
-
-@pytest.fixture
-async def venue(stub: StubBinance) -> AsyncIterator[BinanceVenue]:
-    """The adapter with credentials, pointed at the stub."""
-    settings = VenueConnection(rest_url=stub.rest_url, ws_url=stub.ws_url, request_timeout_s=0.5)
-    made = create(
-        settings=settings,
-        credentials=CREDENTIALS,
-        clock=RealClock(),
-        rng=random.Random(3),
-        books=True,
-    )
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-async def public_venue(stub: StubBinance) -> AsyncIterator[BinanceVenue]:
-    """The adapter without credentials."""
-    settings = VenueConnection(rest_url=stub.rest_url, ws_url=stub.ws_url)
-    made = create(settings=settings, credentials=None, clock=RealClock(), rng=random.Random(3))
-    yield made
-    await made.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop run until `condition` is true."""
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - conditions are not only callbacks
-            await asyncio.sleep(0.001)

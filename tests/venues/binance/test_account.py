@@ -23,7 +23,7 @@ from perpbot.domain.sides import OrderState, PositionSide
 from perpbot.kernel.clock import MS, RealClock
 from perpbot.venues.binance.account import BinanceAccount
 from perpbot.venues.binance.venue import BinanceVenue
-from tests.unit.venues.binance.conftest import (
+from tests.venues.binance.stub import (
     CLIENT_ID,
     Request,
     StubBinance,
@@ -31,8 +31,8 @@ from tests.unit.venues.binance.conftest import (
     make_order,
     order_row,
     refusal,
-    until,
 )
+from tests.venues.waiting import until
 
 BALANCE = {"asset": "USDT", "balance": "500", "crossUnPnl": "2", "availableBalance": "400"}
 ORDER_EVENT = {

@@ -218,6 +218,8 @@ def draw(seed: int, row: str | None = None) -> Plan:
         chosen.append("21")
     aims = [rng.choice(KILL_POINTS) for _ in range(2)]
     if not {"21", "22"}.isdisjoint(chosen):
+        if "hidden" in chosen:
+            aims[0] = (Place.APPEND, "POSITION_ADJUSTED")
         needed = sorted({_MADE_BY[kind] for _, kind in aims if kind in _MADE_BY})
         chosen += [name for name in needed if name not in chosen]
     if row is not None and row not in chosen:
@@ -268,6 +270,9 @@ def _fault(
         # A person takes longer than a fault; deaths of the node fall into it.
         lasts_ns = min(START_NS + chaos_ns - start_ns, 25 * SECOND)
     deaths = _deaths(rng, aims) if row in {"21", "22"} else ()
+    if row == "hidden":
+        # Seen twice while nothing moves the leg, it is still before everything heals.
+        start_ns = START_NS + rng.randrange(6 * SECOND, chaos_ns // 2)
     if deaths and deaths[0].kind:
         # It waits for what it aims at; a day is started in the first moment of the first life.
         start_ns = START_NS + (
@@ -291,7 +296,8 @@ def _deaths(rng: random.Random, aims: Sequence[tuple[Place, str]]) -> tuple[Deat
         first = Death(Place.APPEND, after=rng.random() < 0.5, count=rng.randrange(1, 40))
     else:
         place, kind = rng.choice(aims)
-        first = Death(place, after=rng.random() < 0.5, count=rng.randrange(1, 3), kind=kind)
+        count = 1 if kind == "POSITION_ADJUSTED" else rng.randrange(1, 3)
+        first = Death(place, after=rng.random() < 0.5, count=count, kind=kind)
     nested = (
         Death(
             rng.choice((Place.APPEND, Place.APPEND, Place.SEND, Place.RECEIVE)),

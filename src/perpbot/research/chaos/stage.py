@@ -489,13 +489,17 @@ class Stage:
 
     def _take_leg(self, fault: Fault) -> None:
         """Somebody else closes a part of what the account holds: the venue, or its owner."""
+        self._taken(fault)
+
+    def _taken(self, fault: Fault) -> bool:
+        """Whether there was something to take."""
         held = self.witness.true.get((fault.venue, fault.asset), Decimal(0))
         step = self.witness.steps[fault.venue, fault.asset]
         exchange = self.exchanges[fault.venue]
         share = Decimal(str(fault.intensity))
         quantity = (abs(held) * share // step) * step
         if quantity <= 0:
-            return
+            return False
         ticket = Ticket(
             symbol=self._symbol(fault),
             side=Side.SELL if held > 0 else Side.BUY,
@@ -506,14 +510,18 @@ class Stage:
         try:
             exchange.submit(ACCOUNT, ticket)
         except ExchangeRefusal:
-            return
+            return False
         self.counters.hit(fault.row)
+        return True
 
     def _hide_leg(self, fault: Fault) -> None:
+        """At the first moment of the window when there is something to take."""
         wire = self.wires[fault.venue]
         wire.hiding = True
-        self._take_leg(fault)
+        taken = self._taken(fault)
         wire.hiding = False
+        if not taken and self.time.now_ns() < fault.stop_ns:
+            self.time.call_later(TICK_NS, lambda: self._hide_leg(fault))
 
     def _repeat_fills(self, fault: Fault) -> None:
         if self.life is not None and self.life.doors[fault.venue].tell_old_fills(self._rng):

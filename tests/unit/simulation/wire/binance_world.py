@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
-import json
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,33 +19,15 @@ from perpbot.simulation.exchange import Exchange
 from perpbot.simulation.wire.binance.contracts import CONTRACTS, PROFILE
 from perpbot.simulation.wire.binance.server import BinanceServer
 from perpbot.simulation.wire.server import Serving, serving
+from tests.unit.simulation.wire.client import ClientSocket
 
 START_MS = 1_700_000_040_000
 SYMBOL = "BTCUSDT"
 D = Decimal
 
 
-class Socket:
-    """A websocket of the client under test."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self.socket = socket
-
-    async def send(self, value: Any) -> None:
-        """Send JSON, or text as it is."""
-        await self.socket.send_str(value if isinstance(value, str) else json.dumps(value))
-
-    async def next(self) -> Any:
-        """The next message."""
-        async with asyncio.timeout(5):
-            message = await self.socket.receive()
-        assert message.type is aiohttp.WSMsgType.TEXT, message
-        return json.loads(message.data)
-
-    async def ask(self, value: Any) -> Any:
-        """Send and wait for the next message."""
-        await self.send(value)
-        return await self.next()
+class Socket(ClientSocket):
+    """One websocket of the client under test."""
 
     async def subscribe(self, *names: str) -> None:
         """Subscribe; the acknowledgement must be the next message."""

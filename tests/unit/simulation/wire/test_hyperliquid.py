@@ -24,6 +24,7 @@ from perpbot.simulation.wire.hyperliquid.signing import (
     user_digest,
 )
 from perpbot.simulation.wire.server import serving
+from tests.unit.simulation.wire.client import ClientSocket, levels
 
 SECOND = 1_000_000_000
 D = Decimal
@@ -32,27 +33,8 @@ SIGNER = "0x14791697260e4c9a71f18484c9f997b308e59325"
 CLOID = "0x" + "0" * 31 + "1"
 
 
-class Sock:
+class Sock(ClientSocket):
     """One websocket of the client under test."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self.socket = socket
-
-    async def send(self, value: Any) -> None:
-        await self.socket.send_str(value if isinstance(value, str) else json.dumps(value))
-
-    async def raw(self) -> aiohttp.WSMessage:
-        return await self.socket.receive(timeout=3)
-
-    async def next(self) -> dict[str, Any]:
-        message = await self.raw()
-        assert message.type is aiohttp.WSMsgType.TEXT, message
-        value: dict[str, Any] = json.loads(message.data)
-        return value
-
-    async def ask(self, value: Any) -> dict[str, Any]:
-        await self.send(value)
-        return await self.next()
 
     async def subscribe(self, kind: str, **more: Any) -> None:
         wanted = {"type": kind} | more
@@ -86,11 +68,7 @@ class Rig:
         return self.now_ns // 1_000_000
 
     def quote(self, bids: str, asks: str, coin: str = "BTC") -> None:
-        sides = [
-            [(D(p), D(q)) for p, q in (level.split("x") for level in side.split())]
-            for side in (bids, asks)
-        ]
-        self.exchange.quote(coin, sides[0], sides[1])
+        self.exchange.quote(coin, levels(bids), levels(asks))
 
     def mark(self, price: str, *, rate: str = "0.0001", next_s: int = 1_795_003_600) -> None:
         self.exchange.set_mark("BTC", D(price), D(price), D(rate), next_s * SECOND)

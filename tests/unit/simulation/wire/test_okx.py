@@ -19,6 +19,7 @@ from perpbot.simulation.exchange import Exchange
 from perpbot.simulation.wire.okx import CONTRACTS, PROFILE, Server
 from perpbot.simulation.wire.okx.auth import expected_sign
 from perpbot.simulation.wire.server import serving
+from tests.unit.simulation.wire.client import ClientSocket, levels
 
 BTC = "BTC-USDT-SWAP"
 CODE = 10459
@@ -26,31 +27,12 @@ SECOND = 1_000_000_000
 D = Decimal
 
 
-class Sock:
+class Sock(ClientSocket):
     """One websocket of the client under test."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self.socket = socket
-
-    async def send(self, value: Any) -> None:
-        await self.socket.send_str(value if isinstance(value, str) else json.dumps(value))
-
-    async def raw(self) -> aiohttp.WSMessage:
-        return await self.socket.receive(timeout=3)
-
-    async def next(self) -> dict[str, Any]:
-        message = await self.raw()
-        assert message.type is aiohttp.WSMsgType.TEXT, message
-        value: dict[str, Any] = json.loads(message.data)
-        return value
-
-    async def ask(self, value: Any) -> dict[str, Any]:
-        await self.send(value)
-        return await self.next()
 
     async def subscribe(self, channel: str, **arg: str) -> dict[str, Any]:
         args = [{"channel": channel} | arg]
-        answer = await self.ask({"op": "subscribe", "args": args})
+        answer: dict[str, Any] = await self.ask({"op": "subscribe", "args": args})
         assert answer["event"] == "subscribe", answer
         return answer
 
@@ -75,11 +57,7 @@ class Rig:
         self.sockets: list[Sock] = []
 
     def quote(self, bids: str, asks: str, symbol: str = BTC) -> None:
-        sides = [
-            [(D(p), D(q)) for p, q in (level.split("x") for level in side.split())]
-            for side in (bids, asks)
-        ]
-        self.exchange.quote(symbol, sides[0], sides[1])
+        self.exchange.quote(symbol, levels(bids), levels(asks))
 
     def mark(self, price: str, *, rate: str = "0.0001", next_s: int = 1_795_003_600) -> None:
         self.exchange.set_mark(BTC, D(price), D(price), D(rate), next_s * SECOND)

@@ -8,7 +8,7 @@ per base coin; `contract_size` and `price_multiplier` say how a codec gets there
 from __future__ import annotations
 
 import re
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
 
 import msgspec
 
@@ -55,14 +55,20 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.venue}:{self.base}-{self.settle}-PERP"
 
     def round_price(self, price: Decimal, side: Side) -> Decimal:
-        """Round a limit price onto the venue's grid without making it more aggressive."""
+        """Round a limit price onto the venue's grid without making it more aggressive.
+
+        Raises `InvalidValue` for what is no number, or has no place on the grid.
+        """
         up = side is _SELL
-        if self.price_digits is not None and price > 0:
-            price = _round_digits(price, self.price_digits, up=up)
+        try:
+            if self.price_digits is not None and price > 0:
+                price = _round_digits(price, self.price_digits, up=up)
+        except InvalidOperation:
+            raise self._bad("price", price, "a multiple of", self.tick_size) from None
         return ceil_to(price, self.tick_size) if up else floor_to(price, self.tick_size)
 
     def round_quantity(self, quantity: Decimal) -> Decimal:
-        """Round a positive quantity down onto the venue's grid."""
+        """Round a positive quantity down onto the venue's grid; raises as `round_price`."""
         return floor_to(quantity, self.quantity_step)
 
     def check_order(self, price: Decimal | None, quantity: Decimal, *, reduce_only: bool) -> None:
@@ -70,18 +76,23 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
 
         A reduction is exempt from the minimum notional, as every venue here allows it.
         """
-        if quantity <= 0 or quantity % self.quantity_step:
-            raise self._bad("quantity", quantity, "a positive multiple of", self.quantity_step)
-        if quantity < self.min_quantity:
-            raise self._bad("quantity", quantity, "at least", self.min_quantity)
-        if self.max_quantity is not None and quantity > self.max_quantity:
-            raise self._bad("quantity", quantity, "at most", self.max_quantity)
-        if price is None:
-            return
-        if price <= 0 or price % self.tick_size or self._has_more_digits(price):
-            raise self._bad("price", price, "a positive multiple of", self.tick_size)
-        if not reduce_only and price * quantity < self.min_notional:
-            raise self._bad("notional", price * quantity, "at least", self.min_notional)
+        try:
+            if quantity <= 0 or quantity % self.quantity_step:
+                raise self._bad("quantity", quantity, "a positive multiple of", self.quantity_step)
+            if quantity < self.min_quantity:
+                raise self._bad("quantity", quantity, "at least", self.min_quantity)
+            if self.max_quantity is not None and quantity > self.max_quantity:
+                raise self._bad("quantity", quantity, "at most", self.max_quantity)
+            if price is None:
+                return
+            if price <= 0 or price % self.tick_size or self._has_more_digits(price):
+                raise self._bad("price", price, "a positive multiple of", self.tick_size)
+            if not reduce_only and price * quantity < self.min_notional:
+                raise self._bad("notional", price * quantity, "at least", self.min_notional)
+        except ArithmeticError:
+            raise InvalidValue(
+                f"{self.id}: an order of {quantity} at {price}, finite numbers were expected"
+            ) from None
 
     def _has_more_digits(self, price: Decimal) -> bool:
         digits = self.price_digits

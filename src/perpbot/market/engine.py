@@ -22,7 +22,7 @@ from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import MS, SECOND, Clock
 from perpbot.market.offset import ClockOffset
 from perpbot.market.settings import MarketSettings
-from perpbot.market.slot import FORGET_NS, Slot, SlotLimits
+from perpbot.market.slot import FORGET_NS, LEAST_PRICE, MOST_PRICE, Slot, SlotLimits
 
 UsdRate = Callable[[str], Decimal | None]
 """USD per unit of a settle currency; None where it is not known."""
@@ -250,4 +250,4 @@ class QuoteEngine:
 
 
 def _is_price(value: float) -> bool:
-    return math.isfinite(value) and value > 0
+    return LEAST_PRICE <= value <= MOST_PRICE  # which NaN is not

@@ -16,8 +16,11 @@ from perpbot.domain.events import Event, QuoteUpdated
 from perpbot.domain.instruments import Instrument
 from perpbot.market.offset import ClockOffset
 
-_INFINITE: Final = math.inf
-_TINY: Final = 1e-12
+LEAST_PRICE: Final = 1e-12
+MOST_PRICE: Final = 1e12
+"""Of one base coin, in any settle currency; what lies beyond is no price."""
+_MOST_TOUCH: Final = 1e18
+_LEAST_TOUCH: Final = 1e-12
 FORGET_NS: Final = 60_000_000_000
 """A level that nothing confirmed for this long no longer speaks against a new one."""
 
@@ -68,7 +71,7 @@ class SlotLimits:
         self.confirmations = confirmations
         self.sanity_factor = sanity_factor
         self.widest = 1.0 + max_spread_bps / 10_000
-        self.least_touch = max(least_touch, _TINY)
+        self.least_touch = max(least_touch, _LEAST_TOUCH)
 
 
 class Slot:
@@ -131,8 +134,8 @@ class Slot:
         self._least_touch = limits.least_touch
         self._jump_low = 1.0 - limits.jump
         self._jump_high = 1.0 + limits.jump
-        self._band_low = 0.0
-        self._band_high = _INFINITE
+        self._band_low = LEAST_PRICE
+        self._band_high = MOST_PRICE
         self._venue_ns = 0
         # The mid that the next one is compared with; 0 while there is none or it is in doubt.
         self._anchor = 0.0
@@ -164,8 +167,8 @@ class Slot:
         # NaN fails every comparison, so it cannot pass this chain.
         if not (
             0.0 < bid < ask <= bid * self._widest
-            and least <= bid * bid_size < _INFINITE
-            and least <= ask * ask_size < _INFINITE
+            and least <= bid * bid_size < _MOST_TOUCH
+            and least <= ask * ask_size < _MOST_TOUCH
             and offset.least_ns <= recv_ns - venue_ns <= offset.limit_ns
             and venue_ns >= self._venue_ns
             and anchor * self._jump_low < mid < anchor * self._jump_high
@@ -219,12 +222,14 @@ class Slot:
             return Refusal.ONE_SIDED
         if bid >= ask:
             return Refusal.CROSSED
+        if not LEAST_PRICE <= bid <= ask <= MOST_PRICE:
+            return Refusal.OUT_OF_BAND
         if ask > bid * self._widest:
             return Refusal.WIDE
-        touch = min(bid * bid_size, ask * ask_size)
-        if not self._least_touch <= touch < _INFINITE:
+        touches = bid * bid_size, ask * ask_size
+        if min(touches) < self._least_touch:
             return Refusal.THIN
-        return None
+        return None if max(touches) < _MOST_TOUCH else Refusal.OUT_OF_BAND
 
     def _time_fault(self, venue_ns: int, recv_ns: int) -> Refusal | None:
         if not venue_ns:
@@ -313,8 +318,8 @@ class Slot:
 
     def set_band(self, low: float, high: float) -> None:
         """Refuse mids outside of this band."""
-        self._band_low = low
-        self._band_high = high
+        self._band_low = max(low, LEAST_PRICE)
+        self._band_high = min(high, MOST_PRICE)
 
     def invalidate(self, reason: str) -> None:
         """The channel broke: the last quote must not open anything."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -75,6 +76,30 @@ def test_hyperliquid_prices_have_five_significant_figures(price: str, buy: str, 
     if D(price) != D(buy):
         with pytest.raises(InvalidValue, match="price was"):
             found.check_order(D(price), D(1), reduce_only=True)
+
+
+@given(
+    st.decimals(allow_nan=True, allow_infinity=True) | st.just(D("sNaN")),
+    st.sampled_from(list(Side)),
+    st.sampled_from([instrument(), hyperliquid(), hyperliquid("1"), instrument(tick_size=D(0))]),
+)
+def test_any_number_is_rounded_or_refused(price: Decimal, side: Side, found: Instrument) -> None:
+    """No error of the arithmetic gets out: it would end the core."""
+    try:
+        rounded = found.round_price(price, side)
+    except InvalidValue:
+        pass
+    else:
+        assert rounded.is_finite()
+        assert (price - rounded) * side.sign >= 0
+    with suppress(InvalidValue):
+        assert found.round_quantity(price) <= price
+    with suppress(InvalidValue):
+        found.check_order(price, D(1), reduce_only=False)
+        assert found.round_price(price, side) == price
+    with suppress(InvalidValue):
+        found.check_order(None, price, reduce_only=False)
+        assert price.is_finite()
 
 
 def test_a_quantity_is_rounded_down() -> None:

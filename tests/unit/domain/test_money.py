@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from perpbot.domain.errors import InvalidValue
@@ -39,17 +40,48 @@ def test_what_is_no_exact_number_is_refused_by_name(value: Any) -> None:
         decimal_of(value, "bid")
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False))
+@given(st.floats(-1e24, 1e24, exclude_min=True, exclude_max=True))
 def test_a_float_becomes_its_shortest_decimal(value: float) -> None:
     """Which reads back as the same float."""
+    assume(not value or abs(value) >= 1e-24)
     assert float(decimal_of_float(value)) == value
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), float("-inf"), 1e24, -1e24, 9.9e-25, -9.9e-25, 1e308]
+)
 def test_a_float_that_is_no_number_is_refused(value: float) -> None:
-    """Nothing comes of NaN."""
-    with pytest.raises(InvalidValue):
-        decimal_of_float(value)
+    """Nothing comes of NaN, and no market has a price that no arithmetic can round."""
+    with pytest.raises(InvalidValue, match=r"^bid was "):
+        decimal_of_float(value, "bid")
+
+
+@pytest.mark.parametrize("value", ["1e24", "-1e999", "1e-25", "1e999999999", 10**24, "1" * 4_000])
+def test_a_decimal_that_no_market_has_is_refused(value: str | int) -> None:
+    """By its name, and shortly."""
+    with pytest.raises(InvalidValue, match=r"^bid was ") as refused:
+        decimal_of(value, "bid")
+    assert len(str(refused.value)) < 120
+
+
+@pytest.mark.parametrize("value", ["0", "0e-99", "-0", "1e23", "-1e-24", "0." + "1" * 60])
+def test_zero_and_long_fractions_are_numbers(value: str) -> None:
+    """With all their digits."""
+    assert decimal_of(value) == Decimal(value)
+
+
+@given(
+    st.decimals(allow_nan=True, allow_infinity=True),
+    st.sampled_from(["0", "NaN", "1e-30", "1e-8", "0.1", "3", "1e30"]),
+)
+def test_rounding_gives_a_number_or_says_that_it_cannot(value: Decimal, step: str) -> None:
+    """No error of the arithmetic gets out."""
+    for work in (floor_to, ceil_to, on_grid):
+        with suppress(InvalidValue):
+            found = work(value, Decimal(step))
+            assert found is True or found is False or found.is_finite()
+    with suppress(InvalidValue):
+        assert common_step(value, Decimal(step)) > 0
 
 
 @given(VALUES, STEPS)

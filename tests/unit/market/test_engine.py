@@ -77,7 +77,7 @@ def test_mark_is_in_usd_or_not_told() -> None:
     assert engine.mark("binance", BTC) is None
 
 
-@pytest.mark.parametrize("mark", [0.0, -1.0, math.nan, math.inf])
+@pytest.mark.parametrize("mark", [0.0, -1.0, math.nan, math.inf, 1e300, 1e-30])
 def test_impossible_mark_is_refused(mark: float) -> None:
     """No handler ever sees it."""
     floor = Floor()

@@ -50,6 +50,9 @@ def test_good_quote_is_published_with_its_numbers_and_times() -> None:
         pytest.param((950_000.0, 1.0, 950_010.0, 1.0), "price_error", id="ten-times"),
         pytest.param((9_500.0, 1.0, 9_500.1, 1.0), "price_error", id="a-tenth"),
         pytest.param((95_600.0, 1.0, 95_601.0, 1.0), "jump", id="jump"),
+        pytest.param((1e300, 1e-300, 1.00001e300, 1e-300), "out_of_band", id="no-price"),
+        pytest.param((1e-300, 1e302, 1.00001e-300, 1e302), "out_of_band", id="no-tiny-price"),
+        pytest.param((95_000.0, 1e15, 95_001.0, 1.0), "out_of_band", id="size"),
     ],
 )
 def test_bad_quote_is_refused_counted_and_ends_the_use_of_the_last(
@@ -67,6 +70,27 @@ def test_bad_quote_is_refused_counted_and_ends_the_use_of_the_last(
     latest = floor.engine.latest("okx", BTC)
     assert latest is not None
     assert latest.bid == 95_000.0
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        pytest.param((1e300, 1.0, 1.00001e300, 1.0), id="price"),
+        pytest.param((1e-30, 1e33, 1.00001e-30, 1e33), id="tiny"),
+        pytest.param((1e4, 1e300, 10_001.0, 1.0), id="size"),
+    ],
+)
+def test_no_first_quote_is_believed_whatever_it_is(
+    numbers: tuple[float, float, float, float],
+) -> None:
+    """Nothing speaks against it yet but that no market has such numbers."""
+    floor = Floor()
+    floor.slot().update(*numbers, START_NS, START_NS)
+    floor.engine.sweep(START_NS)
+    floor.slot().update(*numbers, START_NS, START_NS)
+
+    assert floor.quotes == []
+    assert floor.slot().level(START_NS) == 0.0
 
 
 def test_good_quote_after_a_bad_one_is_used_again() -> None:

@@ -122,6 +122,19 @@ def test_instrument_without_filters_is_refused() -> None:
         instrument_of(_symbol(filters=[]))
 
 
+@pytest.mark.parametrize("text", ["0", "-1", "NaN", "1e99"])
+@pytest.mark.parametrize("field", ["tickSize", "stepSize"])
+def test_an_instrument_without_a_grid_is_refused(field: str, text: str) -> None:
+    """Nothing can be rounded onto steps of nothing."""
+    filters = [
+        {"filterType": "PRICE_FILTER", "tickSize": "0.01"},
+        {"filterType": "LOT_SIZE", "stepSize": "1", "minQty": "1", "maxQty": "9000000"},
+    ]
+    filters = [one | ({field: text} if field in one else {}) for one in filters]
+    with pytest.raises(InvalidValue, match=f"1000PEPEUSDT {field} was"):
+        instrument_of(_symbol(filters=filters))
+
+
 def test_universe_reads_unlisted_symbols_by_name() -> None:
     """A position in a symbol that is no longer listed is still read."""
     universe = Universe()

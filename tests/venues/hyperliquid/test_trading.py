@@ -258,6 +258,17 @@ async def test_thousands_on_the_wire() -> None:
             OutcomeUnknown,
             id="odd-fill",
         ),
+        *(
+            pytest.param(
+                lambda _request, size=size, price=price: ok(
+                    "order",
+                    {"statuses": [{"filled": {"totalSz": size, "avgPx": price, "oid": 1}}]},
+                ),
+                OutcomeUnknown,
+                id=f"fill-of-{size}-at-{price}",
+            )
+            for size, price in (("NaN", "1"), ("1", "Infinity"), ("1e999999", "1"))
+        ),
     ],
 )
 async def test_what_an_answer_means(by: str, answer: Any, error: type[VenueError]) -> None:

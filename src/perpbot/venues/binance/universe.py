@@ -83,6 +83,13 @@ def split_base(base: str) -> tuple[str, Decimal]:
     return match[2], _BUNDLE_SIZE[match[1]]
 
 
+def _positive(text: str, field: str) -> Decimal:
+    value = decimal_of(text, field)
+    if value <= 0:
+        raise InvalidValue(f"{field} was {text}, a positive number was expected")
+    return value
+
+
 def instrument_of(info: SymbolInfo, funding_interval_s: int = 28_800) -> Instrument:
     """Return a symbol as an instrument in base coins; raise `InvalidValue` for missing filters."""
     filters = {one.filter_type: one for one in info.filters}
@@ -100,8 +107,8 @@ def instrument_of(info: SymbolInfo, funding_interval_s: int = 28_800) -> Instrum
         symbol=info.symbol,
         base=base,
         settle=info.margin_asset,
-        tick_size=decimal_of(price.tick_size, f"{info.symbol} tickSize") / bundle,
-        quantity_step=decimal_of(lot.step_size, f"{info.symbol} stepSize") * bundle,
+        tick_size=_positive(price.tick_size, f"{info.symbol} tickSize") / bundle,
+        quantity_step=_positive(lot.step_size, f"{info.symbol} stepSize") * bundle,
         min_quantity=decimal_of(lot.min_qty, f"{info.symbol} minQty") * bundle,
         min_notional=decimal_of(notional.notional, "notional") if notional is not None else ZERO,
         max_quantity=largest * bundle if largest > 0 else None,

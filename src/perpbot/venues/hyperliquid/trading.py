@@ -24,6 +24,7 @@ from perpbot.domain.errors import (
     Unavailable,
 )
 from perpbot.domain.instruments import Instrument
+from perpbot.domain.money import decimal_of
 from perpbot.domain.orders import OrderReport, OrderRequest
 from perpbot.domain.sides import OrderState, OrderType, PositionSide, Purpose, Side, TimeInForce
 from perpbot.kernel.clock import MS, Clock
@@ -299,9 +300,9 @@ class HyperliquidTrading:
 
     def _filled(self, order: OrderRequest, instrument: Instrument, filled: Filled) -> OrderReport:
         try:
-            quantity = Decimal(filled.total_sz) * instrument.contract_size
-            average = Decimal(filled.avg_px) / instrument.price_multiplier
-        except ArithmeticError:
+            quantity = decimal_of(filled.total_sz, "totalSz") * instrument.contract_size
+            average = decimal_of(filled.avg_px, "avgPx") / instrument.price_multiplier
+        except InvalidValue:
             raise OutcomeUnknown(VENUE, f"unreadable fill in an answer: {filled}") from None
         if quantity >= order.quantity:
             state = OrderState.FILLED

@@ -25,5 +25,5 @@ class ConsoleSettings(SettingsModel):
         "More names that it answers to, as browsers send them: bot.example or bot.example:8443.",
     )
     refresh_ms: int = setting(
-        250, "Time between two pictures of the terminal view.", unit="ms", ge=50, le=10_000
+        250, "Time between two pictures of the terminal view.", ge=50, le=10_000
     )

@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from perpbot.settings import SettingsModel, contradiction, setting
+from perpbot.settings import SettingsModel, contradiction, demand, setting
 
 
 class FallbackProfile(StrEnum):
@@ -32,7 +32,6 @@ class ExecutionSettings(SettingsModel):
         1_500,
         "Time from the first fill of one leg until the other leg is cancelled and the rest hedged"
         " or unwound.",
-        unit="ms",
         ge=50,
         le=30_000,
         override=True,
@@ -41,24 +40,21 @@ class ExecutionSettings(SettingsModel):
         100.0,
         "Most that a hedge or an unwind may give away of its notional before it works the order"
         " at a limit.",
-        unit="bps",
         gt=0,
         le=1_000,
     )
     wait_fill_limit_s: float = setting(
-        30.0, "Absolute limit for a pair to open.", unit="s", ge=1, le=600, override=True
+        30.0, "Absolute limit for a pair to open.", ge=1, le=600, override=True
     )
     order_expiry_ms: int = setting(
         2_000,
         "Life of a request where the venue knows one: after it, absence is proof.",
-        unit="ms",
         ge=200,
         le=60_000,
     )
     maker_timeout_ms: int = setting(
         3_000,
         "Time that a maker order waits before the fallback.",
-        unit="ms",
         ge=50,
         le=600_000,
         override=True,
@@ -72,31 +68,25 @@ class ExecutionSettings(SettingsModel):
         le=10,
     )
     retry_base_ms: int = setting(
-        100,
-        "Delay of the first retry, full jitter; each further one doubles.",
-        unit="ms",
-        ge=1,
-        le=10_000,
+        100, "Delay of the first retry, full jitter; each further one doubles.", ge=1, le=10_000
     )
-    retry_max_ms: int = setting(5_000, "Longest delay of a retry.", unit="ms", ge=1, le=60_000)
+    retry_max_ms: int = setting(5_000, "Longest delay of a retry.", ge=1, le=60_000)
     resolve_limit_s: float = setting(
         30.0,
         "Time after which an order of unknown outcome raises an alarm, counted while the venue can"
         " be reached.",
-        unit="s",
         ge=1,
         le=600,
     )
     reconcile_interval_s: float | None = setting(
         None,
         "Time between two comparisons with a venue. Nothing: the venue's declared.",
-        unit="s",
         ge=1,
         le=600,
         override=True,
     )
     reconcile_quiet_s: float = setting(
-        5.0, "Objects touched within this time are compared next time.", unit="s", ge=0, le=60
+        5.0, "Objects touched within this time are compared next time.", ge=0, le=60
     )
     reconcile_confirmations: int = setting(
         2, "Times that a difference must be seen before it is acted on.", unit="times", ge=2, le=10
@@ -104,7 +94,6 @@ class ExecutionSettings(SettingsModel):
     dead_man_timeout_s: float = setting(
         60.0,
         "Time without a sign of life after which a dedicated account cancels its resting orders.",
-        unit="s",
         ge=10,
         le=600,
         override=True,
@@ -112,14 +101,7 @@ class ExecutionSettings(SettingsModel):
 
     @model_validator(mode="after")
     def _retries_grow(self) -> Self:
-        if self.retry_base_ms > self.retry_max_ms:
-            raise contradiction(
-                f"was {self.retry_base_ms} ms: at most retry_max_ms ({self.retry_max_ms} ms)"
-                " was expected",
-                "retry_base_ms",
-                "retry_max_ms",
-            )
-        return self
+        return demand(self, "retry_base_ms", "at most", "retry_max_ms")
 
     @model_validator(mode="after")
     def _hedge_comes_before_the_limit(self) -> Self:

@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from perpbot.settings import SettingsModel, contradiction, setting
+from perpbot.settings import SettingsModel, contradiction, demand, setting
 
 
 class Flatten(StrEnum):
@@ -36,24 +36,20 @@ class GuardianSettings(SettingsModel):
         pattern=r"^[a-z0-9]{1,16}$",
     )
     heartbeat_interval_s: float = setting(
-        0.5, "Time between two heartbeats of the node.", unit="s", ge=0.05, le=10
+        0.5, "Time between two heartbeats of the node.", ge=0.05, le=10
     )
     silence_s: float = setting(
         10.0,
         "Silence of the node after which the guardian takes over and cancels its orders.",
-        unit="s",
         ge=1,
         le=600,
     )
     flatten: Flatten = setting(Flatten.UNHEDGED, "What it closes once the silence has lasted.")
-    flatten_after_s: float = setting(
-        30.0, "Silence after which it closes that.", unit="s", ge=1, le=3_600
-    )
+    flatten_after_s: float = setting(30.0, "Silence after which it closes that.", ge=1, le=3_600)
     slippage_bps: float = setting(
         100.0,
         "Most that one of its orders may give away against the mark price; the next one follows"
         " the market.",
-        unit="bps",
         gt=0,
         le=1_000,
     )
@@ -72,11 +68,4 @@ class GuardianSettings(SettingsModel):
                 "heartbeat_interval_s",
                 "silence_s",
             )
-        if self.flatten_after_s < self.silence_s:
-            raise contradiction(
-                f"was {self.flatten_after_s:g} s: at least silence_s ({self.silence_s:g} s)"
-                " was expected",
-                "flatten_after_s",
-                "silence_s",
-            )
-        return self
+        return demand(self, "flatten_after_s", "at least", "silence_s")

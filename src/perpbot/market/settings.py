@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, model_validator
 
 from perpbot.domain.instruments import parse_asset
-from perpbot.settings import SettingsModel, contradiction, setting
+from perpbot.settings import SettingsModel, contradiction, demand, setting
 
 
 def _distinct_assets(symbols: tuple[str, ...]) -> tuple[str, ...]:
@@ -41,7 +41,6 @@ class MarketSettings(SettingsModel):
     max_lag_ms: float | None = setting(
         None,
         "Lag above the venue's own floor that makes a quote stale; nothing: the venue's declared.",
-        unit="ms",
         gt=0,
         le=60_000,
         override=True,
@@ -49,7 +48,6 @@ class MarketSettings(SettingsModel):
     max_price_jump_bps: float = setting(
         50.0,
         "Move between two quotes of one market that is reported as a jump.",
-        unit="bps",
         gt=0,
         le=5_000,
         override=True,
@@ -61,7 +59,6 @@ class MarketSettings(SettingsModel):
     max_spread_bps: float = setting(
         200.0,
         "Distance of bid and ask beyond which a quote is not traded on.",
-        unit="bps",
         gt=0,
         le=5_000,
         override=True,
@@ -69,7 +66,6 @@ class MarketSettings(SettingsModel):
     price_band_bps: float = setting(
         500.0,
         "Distance from the median mid of all venues beyond which a quote is out of band.",
-        unit="bps",
         gt=0,
         le=5_000,
         override=True,
@@ -84,7 +80,6 @@ class MarketSettings(SettingsModel):
     min_touch_notional_usd: Decimal = setting(
         Decimal(100),
         "Quotes with less than this at the touch are not traded on.",
-        unit="USD",
         ge=0,
         le=10_000_000,
         override=True,
@@ -95,13 +90,12 @@ class MarketSettings(SettingsModel):
         " live refuse the pair; demo and replay take 1.",
     )
     basis_sample_interval_ms: int = setting(
-        100, "Time between two samples of the basis of a pair.", unit="ms", ge=10, le=10_000
+        100, "Time between two samples of the basis of a pair.", ge=10, le=10_000
     )
     basis_window_s: float = setting(
         600.0,
         "Window of the rolling median of the basis. Ten minutes: long against a dislocation, which"
         " lasts seconds, and short against the standing basis, which drifts over hours.",
-        unit="s",
         gt=0,
         le=86_400,
     )
@@ -109,18 +103,10 @@ class MarketSettings(SettingsModel):
         120.0,
         "Time that a pair is sampled before it may open. Two minutes: enough samples (1 200) that"
         " a single dislocation cannot pass for the basis.",
-        unit="s",
         gt=0,
         le=86_400,
     )
 
     @model_validator(mode="after")
     def _warm_up_fits_window(self) -> Self:
-        if self.basis_warmup_s > self.basis_window_s:
-            raise contradiction(
-                f"was {self.basis_warmup_s:g} s: at most basis_window_s"
-                f" ({self.basis_window_s:g} s) was expected",
-                "basis_warmup_s",
-                "basis_window_s",
-            )
-        return self
+        return demand(self, "basis_warmup_s", "at most", "basis_window_s")

@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from perpbot.settings import SettingsModel, contradiction, setting
+from perpbot.settings import SettingsModel, demand, demand_whole, setting
 
 
 class SyncPolicy(StrEnum):
@@ -37,14 +37,7 @@ class BusSettings(SettingsModel):
 
     @model_validator(mode="after")
     def _marks_are_ordered(self) -> Self:
-        if self.high_water_events >= self.hard_limit_events:
-            raise contradiction(
-                f"was {self.high_water_events}: below hard_limit_events"
-                f" ({self.hard_limit_events}) was expected",
-                "high_water_events",
-                "hard_limit_events",
-            )
-        return self
+        return demand(self, "high_water_events", "below", "hard_limit_events")
 
 
 class JournalSettings(SettingsModel):
@@ -54,11 +47,9 @@ class JournalSettings(SettingsModel):
     snapshot_every_records: int = setting(
         10_000, "Records between two snapshots.", unit="records", ge=100, le=10_000_000
     )
-    segment_max_mb: int = setting(
-        64, "Size at which a new segment file starts.", unit="MB", ge=1, le=4_096
-    )
+    segment_max_mb: int = setting(64, "Size at which a new segment file starts.", ge=1, le=4_096)
     min_free_disk_mb: int = setting(
-        1_024, "Free space on the disk below which nothing opens.", unit="MB", ge=16, le=1_000_000
+        1_024, "Free space on the disk below which nothing opens.", ge=16, le=1_000_000
     )
 
 
@@ -74,20 +65,14 @@ class HealthWeights(SettingsModel):
 
     @model_validator(mode="after")
     def _sum_to_one(self) -> Self:
-        names = tuple(type(self).model_fields)
-        total = sum(float(getattr(self, name)) for name in names)
-        if abs(total - 1.0) > 1e-9:
-            raise contradiction(
-                f"makes the weights sum to {total:g}: {', '.join(names)} must sum to 1", *names
-            )
-        return self
+        return demand_whole(self, *type(self).model_fields)
 
 
 class HealthSettings(SettingsModel):
     """How health is measured and when it is bad."""
 
-    interval_s: float = setting(5.0, "Time between two checks.", unit="s", ge=1, le=300)
-    window_s: float = setting(10.0, "Time that a check looks back.", unit="s", ge=1, le=600)
+    interval_s: float = setting(5.0, "Time between two checks.", ge=1, le=300)
+    window_s: float = setting(10.0, "Time that a check looks back.", ge=1, le=600)
     min_sample: int = setting(
         10, "Orders below which the success rate is unknown.", unit="orders", ge=1, le=10_000
     )
@@ -99,34 +84,25 @@ class HealthSettings(SettingsModel):
         70.0, "Score below which health is critical.", unit="points", ge=0, le=100
     )
     quote_age_critical_s: float = setting(
-        10.0, "Age of the newest quote of a venue that is critical.", unit="s", gt=0, le=600
+        10.0, "Age of the newest quote of a venue that is critical.", gt=0, le=600
     )
     loop_lag_warning_ms: float = setting(
-        50.0, "Lag of the event loop that is a warning.", unit="ms", gt=0, le=60_000
+        50.0, "Lag of the event loop that is a warning.", gt=0, le=60_000
     )
     memory_soft_mb: int = setting(
-        1_500, "Memory held by the node above which nothing opens.", unit="MB", ge=16, le=1_000_000
+        1_500, "Memory held by the node above which nothing opens.", ge=16, le=1_000_000
     )
     memory_hard_mb: int = setting(
         3_000,
         "Memory held by the node above which it ends in order, to be started anew.",
-        unit="MB",
         ge=16,
         le=1_000_000,
     )
 
     @model_validator(mode="after")
     def _grades_are_ordered(self) -> Self:
-        for lower, higher in (
-            ("critical_score", "warning_score"),
-            ("memory_soft_mb", "memory_hard_mb"),
-        ):
-            low, high = getattr(self, lower), getattr(self, higher)
-            if low > high:
-                raise contradiction(
-                    f"was {low:g}: at most {higher} ({high:g}) was expected", lower, higher
-                )
-        return self
+        demand(self, "critical_score", "at most", "warning_score")
+        return demand(self, "memory_soft_mb", "at most", "memory_hard_mb")
 
 
 class MetricsSettings(SettingsModel):

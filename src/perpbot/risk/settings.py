@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from perpbot.settings import SettingsModel, contradiction, setting
+from perpbot.settings import SettingsModel, demand, setting
 
 
 class RiskSettings(SettingsModel):
@@ -16,7 +16,6 @@ class RiskSettings(SettingsModel):
     max_trade_ratio: Decimal = setting(
         Decimal("0.05"),
         "Notional of one trade over equity.",
-        unit="ratio",
         gt=0,
         le=Decimal("0.5"),
         override=True,
@@ -25,21 +24,18 @@ class RiskSettings(SettingsModel):
         Decimal("0.10"),
         "Drawdown of the account (positive, from the peak, transfers taken out) that halts it"
         " until a person clears it.",
-        unit="ratio",
         gt=0,
         le=Decimal("0.5"),
     )
     max_daily_loss_usd: Decimal = setting(
         Decimal(500),
         "Loss since the start of the day that stops opens; the smaller of the two limits counts.",
-        unit="USD",
         gt=0,
         le=10_000_000,
     )
     max_daily_loss_ratio: Decimal = setting(
         Decimal("0.05"),
         "The same as a share of the equity at the start of the day.",
-        unit="ratio",
         gt=0,
         le=Decimal("0.5"),
     )
@@ -52,17 +48,12 @@ class RiskSettings(SettingsModel):
     symbol_cooldown_s: float = setting(
         60.0,
         "Time without opens in a symbol after a failure in it.",
-        unit="s",
         ge=0,
         le=86_400,
         override=True,
     )
     global_pause_s: float = setting(
-        60.0,
-        "First pause after too many failures; each further one doubles.",
-        unit="s",
-        ge=1,
-        le=3_600,
+        60.0, "First pause after too many failures; each further one doubles.", ge=1, le=3_600
     )
     max_pauses: int = setting(
         4, "Pauses in a row after which a person must resume.", unit="pauses", ge=1, le=20
@@ -81,21 +72,19 @@ class RiskSettings(SettingsModel):
     fast_market_move_bps: float = setting(
         50.0,
         "Move within the window that freezes opens in a symbol.",
-        unit="bps",
         gt=0,
         le=5_000,
         override=True,
     )
     fast_market_window_ms: int = setting(
-        1_000, "Window of that move.", unit="ms", ge=50, le=60_000, override=True
+        1_000, "Window of that move.", ge=50, le=60_000, override=True
     )
     fast_market_freeze_s: float = setting(
-        5.0, "Length of the freeze.", unit="s", gt=0, le=3_600, override=True
+        5.0, "Length of the freeze.", gt=0, le=3_600, override=True
     )
     max_symbol_exposure_ratio: Decimal = setting(
         Decimal("0.30"),
         "Net position in one asset over equity, after the trade. A hedged pair counts as nothing.",
-        unit="ratio",
         gt=0,
         le=Decimal("0.5"),
         override=True,
@@ -103,7 +92,6 @@ class RiskSettings(SettingsModel):
     max_position_notional_usd: Decimal = setting(
         Decimal(1_000),
         "Notional of one position on one venue, after the trade.",
-        unit="USD",
         gt=0,
         le=100_000_000,
         override=True,
@@ -112,14 +100,12 @@ class RiskSettings(SettingsModel):
         Decimal("0.60"),
         "Share of the gross exposure that one venue may hold after the trade. A book of pairs"
         " never has more than half on one venue.",
-        unit="ratio",
         gt=Decimal("0.5"),
         le=1,
     )
     max_slippage_bps: float = setting(
         10.0,
         "Distance from the touch to the price that the depth gives for the size.",
-        unit="bps",
         ge=0,
         le=1_000,
         override=True,
@@ -134,7 +120,6 @@ class RiskSettings(SettingsModel):
     price_band_bps: float = setting(
         500.0,
         "Distance of an order price from the mark beyond which it is refused.",
-        unit="bps",
         gt=0,
         le=5_000,
         override=True,
@@ -142,22 +127,8 @@ class RiskSettings(SettingsModel):
 
     @model_validator(mode="after")
     def _trade_fits_exposure(self) -> Self:
-        if self.max_trade_ratio > self.max_symbol_exposure_ratio:
-            raise contradiction(
-                f"was {self.max_trade_ratio}: at most max_symbol_exposure_ratio"
-                f" ({self.max_symbol_exposure_ratio}) was expected",
-                "max_trade_ratio",
-                "max_symbol_exposure_ratio",
-            )
-        return self
+        return demand(self, "max_trade_ratio", "at most", "max_symbol_exposure_ratio")
 
     @model_validator(mode="after")
     def _day_stops_before_the_account(self) -> Self:
-        if self.max_daily_loss_ratio > self.max_drawdown_ratio:
-            raise contradiction(
-                f"was {self.max_daily_loss_ratio}: at most max_drawdown_ratio"
-                f" ({self.max_drawdown_ratio}) was expected",
-                "max_daily_loss_ratio",
-                "max_drawdown_ratio",
-            )
-        return self
+        return demand(self, "max_daily_loss_ratio", "at most", "max_drawdown_ratio")

@@ -27,6 +27,8 @@ from perpbot.settings.model import (
     SettingsModel,
     apply_overrides,
     contradiction,
+    demand,
+    demand_whole,
     overrides_of,
     setting,
 )
@@ -69,6 +71,8 @@ __all__ = [
     "apply_overrides",
     "change_keys",
     "contradiction",
+    "demand",
+    "demand_whole",
     "env_example",
     "fields_of",
     "find_passphrase",

@@ -2,23 +2,36 @@
 
     class RiskSettings(SettingsModel):
         max_slippage_bps: float = setting(
-            10.0, "Most slippage an order may plan.", unit="bps", ge=0, le=1_000, override=True
+            10.0, "Most slippage an order may plan.", ge=0, le=1_000, override=True
         )
 
-`override=True` lets a venue or symbol block replace the value. `contradiction` reports values that
-are right one by one and wrong together.
+The last word of a name is its unit (`UNITS`); a field without one names its unit, if it has any.
+`override=True` lets a venue or symbol block replace the value. `demand`, `demand_whole` and
+`contradiction` refuse values that are right one by one and wrong together.
 """
 
 from __future__ import annotations
 
+import operator
 import types
-from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 ModelT = TypeVar("ModelT", bound="SettingsModel")
+
+UNITS = {"bps": "bps", "mb": "MB", "ms": "ms", "ratio": "ratio", "s": "s", "usd": "USD"}
+"""What the last word of a name says about the value."""
+Relation = Literal["at most", "at least", "below"]
+_HOLDS: Mapping[Relation, Callable[[Any, Any], bool]] = {
+    "at most": operator.le,
+    "at least": operator.ge,
+    "below": operator.lt,
+}
+_ROUNDING = 1e-9
 
 
 class SettingsModel(BaseModel):
@@ -27,6 +40,15 @@ class SettingsModel(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
     )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_options: Any) -> None:
+        """Read the units of fields from their names."""
+        for name, field in cls.model_fields.items():
+            _, _, last = name.rpartition("_")
+            extra = field_extra(field)
+            if extra and last in UNITS and last != name:
+                extra["unit"] = UNITS[last]
 
     @field_validator("*", mode="before")
     @classmethod
@@ -45,7 +67,10 @@ def setting(
     override: bool = False,
     **limits: Any,
 ) -> Any:
-    """Declare a field. `limits` are pydantic's: `ge`, `gt`, `le`, `lt`, `min_length`, ..."""
+    """Declare a field. `limits` are pydantic's: `ge`, `gt`, `le`, `lt`, `min_length`, ...
+
+    `unit` is for names that do not end in one.
+    """
     extra: dict[str, Any] = {"unit": unit, "override": override}
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
@@ -53,6 +78,35 @@ def setting(
 def contradiction(message: str, *keys: str) -> PydanticCustomError:
     """Return the error to raise from a model validator: `keys` are the fields that disagree."""
     return PydanticCustomError("contradiction", "{message}", {"message": message, "keys": keys})
+
+
+def demand(model: ModelT, name: str, relation: Relation, other: str) -> ModelT:
+    """Refuse a model in which two fields are not as they should be: `"low", "at most", "high"`."""
+    value, bound = getattr(model, name), getattr(model, other)
+    if not _HOLDS[relation](value, bound):
+        raise contradiction(
+            f"was {_worded(model, name)}: {relation} {other} ({_worded(model, other)})"
+            " was expected",
+            name,
+            other,
+        )
+    return model
+
+
+def demand_whole(model: ModelT, *names: str) -> ModelT:
+    """Refuse a model in which these shares do not sum to 1."""
+    total = sum(getattr(model, name) for name in names)
+    if abs(total - 1) > (_ROUNDING if isinstance(total, float) else 0):
+        told = ", ".join(f"{name} ({getattr(model, name)})" for name in names)
+        raise contradiction(f"makes the shares sum to {total:g}: {told} must sum to 1", *names)
+    return model
+
+
+def _worded(model: SettingsModel, name: str) -> str:
+    value = getattr(model, name)
+    number = f"{value:g}" if isinstance(value, float) else str(value)
+    unit = field_extra(type(model).model_fields[name])["unit"]
+    return f"{number} {unit}" if unit in {"s", "ms", "MB"} else number
 
 
 def field_extra(field: FieldInfo) -> dict[str, Any]:

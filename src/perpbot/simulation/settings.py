@@ -13,12 +13,11 @@ class PaperSettings(SettingsModel):
     latency_ms: float = setting(
         20.0,
         "Time from sending an order until it meets the book; takers fill against the book then.",
-        unit="ms",
         ge=0,
         le=10_000,
     )
     balance_usd: Decimal = setting(
-        Decimal(10_000), "Balance of each venue at the start.", unit="USD", gt=0, le=1_000_000_000
+        Decimal(10_000), "Balance of each venue at the start.", gt=0, le=1_000_000_000
     )
 
 
@@ -31,5 +30,5 @@ class SimulationSettings(SettingsModel):
     )
     port_base: int = setting(0, "First port of the servers; 0 takes free ones.", ge=0, le=65_000)
     balance_usd: Decimal = setting(
-        Decimal(10_000), "Balance of each venue at the start.", unit="USD", gt=0, le=1_000_000_000
+        Decimal(10_000), "Balance of each venue at the start.", gt=0, le=1_000_000_000
     )

@@ -37,11 +37,9 @@ class VenueMarketSettings(SettingsModel):
 
     enabled: bool | None = setting(None, "Whether this market is traded; nothing: as the venue.")
     maker_fee_bps: Decimal | None = setting(
-        None, "Maker fee of this market; negative is a rebate.", unit="bps", ge=-10, le=100
+        None, "Maker fee of this market; negative is a rebate.", ge=-10, le=100
     )
-    taker_fee_bps: Decimal | None = setting(
-        None, "Taker fee of this market.", unit="bps", ge=-10, le=100
-    )
+    taker_fee_bps: Decimal | None = setting(None, "Taker fee of this market.", ge=-10, le=100)
 
 
 class VenueSettings(SettingsModel):
@@ -65,16 +63,11 @@ class VenueSettings(SettingsModel):
     maker_fee_bps: Decimal | None = setting(
         None,
         "Maker fee of the account; negative is a rebate. Nothing: the venue's base tier.",
-        unit="bps",
         ge=-10,
         le=100,
     )
     taker_fee_bps: Decimal | None = setting(
-        None,
-        "Taker fee of the account. Nothing: the venue's base tier.",
-        unit="bps",
-        ge=-10,
-        le=100,
+        None, "Taker fee of the account. Nothing: the venue's base tier.", ge=-10, le=100
     )
     rest_url: RestUrl | None = setting(
         None, "Address of the REST interface instead of the venue's. Refused in live."
@@ -85,19 +78,18 @@ class VenueSettings(SettingsModel):
     quote_interval_s: float | None = setting(
         None,
         "Longest silence of a healthy quote channel. Nothing: the venue's declared.",
-        unit="s",
         gt=0,
         le=600,
     )
     request_timeout_s: float = setting(
-        5.0, "Time that an answer may take before its outcome is unknown.", unit="s", ge=0.1, le=60
+        5.0, "Time that an answer may take before its outcome is unknown.", ge=0.1, le=60
     )
     heartbeat_interval_s: float = setting(
-        0.5, "Time between two checks of a connection.", unit="s", ge=0.1, le=60
+        0.5, "Time between two checks of a connection.", ge=0.1, le=60
     )
     data_silence_s: float = setting(
-        30.0, "Silence of a connection after which it is opened anew.", unit="s", ge=1, le=600
+        30.0, "Silence of a connection after which it is opened anew.", ge=1, le=600
     )
     poll_interval_s: float = setting(
-        5.0, "Time between two polls while websockets are down.", unit="s", ge=0.5, le=300
+        5.0, "Time between two polls while websockets are down.", ge=0.5, le=300
     )

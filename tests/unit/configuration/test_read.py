@@ -143,10 +143,10 @@ def test_five_layers_become_three_pools_with_their_own_shares(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
-        ({"capital.volume_share_ratio": 0.8}, "pool shares sum to 1.1"),
+        ({"capital.volume_share_ratio": 0.8}, "shares sum to 1.1"),
         ({"capital.safe_mode_exit_ratio": 0.05}, "below safe_mode_enter_ratio"),
         ({"capital.snapshot_max_age_s": 4}, "at least snapshot_interval_s"),
-        ({"arbitrage.score_weights.profit": 0.5}, "weights sum to 1.1"),
+        ({"arbitrage.score_weights.profit": 0.5}, "shares sum to 1.1"),
         ({"arbitrage.pair_notional_min_usd": 300}, "at most pair_notional_max_usd"),
         ({"arbitrage.max_pairs_per_venue": 4}, "at most max_concurrent_pairs"),
         ({"arbitrage.priority_pairs": [["okx", "okx"]]}, "pairs okx with itself"),
@@ -159,7 +159,7 @@ def test_five_layers_become_three_pools_with_their_own_shares(tmp_path: Path) ->
         ({"market.symbols": ["BTC", "btcusdt"]}, "names BTC-PERP more than once"),
         ({"market.symbols": []}, "1 or more items"),
         ({"bus.high_water_events": 100_000}, "below hard_limit_events"),
-        ({"health.weights.quote": 0.5}, "weights sum to 1.35"),
+        ({"health.weights.quote": 0.5}, "shares sum to 1.35"),
         ({"health.critical_score": 95}, "at most warning_score"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

@@ -7,15 +7,18 @@ from typing import Self
 
 import pytest
 from pydantic import ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from perpbot.settings import (
     SettingsModel,
     apply_overrides,
-    contradiction,
+    demand,
+    demand_whole,
     leaves,
     overrides_of,
     setting,
 )
+from perpbot.settings.model import Relation
 
 
 class LimitSettings(SettingsModel):
@@ -29,9 +32,7 @@ class LimitSettings(SettingsModel):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.low > self.high:
-            raise contradiction(f"was {self.low}: at most {self.high} was expected", "low", "high")
-        return self
+        return demand(self, "low", "at most", "high")
 
 
 LimitOverrides = overrides_of(LimitSettings)
@@ -88,5 +89,50 @@ def test_later_blocks_win_and_none_changes_nothing() -> None:
 
 def test_an_override_that_contradicts_the_rest_is_refused() -> None:
     """A block is judged together with what it is put over."""
-    with pytest.raises(ValidationError, match="was 11: at most 10"):
+    with pytest.raises(ValidationError, match=r"was 11 s: at most high \(10 s\) was expected"):
         apply_overrides(LimitSettings(), LimitOverrides.model_validate({"low": 11}))
+
+
+def test_a_unit_is_the_last_word_of_a_name() -> None:
+    """As the page of settings has it; other names tell theirs."""
+
+    class Waits(SettingsModel):
+        """Waits."""
+
+        wait_ms: int = setting(1, "Wait.")
+        seconds: int = setting(1, "Length.", unit="s")
+        ms: int = setting(1, "No unit: the whole name is the word.")
+
+    assert [note.unit for note in leaves(Waits)] == ["ms", "s", ""]
+
+
+@pytest.mark.parametrize(
+    ("low", "relation", "said"),
+    [(10, "below", "below high"), (9, "at least", "at least high"), (11, "at most", "at most")],
+)
+def test_two_fields_that_are_not_as_they_should_be(
+    low: int, relation: Relation, said: str
+) -> None:
+    """The message names both, with their values; the border belongs to all but `below`."""
+    with pytest.raises(PydanticCustomError, match=said):
+        demand(LimitSettings.model_construct(low=low, high=10), "low", relation, "high")
+    if relation != "below":
+        demand(LimitSettings.model_construct(low=10, high=10), "low", relation, "high")
+
+
+def test_shares_make_a_whole() -> None:
+    """Floats to their rounding, decimals exactly."""
+
+    class Shares(SettingsModel):
+        """Shares."""
+
+        one: float = setting(0.7, "One.")
+        other: float = setting(0.3, "Other.")
+        half: Decimal = setting(Decimal("0.5"), "Half.")
+        rest: Decimal = setting(Decimal("0.50000000001"), "Rest.")
+
+    demand_whole(Shares(one=0.1 + 0.2, other=0.7), "one", "other")
+    with pytest.raises(PydanticCustomError, match=r"sum to 0.9: one \(0.7\), other \(0.2\)"):
+        demand_whole(Shares(other=0.2), "one", "other")
+    with pytest.raises(PydanticCustomError, match=r"half \(0.5\), rest"):
+        demand_whole(Shares(), "half", "rest")

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, model_validator
 
-from perpbot.settings import SettingsModel, contradiction, setting
+from perpbot.settings import SettingsModel, contradiction, demand, demand_whole, setting
 
 
 class Role(StrEnum):
@@ -39,16 +39,7 @@ class ScoreWeights(SettingsModel):
 
     @model_validator(mode="after")
     def _sum_to_one(self) -> Self:
-        total = self.profit + self.liquidity + self.reliability
-        if abs(total - 1.0) > 1e-9:
-            raise contradiction(
-                f"makes the weights sum to {total:g}: profit, liquidity and reliability must sum"
-                " to 1",
-                "profit",
-                "liquidity",
-                "reliability",
-            )
-        return self
+        return demand_whole(self, "profit", "liquidity", "reliability")
 
 
 class ArbitrageSettings(SettingsModel):
@@ -60,18 +51,12 @@ class ArbitrageSettings(SettingsModel):
     min_edge_bps: float = setting(
         20.0,
         "Least edge after expected exit cost, all fees, slippage and funding.",
-        unit="bps",
         ge=0,
         le=5_000,
         override=True,
     )
     edge_for_full_score_bps: float = setting(
-        100.0,
-        "Edge whose profit term of the score is 1.",
-        unit="bps",
-        gt=0,
-        le=5_000,
-        override=True,
+        100.0, "Edge whose profit term of the score is 1.", gt=0, le=5_000, override=True
     )
     size_for_full_score: float = setting(
         10.0,
@@ -90,7 +75,6 @@ class ArbitrageSettings(SettingsModel):
     slippage_bps: float = setting(
         1.0,
         "Slippage beyond the visible depth, for each leg and way.",
-        unit="bps",
         ge=0,
         le=500,
         override=True,
@@ -98,54 +82,33 @@ class ArbitrageSettings(SettingsModel):
     entry_role: Role = setting(Role.TAKER, "How legs enter.", override=True)
     exit_role: Role = setting(Role.TAKER, "How legs leave.", override=True)
     expected_hold_s: float = setting(
-        600.0,
-        "Time for which funding is counted into the edge.",
-        unit="s",
-        ge=0,
-        le=604_800,
-        override=True,
+        600.0, "Time for which funding is counted into the edge.", ge=0, le=604_800, override=True
     )
     max_pairs_per_venue: int = setting(
         2, "Pairs open at once that use one venue.", unit="pairs", ge=1, le=100
     )
     max_concurrent_pairs: int = setting(3, "Pairs open at once.", unit="pairs", ge=1, le=100)
     pair_notional_min_usd: Decimal = setting(
-        Decimal(50),
-        "Smallest notional of one leg.",
-        unit="USD",
-        gt=0,
-        le=10_000_000,
-        override=True,
+        Decimal(50), "Smallest notional of one leg.", gt=0, le=10_000_000, override=True
     )
     pair_notional_max_usd: Decimal = setting(
-        Decimal(200),
-        "Largest notional of one leg.",
-        unit="USD",
-        gt=0,
-        le=10_000_000,
-        override=True,
+        Decimal(200), "Largest notional of one leg.", gt=0, le=10_000_000, override=True
     )
     exit_convergence_bps: float = setting(
         0.0,
         "A pair leaves when closing costs at most this over its usual exit cost.",
-        unit="bps",
         ge=-500,
         le=500,
         override=True,
     )
     take_profit_bps: float = setting(
-        10.0,
-        "Profit after costs at which a pair leaves.",
-        unit="bps",
-        gt=0,
-        le=5_000,
-        override=True,
+        10.0, "Profit after costs at which a pair leaves.", gt=0, le=5_000, override=True
     )
     stop_loss_bps: float = setting(
-        50.0, "Loss after costs at which a pair leaves.", unit="bps", gt=0, le=5_000, override=True
+        50.0, "Loss after costs at which a pair leaves.", gt=0, le=5_000, override=True
     )
     max_hold_s: float = setting(
-        3_600.0, "Longest life of a pair.", unit="s", gt=0, le=604_800, override=True
+        3_600.0, "Longest life of a pair.", gt=0, le=604_800, override=True
     )
     exit_on_funding_turn: bool = setting(
         default=True,
@@ -155,22 +118,8 @@ class ArbitrageSettings(SettingsModel):
 
     @model_validator(mode="after")
     def _sizes_are_ordered(self) -> Self:
-        if self.pair_notional_min_usd > self.pair_notional_max_usd:
-            raise contradiction(
-                f"was {self.pair_notional_min_usd}: at most pair_notional_max_usd"
-                f" ({self.pair_notional_max_usd}) was expected",
-                "pair_notional_min_usd",
-                "pair_notional_max_usd",
-            )
-        return self
+        return demand(self, "pair_notional_min_usd", "at most", "pair_notional_max_usd")
 
     @model_validator(mode="after")
     def _venue_share_fits(self) -> Self:
-        if self.max_pairs_per_venue > self.max_concurrent_pairs:
-            raise contradiction(
-                f"was {self.max_pairs_per_venue}: at most max_concurrent_pairs"
-                f" ({self.max_concurrent_pairs}) was expected",
-                "max_pairs_per_venue",
-                "max_concurrent_pairs",
-            )
-        return self
+        return demand(self, "max_pairs_per_venue", "at most", "max_concurrent_pairs")

@@ -24,6 +24,11 @@ from perpbot.market.offset import ClockOffset
 from perpbot.market.settings import MarketSettings
 from perpbot.market.slot import FORGET_NS, LEAST_PRICE, MOST_PRICE, Slot, SlotLimits
 
+STANDSTILL_NS = SECOND
+"""Who sweeps so much later than it wanted to stood still: what it reads then has waited."""
+SETTLE_NS = SECOND
+"""How long it may take to read what waited."""
+
 UsdRate = Callable[[str], Decimal | None]
 """USD per unit of a settle currency; None where it is not known."""
 
@@ -41,7 +46,10 @@ class QuoteStatistics(msgspec.Struct, frozen=True):
 class QuoteEngine:
     """A `MarketSink` for venues and a `MarketView` for everyone else.
 
-    Call `sweep` a few times a second: it ends quotes of silent channels and moves the price bands.
+    Call `sweep` every `basis_sample_interval_ms`: it ends quotes of silent channels and moves the
+    price bands. Where it comes too late the process stood still. Frames that waited meanwhile are
+    read as if they had just come, and how old they are is known only as far as the venue's clock
+    can be believed: nothing is usable until they have been read.
     """
 
     def __init__(
@@ -67,6 +75,10 @@ class QuoteEngine:
         self._marks: dict[tuple[str, str], tuple[Decimal, int]] = {}
         """Settle currency per base coin, and when it was told (monotonic)."""
         self._funding: dict[tuple[str, str], FundingRateUpdated] = {}
+        self._longest_ns = settings.basis_sample_interval_ms * MS + STANDSTILL_NS
+        self._swept_ns = 0
+        self._settled_ns = 0
+        """When the frames that waited during a standstill have been read (monotonic)."""
         bus.subscribe(MarkUpdated, self._on_mark)
         bus.subscribe(FundingRateUpdated, self._on_funding)
 
@@ -150,7 +162,14 @@ class QuoteEngine:
     def usable(self, venue: str, asset: str) -> bool:
         """Whether that quote may open something: fresh, uncrossed, in sequence, not polled."""
         slot = self._slots.get((venue, asset))
-        return slot is not None and slot.fresh_until_ns >= self._clock.monotonic_ns()
+        now_ns = self._clock.monotonic_ns()
+        if slot is None or slot.fresh_until_ns < now_ns:
+            return False
+        return now_ns >= self._settled_ns and not self._stands_still(now_ns)
+
+    def _stands_still(self, now_ns: int) -> bool:
+        """Whether the last sweep is so long ago that the process cannot have run meanwhile."""
+        return 0 < self._swept_ns < now_ns - self._longest_ns
 
     def mark(self, venue: str, asset: str) -> Decimal | None:
         """Return USD per base coin: the venue's mark, else the mid of a usable quote.
@@ -193,7 +212,13 @@ class QuoteEngine:
     # --- now and then ---
 
     def sweep(self, now_ns: int) -> None:
-        """End quotes of silent channels, forget old clock offsets, move the bands (monotonic)."""
+        """End quotes of silent channels, forget old clock offsets, move the bands (monotonic).
+
+        Also notices that it was not called for a while.
+        """
+        if self._stands_still(now_ns):
+            self._settled_ns = now_ns + SETTLE_NS
+        self._swept_ns = now_ns
         for slot in self._slots.values():
             slot.expire(now_ns)
         for offset in self._offsets.values():

@@ -10,6 +10,7 @@ import pytest
 from perpbot.domain.errors import InvalidValue
 from perpbot.domain.events import FundingRateUpdated, MarkUpdated, TradePrinted
 from perpbot.domain.sides import Side
+from perpbot.kernel.clock import SECOND
 from perpbot.market.engine import QuoteEngine
 from perpbot.market.settings import MarketSettings
 from perpbot.venues.port import MarketSink, QuoteSlot
@@ -205,3 +206,38 @@ def test_band_of_a_silent_market_is_lifted() -> None:
     floor.wait(61)
     floor.engine.sweep(floor.time.monotonic_ns())
     assert [floor.quote(120.0, 120.01, size=10) for _ in range(4)][-1]
+
+
+def test_nothing_is_usable_until_what_waited_has_been_read() -> None:
+    """A process that stood still reads old frames, and a venue's clock may make them young."""
+    floor = Floor()
+    floor.slot()
+    floor.engine.sweep(floor.time.monotonic_ns())
+    floor.quote(100.0, 100.1, size=10)
+    assert floor.engine.usable("okx", BTC)
+
+    # It wakes up: a frame is read before any timer runs, then the sweep that is long due.
+    floor.time.run_until(floor.time.now_ns() + 4 * SECOND)
+    floor.quote(100.0, 100.1, size=10)
+    assert not floor.engine.usable("okx", BTC)
+    floor.engine.sweep(floor.time.monotonic_ns())
+    floor.quote(100.0, 100.1, size=10)
+    assert not floor.engine.usable("okx", BTC)
+    assert floor.engine.latest("okx", BTC) is not None
+
+    for _ in range(10):
+        floor.time.run_until(floor.time.now_ns() + SECOND // 10)
+        floor.engine.sweep(floor.time.monotonic_ns())
+    assert floor.engine.usable("okx", BTC)
+
+
+def test_a_sweep_that_is_a_little_late_is_no_standstill() -> None:
+    """Loops are busy now and then."""
+    floor = Floor()
+    floor.engine.sweep(floor.time.monotonic_ns())
+    floor.time.run_until(floor.time.now_ns() + SECOND)
+    floor.quote(100.0, 100.1, size=10)
+
+    assert floor.engine.usable("okx", BTC)
+    floor.engine.sweep(floor.time.monotonic_ns())
+    assert floor.engine.usable("okx", BTC)

@@ -15,6 +15,7 @@ from perpbot.domain.permissions import KeyPermissions
 from perpbot.kernel.clock import Clock
 from perpbot.venues.binance.account import BinanceAccount
 from perpbot.venues.binance.codec import Codec
+from perpbot.venues.binance.errors import OFF_GRID
 from perpbot.venues.binance.feed import BinanceMarketData
 from perpbot.venues.binance.permissions import PATH, UNTOLD, WALLET_URL, Restrictions
 from perpbot.venues.binance.rest import WINDOWS, RestClient
@@ -40,6 +41,7 @@ CAPABILITIES = Capabilities(
     operator="binance",
     client_id_scope=ClientIdScope.OPEN_ORDERS,
     lookup=Lookup.FULL,
+    instrument_refusals=OFF_GRID,
     request_expiry=True,
     dead_man=DeadManScope.SYMBOL,
     # Whether the countdown spares conditional orders is not documented: assume the worse.
@@ -87,37 +89,29 @@ class BinanceVenue:
         trades: bool = True,
         leverage: int | None = None,
     ) -> None:
-        """`leverage` is set for each instrument at `open`; None leaves the account's own."""
+        """`leverage` is set for each instrument at `open`; None leaves the account's own.
+
+        `books` also subscribes to depth.
+        """
         self.account_name = settings.account_name
         self._leverage = leverage
-        rest_url = settings.rest_url or (TESTNET_REST_URL if settings.testnet else REST_URL)
-        ws_url = settings.ws_url or (TESTNET_WS_URL if settings.testnet else WS_URL)
-        ws_url = ws_url.rstrip("/")
-        # Whoever serves our streams from another address has to serve the API there too.
-        api_url = settings.ws_url or (TESTNET_API_URL if settings.testnet else API_URL)
-        self._secrets = (credentials.api_key,) if credentials is not None else ()
-        signer = Signer(credentials) if credentials is not None else None
-        self.rest = RestClient(
-            http=HttpClient(
-                venue=VENUE,
-                base_url=rest_url,
-                clock=clock,
-                timeout_s=settings.request_timeout_s,
-                secrets=self._secrets,
+        self._settings = settings
+        self._secrets = () if credentials is None else (credentials.api_key,)
+        self._clock = clock
+        ws_url, api_url = _sockets(settings)
+        signer = None if credentials is None else Signer(credentials)
+        self.rest = rest = RestClient(
+            http=self._http(
+                settings.rest_url or (TESTNET_REST_URL if settings.testnet else REST_URL)
             ),
             signer=signer,
             budget=RateBudget(WINDOWS, clock=clock),
             clock=clock,
         )
-        # Whoever serves our futures from another address has to serve this there too.
-        self._wallet_url = settings.rest_url or (None if settings.testnet else WALLET_URL)
-        self._request_timeout_s = settings.request_timeout_s
-        self._clock = clock
-        universe = Universe()
+        self._universe = universe = Universe()
         codec = Codec(settings.account_name, universe)
-        self._universe = universe
         self.market_data = BinanceMarketData(
-            rest=self.rest,
+            rest=rest,
             ws_url=ws_url,
             universe=universe,
             clock=clock,
@@ -126,23 +120,32 @@ class BinanceVenue:
             trades=trades,
         )
         session = ApiSession(
-            url=api_url.rstrip("/") + API_PATH,
+            url=api_url,
             clock=clock,
             rng=rng,
             timeout_s=settings.request_timeout_s,
-            on_counts=self.rest.count,
+            on_counts=rest.count,
         )
         self.trading = BinanceTrading(
-            rest=self.rest, session=session, signer=signer, codec=codec, universe=universe
+            rest=rest, session=session, signer=signer, codec=codec, universe=universe
         )
         self.account = BinanceAccount(
-            rest=self.rest, ws_url=ws_url, codec=codec, clock=clock, rng=rng, orders=session
+            rest=rest, ws_url=ws_url, codec=codec, clock=clock, rng=rng, orders=session
         )
         self.stops = BinanceStops(
-            rest=self.rest,
+            rest=rest,
             codec=codec,
             universe=universe,
             hedge_mode=lambda: self.trading.hedge_mode,
+        )
+
+    def _http(self, base_url: str) -> HttpClient:
+        return HttpClient(
+            venue=VENUE,
+            base_url=base_url,
+            clock=self._clock,
+            timeout_s=self._settings.request_timeout_s,
+            secrets=self._secrets,
         )
 
     async def open(self, instruments: Sequence[Instrument]) -> None:
@@ -161,18 +164,12 @@ class BinanceVenue:
         """See `perpbot.venues.port.TellsPermissions`."""
         if not self.can_trade:
             raise ReadOnly(VENUE)
-        if self._wallet_url is None:
+        # Whoever serves our futures from another address has to serve this there too.
+        wallet_url = self._settings.rest_url or ("" if self._settings.testnet else WALLET_URL)
+        if not wallet_url:
             return UNTOLD
         await self.rest.sync_clock()
-        wallet = self.rest.at(
-            HttpClient(
-                venue=VENUE,
-                base_url=self._wallet_url,
-                clock=self._clock,
-                timeout_s=self._request_timeout_s,
-                secrets=self._secrets,
-            )
-        )
+        wallet = self.rest.at(self._http(wallet_url))
         try:
             return (await wallet.ask(PATH, Restrictions)).permissions()
         finally:
@@ -193,23 +190,15 @@ class BinanceVenue:
         return self.trading.hedge_mode
 
 
-def create(
-    *,
-    settings: VenueConnection,
-    credentials: BinanceCredentials | None,
-    clock: Clock,
-    rng: random.Random,
-    books: bool = False,
-    trades: bool = True,
-    leverage: int | None = None,
-) -> BinanceVenue:
-    """Return the venue, not yet connected. `books` also subscribes to depth."""
-    return BinanceVenue(
-        settings=settings,
-        credentials=credentials,
-        clock=clock,
-        rng=rng,
-        books=books,
-        trades=trades,
-        leverage=leverage,
+def _sockets(settings: VenueConnection) -> tuple[str, str]:
+    """Return where streams are, and the websocket API."""
+    streams, api = (TESTNET_WS_URL, TESTNET_API_URL) if settings.testnet else (WS_URL, API_URL)
+    # Whoever serves our streams from another address has to serve the API there too.
+    return (
+        (settings.ws_url or streams).rstrip("/"),
+        (settings.ws_url or api).rstrip("/") + API_PATH,
     )
+
+
+create = BinanceVenue
+"""The name by which every venue is made."""

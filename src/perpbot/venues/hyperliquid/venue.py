@@ -17,6 +17,7 @@ from perpbot.venues.hyperliquid.info import InfoClient
 from perpbot.venues.hyperliquid.limits import rate_budget
 from perpbot.venues.hyperliquid.market_data import HyperliquidMarketData
 from perpbot.venues.hyperliquid.permissions import UserRole
+from perpbot.venues.hyperliquid.replies import OFF_GRID
 from perpbot.venues.hyperliquid.signing import ActionSigner, address_bytes
 from perpbot.venues.hyperliquid.trading import HyperliquidTrading
 from perpbot.venues.hyperliquid.universe import FUNDING_INTERVAL_S, VENUE, Universe
@@ -35,6 +36,7 @@ CAPABILITIES = Capabilities(
     # The venue does not say how long a cloid stays taken; ours are never used twice anyway.
     client_id_scope=ClientIdScope.OPEN_ORDERS,
     lookup=Lookup.FULL,
+    instrument_refusals=OFF_GRID,
     request_expiry=True,
     dead_man=DeadManScope.ACCOUNT,
     dead_man_removes_stops=True,
@@ -135,21 +137,17 @@ def create(
     `InvalidValue` for credentials that cannot be right.
     """
     signer = _signer(credentials, mainnet=not settings.testnet)
-    vault = credentials.vault_address.lower() if credentials else ""
     user = _user(credentials, signer)
+    account_name, timeout_s = settings.account_name, settings.request_timeout_s
     ws_url = (settings.ws_url or _WS_URL[settings.testnet]).rstrip("/") + "/ws"
+    rest_url = settings.rest_url or _REST_URL[settings.testnet]
+    http = HttpClient(venue=VENUE, base_url=rest_url, clock=clock, timeout_s=timeout_s)
     budget = rate_budget(clock)
-    http = HttpClient(
-        venue=VENUE,
-        base_url=settings.rest_url or _REST_URL[settings.testnet],
-        clock=clock,
-        timeout_s=settings.request_timeout_s,
-    )
     info = InfoClient(http, budget, clock=clock, user=user)
     universe = Universe()
     socket = UserSocket(ws_url=ws_url, user=user, clock=clock, rng=rng) if signer else None
     return Hyperliquid(
-        account_name=settings.account_name,
+        account_name=account_name,
         market_data=HyperliquidMarketData(
             info=info,
             universe=universe,
@@ -161,22 +159,18 @@ def create(
         ),
         trading=HyperliquidTrading(
             signer=signer,
-            vault_address=vault,
+            vault_address=credentials.vault_address.lower() if credentials else "",
             universe=universe,
             socket=socket,
             http=http,
             budget=budget,
             nonces=NonceSource(clock, venue=VENUE),
-            account_name=settings.account_name,
+            account_name=account_name,
             clock=clock,
-            timeout_s=settings.request_timeout_s,
+            timeout_s=timeout_s,
         ),
         account=HyperliquidAccount(
-            info=info,
-            universe=universe,
-            socket=socket,
-            account_name=settings.account_name,
-            clock=clock,
+            info=info, universe=universe, socket=socket, account_name=account_name, clock=clock
         ),
         budget=budget,
         http=http,

@@ -21,6 +21,7 @@ from perpbot.venues.okx.account import OkxAccount
 from perpbot.venues.okx.budgets import Budgets
 from perpbot.venues.okx.catalogue import VENUE, Catalogue
 from perpbot.venues.okx.codec import ConfigRow
+from perpbot.venues.okx.errors import OFF_GRID
 from perpbot.venues.okx.feed import OkxMarketData
 from perpbot.venues.okx.orders import PositionMode
 from perpbot.venues.okx.permissions import PATH, KeyRow
@@ -54,6 +55,7 @@ CAPABILITIES = Capabilities(
     hedge_mode=True,
     self_trade_prevention=True,
     orders_by_websocket=True,
+    instrument_refusals=OFF_GRID,
     has_testnet=True,
     # bbo-tbt pushes on change only and has no heartbeat (the ping is the connection's, not the
     # channel's). A liquid swap changes many times a second: 10 s of silence is a stalled channel,
@@ -74,6 +76,9 @@ _SPOT_ONLY = "1"
 class OkxVenue:
     """One account of OKX; see `perpbot.venues.port.Venue`."""
 
+    name = VENUE
+    capabilities = CAPABILITIES
+
     def __init__(
         self,
         *,
@@ -85,32 +90,26 @@ class OkxVenue:
         trades: bool = True,
         leverage: int | None = None,
     ) -> None:
-        """`leverage` is set for each instrument at `open`; None leaves the account's own."""
-        self.name = VENUE
-        self.account_name = settings.account_name
-        self.capabilities = CAPABILITIES
+        """`leverage` is set for each instrument at `open`; None leaves the account's own.
+
+        `books` also subscribes to the 400 levels of each instrument.
+        """
+        self.account_name = account = settings.account_name
         self._leverage = leverage
         ws_url = (settings.ws_url or (DEMO_WS_URL if settings.testnet else WS_URL)).rstrip("/")
         signer = None if credentials is None else Signer(credentials, clock)
-        self._http = HttpClient(
-            venue=VENUE,
-            base_url=(settings.rest_url or REST_URL).rstrip("/"),
-            clock=clock,
-            timeout_s=settings.request_timeout_s,
-            secrets=() if credentials is None else (credentials.api_key, credentials.passphrase),
-        )
-        self._budgets = Budgets(clock)
-        self._rest = RestClient(
+        self._http = _http(settings, credentials, clock)
+        self._budgets = budgets = Budgets(clock)
+        self._rest = rest = RestClient(
             venue=VENUE,
             http=self._http,
             signer=signer,
-            budgets=self._budgets,
+            budgets=budgets,
             simulated=settings.testnet,
         )
-        self._session = (
-            None
-            if signer is None
-            else PrivateSession(
+        self._session = session = None
+        if signer is not None:
+            self._session = session = PrivateSession(
                 venue=VENUE,
                 url=ws_url,
                 signer=signer,
@@ -118,11 +117,10 @@ class OkxVenue:
                 rng=rng,
                 timeout_s=settings.request_timeout_s,
             )
-        )
-        self.catalogue = Catalogue()
+        self.catalogue = catalogue = Catalogue()
         self.market_data = OkxMarketData(
-            rest=self._rest,
-            catalogue=self.catalogue,
+            rest=rest,
+            catalogue=catalogue,
             url=ws_url,
             clock=clock,
             rng=rng,
@@ -130,26 +128,21 @@ class OkxVenue:
             trades=trades,
         )
         self.account = OkxAccount(
-            rest=self._rest,
-            session=self._session,
-            catalogue=self.catalogue,
+            rest=rest,
+            session=session,
+            catalogue=catalogue,
             refresh=self.market_data.instruments,
             clock=clock,
-            account=settings.account_name,
+            account=account,
         )
         self.trading = OkxTrading(
-            rest=self._rest,
-            session=self._session,
-            catalogue=self.catalogue,
-            budgets=self._budgets,
-            stops=OkxStops(
-                rest=self._rest,
-                catalogue=self.catalogue,
-                budgets=self._budgets,
-                account=settings.account_name,
-            ),
+            rest=rest,
+            session=session,
+            catalogue=catalogue,
+            budgets=budgets,
+            stops=OkxStops(rest=rest, catalogue=catalogue, budgets=budgets, account=account),
             clock=clock,
-            account=settings.account_name,
+            account=account,
         )
 
     @property
@@ -208,26 +201,17 @@ class OkxVenue:
             result_of(VENUE, answer.code, answer.msg, answer.data)
 
 
-def create(
-    *,
-    settings: VenueConnection,
-    credentials: OkxCredentials | None,
-    clock: Clock,
-    rng: random.Random,
-    books: bool = False,
-    trades: bool = True,
-    leverage: int | None = None,
-) -> OkxVenue:
-    """Return OKX with its public data, and with trading where credentials are given.
-
-    `books` also subscribes to the 400 levels of each instrument.
-    """
-    return OkxVenue(
-        settings=settings,
-        credentials=credentials,
+def _http(
+    settings: VenueConnection, credentials: OkxCredentials | None, clock: Clock
+) -> HttpClient:
+    return HttpClient(
+        venue=VENUE,
+        base_url=settings.rest_url or REST_URL,
         clock=clock,
-        rng=rng,
-        books=books,
-        trades=trades,
-        leverage=leverage,
+        timeout_s=settings.request_timeout_s,
+        secrets=() if credentials is None else (credentials.api_key, credentials.passphrase),
     )
+
+
+create = OkxVenue
+"""The name by which every venue is made."""

@@ -319,65 +319,69 @@ class OkxMarketData:
 
     async def run(self, instruments: Sequence[Instrument], sink: MarketSink) -> None:
         """Feed `sink` until cancelled."""
-        symbols = [one.symbol for one in instruments]
-        arguments = [(channel, symbol) for channel in self._channels for symbol in symbols]
 
-        # The stream and its channel need each other; the channel is made last.
-        def reconnect(reason: str) -> None:
-            channel.reconnect(reason)
-
+        # Books and stream need their channel, and it needs them: it is made last.
         def send(data: bytes) -> None:
             channel.send(data)
 
-        async with asyncio.TaskGroup() as group:
-            books = None
-            if self._with_books:
-                books = BookFeed(
-                    instruments,
-                    sink,
-                    rest=self._rest,
-                    clock=self._clock,
-                    send=send,
-                    venue=self._venue,
-                )
-                arguments += [(BOOKS, symbol) for symbol in symbols]
-                group.create_task(books.run())
-            stream = MarketStream(
+        def reconnect(reason: str) -> None:
+            channel.reconnect(reason)
+
+        books = None
+        if self._with_books:
+            books = BookFeed(
                 instruments,
                 sink,
+                rest=self._rest,
                 clock=self._clock,
-                books=books,
-                reconnect=reconnect,
+                send=send,
                 venue=self._venue,
             )
-
-            async def on_open(connection: Connection) -> None:
-                for start in range(0, len(arguments), SUBSCRIBE_CHUNK):
-                    chunk = arguments[start : start + SUBSCRIBE_CHUNK]
-                    connection.send(subscription("subscribe", chunk))
-                sink.publish(self._connection(ConnectionState.LIVE, ""))
-
-            def on_down(reason: str) -> None:
-                stream.invalidate(reason)
-                sink.publish(self._connection(ConnectionState.DOWN, reason))
-
-            async def url() -> str:
-                return f"{self._url}/ws/v5/public"
-
-            channel = WebSocketChannel(
-                venue=self._venue,
-                name="public",
-                url=url,
-                on_open=on_open,
-                on_text=stream.read,
-                on_down=on_down,
-                clock=self._clock,
-                rng=self._rng,
-                ping=PING,
-                pong=PONG,
-                ping_interval_s=PING_INTERVAL_S,
-                silence_s=SILENCE_S,
-                max_frame_bytes=4 << 20,
-            )
-            self.channel = channel
+        stream = MarketStream(
+            instruments,
+            sink,
+            clock=self._clock,
+            books=books,
+            reconnect=reconnect,
+            venue=self._venue,
+        )
+        self.channel = channel = self._channel(instruments, stream, sink)
+        async with asyncio.TaskGroup() as group:
+            if books is not None:
+                group.create_task(books.run())
             group.create_task(channel.run())
+
+    def _channel(
+        self, instruments: Sequence[Instrument], stream: MarketStream, sink: MarketSink
+    ) -> WebSocketChannel:
+        channels = (*self._channels, BOOKS) if self._with_books else self._channels
+        arguments = [(channel, one.symbol) for channel in channels for one in instruments]
+
+        async def on_open(connection: Connection) -> None:
+            for start in range(0, len(arguments), SUBSCRIBE_CHUNK):
+                chunk = arguments[start : start + SUBSCRIBE_CHUNK]
+                connection.send(subscription("subscribe", chunk))
+            sink.publish(self._connection(ConnectionState.LIVE, ""))
+
+        def on_down(reason: str) -> None:
+            stream.invalidate(reason)
+            sink.publish(self._connection(ConnectionState.DOWN, reason))
+
+        async def url() -> str:
+            return f"{self._url}/ws/v5/public"
+
+        return WebSocketChannel(
+            venue=self._venue,
+            name="public",
+            url=url,
+            on_open=on_open,
+            on_text=stream.read,
+            on_down=on_down,
+            clock=self._clock,
+            rng=self._rng,
+            ping=PING,
+            pong=PONG,
+            ping_interval_s=PING_INTERVAL_S,
+            silence_s=SILENCE_S,
+            max_frame_bytes=4 << 20,
+        )

@@ -758,7 +758,7 @@ async def test_order_query(server: LoopbackOkx, venue: OkxVenue) -> None:
 async def test_open_orders_are_paged(server: LoopbackOkx, venue: OkxVenue) -> None:
     """Each full page asks for the next one; our orders and others' are told apart."""
     rows = [
-        {**ORDER, "ordId": str(1_000 - n), "clOrdId": "b1" if n else an_id()} for n in range(150)
+        {**ORDER, "ordId": str(1_000 - n), "clOrdId": "b1" if n else an_id()} for n in range(450)
     ]
 
     def page(request: Any, _body: str) -> list[dict[str, Any]]:

@@ -7,8 +7,10 @@ linear swap that is not known yet makes it ask for the instruments again first.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Protocol, TypeVar
 
 from perpbot.domain.errors import ProtocolViolation, ReadOnly, Unavailable
@@ -54,6 +56,8 @@ _RECENT_FILLS_NS = (3 * 24 - 1) * 3_600 * SECOND
 """trade/fills goes back 3 days, an hour less for safety; fills-history goes back 3 months."""
 _RECENT_BILLS_NS = (7 * 24 - 1) * 3_600 * SECOND
 """account/bills goes back 7 days, bills-archive 3 months."""
+_ROWS_AT_ONCE = 200
+"""A minute of much trading has thousands of rows; the loop does other things between."""
 _FUNDING_BILL = "8"
 _TRANSFER_BILL = "1"
 
@@ -280,9 +284,12 @@ class OkxAccount:
         for row in rows:
             if self._is_unknown(row.inst_id):
                 raise Unavailable(self._venue, f"instrument {row.inst_id!r} is not known")
-        return self._readable(
-            lambda: [convert(row, instrument) for row, instrument in self._traded(rows)]
-        )
+        found: list[Report] = []
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            traded = self._traded(rows[start : start + _ROWS_AT_ONCE])
+            found += self._readable(partial(_each, convert, traded))
+            await asyncio.sleep(0)
+        return found
 
     def _traded(self, rows: Iterable[Row]) -> list[tuple[Row, Instrument]]:
         found = []
@@ -308,3 +315,9 @@ class OkxAccount:
             return convert()
         except ProtocolViolation as error:
             raise Unavailable(self._venue, error.message) from error
+
+
+def _each(
+    convert: Callable[[Row, Instrument], Report], rows: Sequence[tuple[Row, Instrument]]
+) -> list[Report]:
+    return [convert(row, instrument) for row, instrument in rows]

@@ -130,7 +130,14 @@ async def _ours(stub: Server, orders: int, inside: LatencySamples) -> float:
         core.start(mode="demo", version="benchmark")
         tradings = {"okx": venue.trading}
         Warmer(
-            core.bus, clock, timers, core.engine, core.around, tradings, core.scanner.imagine
+            core.bus,
+            clock,
+            timers,
+            core.engine,
+            core.around,
+            tradings,
+            core.scanner.imagine,
+            interval_ms=core.settings.execution.rehearse_every_ms,
         ).start()
         set_aside()  # as every node does
         try:

@@ -69,8 +69,9 @@ class VenueLinks:
                 self._send_orders(venue)
             self._watch(venue, listed)
             self._guard(venue, listed)
-        if mode is not Mode.PAPER:
-            self._keep_warm()
+        every_ms = self._core.settings.execution.rehearse_every_ms
+        if mode is not Mode.PAPER and every_ms:
+            self._keep_warm(every_ms)
         if mode is not Mode.DEMO:
             self._keep_rates()
 
@@ -129,7 +130,7 @@ class VenueLinks:
         )
         switch.start()
 
-    def _keep_warm(self) -> None:
+    def _keep_warm(self, every_ms: int) -> None:
         core = self._core
         tradings = {name: venue.trading for name, venue in self._venues.items()}
         Warmer(
@@ -140,6 +141,7 @@ class VenueLinks:
             core.around,
             tradings,
             core.scanner.imagine,
+            interval_ms=every_ms,
         ).start()
 
     def _keep_rates(self) -> None:

@@ -99,6 +99,14 @@ class ExecutionSettings(SettingsModel):
         override=True,
     )
 
+    rehearse_every_ms: int = setting(
+        2,
+        "Time between two rehearsals of an order, which keep the code of the next real one fast"
+        " (a few percent of a core); 0: none.",
+        ge=0,
+        le=1_000,
+    )
+
     @model_validator(mode="after")
     def _retries_grow(self) -> Self:
         return demand(self, "retry_base_ms", "at most", "retry_max_ms")

@@ -1,6 +1,7 @@
 """Keeps the way of an order warm: rehearses one at a bounded rate and throws it away.
 
-Code that is rarely used is slow: the first order after a pause takes twice as long. A rehearsal
+Code that is rarely used is slow: what it needs has left the processor's caches after some
+milliseconds, and the first order after a pause takes three times as long. A rehearsal
 decides on two quotes of now as if they were worth a pair, asks every gate, makes the bytes of the
 record, and lets the venues format and sign the orders. Nothing of it is published, journalled,
 reserved or sent; its ids are its own, and what is signed no venue would take. What the gates
@@ -24,8 +25,6 @@ from perpbot.kernel.ids import IdMaker
 from perpbot.kernel.journal.record import pack_record
 from perpbot.venues.port import RehearsedTrading
 
-INTERVAL_NS = 10 * MS
-
 
 class Warmer:
     """See the module. `tradings` by venue; those that cannot rehearse are left out."""
@@ -39,6 +38,8 @@ class Warmer:
         around: Surroundings,
         tradings: Mapping[str, object],
         imagine: Callable[[], Opportunity | None],
+        *,
+        interval_ms: int,
     ) -> None:
         """`imagine()` gives what the next direction would be like at the newest quotes."""
         self._bus = bus
@@ -50,18 +51,19 @@ class Warmer:
             if isinstance(trading, RehearsedTrading)
         }
         self._imagine = imagine
+        self._interval_ns = interval_ms * MS
         self._maker = OrderMaker(clock, IdMaker(epoch=1), around, expiry_ms=1_000)
         self._encoder = msgspec.msgpack.Encoder()
         self.rehearsals = 0
 
     def start(self) -> None:
         """Rehearse from now on, until the bus halts."""
-        self._timers.call_later(INTERVAL_NS, self._tick)
+        self._timers.call_later(self._interval_ns, self._tick)
 
     def _tick(self) -> None:
         if self._bus.halted is not None:
             return
-        self._timers.call_later(INTERVAL_NS, self._tick)
+        self._timers.call_later(self._interval_ns, self._tick)
         opportunity = self._imagine()
         if opportunity is not None:
             self._rehearse(opportunity)

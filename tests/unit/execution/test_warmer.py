@@ -6,12 +6,13 @@ import msgspec
 
 from perpbot.domain.errors import Unavailable
 from perpbot.domain.orders import OrderRequest
-from perpbot.execution.warmer import INTERVAL_NS, Warmer
-from perpbot.kernel.clock import VirtualTime
+from perpbot.execution.warmer import Warmer
+from perpbot.kernel.clock import MS, VirtualTime
 from tests.benchmarks import stage
 from tests.unit.portfolio.office import DECISION
 
 VENUES = ("okx", "binance")
+INTERVAL_MS = 10
 
 
 class Rehearsing:
@@ -50,12 +51,13 @@ class Floor:
             core.around,
             tradings,
             core.scanner.imagine,
+            interval_ms=INTERVAL_MS,
         )
         self.warmer.start()
 
     def wait(self, intervals: int) -> None:
         """Let some rehearsals fall due."""
-        self.time.run_until(self.time.now_ns() + intervals * INTERVAL_NS)
+        self.time.run_until(self.time.now_ns() + intervals * INTERVAL_MS * MS)
 
 
 def test_without_quotes_nothing_is_rehearsed() -> None:

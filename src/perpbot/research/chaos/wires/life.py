@@ -21,7 +21,7 @@ from perpbot.domain.events import (
 )
 from perpbot.domain.instruments import Instrument
 from perpbot.domain.orders import OrderReport, OrderRequest
-from perpbot.kernel.clock import SECOND, Clock, LoopTimers
+from perpbot.kernel.clock import SECOND, Clock
 from perpbot.kernel.journal.settling import at_once
 from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
@@ -34,14 +34,8 @@ from perpbot.venues.options import VenueConnection
 from perpbot.venues.port import MarketSink, Venue
 
 WARM_SHARE = 0.05
-"""Of lives that keep their order code warm."""
-
-
-class ChaosNode(Node):
-    """A node whose order code is not kept warm: rehearsals cost half of a seed's time."""
-
-    def _keep_warm(self, timers: LoopTimers) -> None:
-        """Not here."""
+"""Of lives that keep their order code warm: rehearsals cost most of a seed's time."""
+WARM_EVERY_MS = 10
 
 
 class Life:
@@ -103,9 +97,9 @@ class Life:
 
     def _build(self) -> Node:
         venues = [self._venue(name) for name in self._ground.plan.venues]
-        kind = Node if self._rng.random() < WARM_SHARE else ChaosNode
-        return kind(
-            self._settings,
+        every_ms = WARM_EVERY_MS if self._rng.random() < WARM_SHARE else 0
+        return Node(
+            _rehearsing(self._settings, every_ms),
             venues,
             clock=self._clock,
             rng=self._rng,
@@ -188,3 +182,9 @@ class Life:
 def wall_ns(clock: Clock) -> Callable[[], int]:
     """Return the time of day of the world, for libraries."""
     return lambda: clock.now_ns() // SECOND * SECOND
+
+
+def _rehearsing(settings: Settings, every_ms: int) -> Settings:
+    """Return the settings of a life with rehearsals of its own."""
+    execution = settings.execution.model_copy(update={"rehearse_every_ms": every_ms})
+    return settings.model_copy(update={"execution": execution})

@@ -9,23 +9,17 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from itertools import cycle
 
-import msgspec
 import pytest
 
 from perpbot.domain.errors import OutcomeUnknown, Rejected, Unavailable
 from perpbot.domain.events import (
     AccountReported,
     BookUpdated,
-    ConnectionState,
-    Event,
     FillReported,
-    OrderReported,
     VenueConnectionChanged,
 )
-from perpbot.domain.orders import OrderRequest
-from perpbot.domain.sides import OrderState, OrderType, PositionSide, Purpose, Side, TimeInForce
+from perpbot.domain.sides import OrderState, PositionSide, Side, TimeInForce
 from perpbot.kernel.clock import SECOND, RealClock
-from perpbot.kernel.ids import IdMaker
 from perpbot.simulation.accountant import Accountant
 from perpbot.simulation.exchange import Exchange
 from perpbot.simulation.wire.binance import Server
@@ -33,72 +27,26 @@ from perpbot.simulation.wire.server import serving
 from perpbot.venues.binance.signing import BinanceCredentials
 from perpbot.venues.binance.venue import BinanceVenue, create
 from perpbot.venues.options import VenueConnection
-from tests.venues.sink import Sink
+from tests.venues.our_market import OurMarket
 from tests.venues.waiting import until
 
 SYMBOL = "BTCUSDT"
 BY_SOCKET = pytest.mark.parametrize("by_socket", [True, False], ids=["websocket", "rest"])
 
 
-class Market:
+class Market(OurMarket):
     """An exchange of ours with 100 000 USDT, and its server."""
 
     def __init__(self) -> None:
         clock = RealClock()
-        self.exchange = Exchange(
-            Server.profile(), Server.contracts(), clock.now_ns, Accountant({})
-        )
-        self.server = Server(self.exchange, clock.now_ns, random.Random(3))
-        self.exchange.open_account(self.server.account, {"USDT": Decimal(100_000)})
-        self.sink = Sink("binance")
-        self.heard: list[Event] = []
-        self.ids = IdMaker(epoch=1)
-        self.quote(65_000)
+        exchange = Exchange(Server.profile(), Server.contracts(), clock.now_ns, Accountant({}))
+        self.server = Server(exchange, clock.now_ns, random.Random(3))
+        super().__init__(exchange, self.server, SYMBOL)
 
-    def quote(self, mid: int) -> None:
-        """Let the market makers stand around `mid`, three levels deep."""
-        steps = [Decimal(step) / 10 for step in (1, 2, 3)]
-        self.exchange.quote(
-            SYMBOL,
-            [(mid - step, Decimal("0.5")) for step in steps],
-            [(mid + step, Decimal("0.7")) for step in steps],
-        )
-        self.exchange.set_mark(
-            SYMBOL, Decimal(mid), Decimal(mid), Decimal("0.0001"), 2_000_000_000 * SECOND
-        )
-
-    def order(self, price: str | None, **changes: object) -> OrderRequest:
-        """A buy of 0.01 BTC under a fresh id that expires in 5 s."""
-        order = OrderRequest(
-            client_id=self.ids.order_id(
-                account="main", strategy="test", purpose=Purpose.OPEN, leg=0, attempt=0
-            ),
-            venue="binance",
-            account="main",
-            asset="BTC-PERP",
-            symbol=SYMBOL,
-            side=Side.BUY,
-            order_type=OrderType.LIMIT if price else OrderType.MARKET,
-            time_in_force=TimeInForce.GTC if price else TimeInForce.IOC,
-            quantity=Decimal("0.01"),
-            price=Decimal(price) if price else None,
-            reference_price=Decimal(65_000),
-            purpose=Purpose.OPEN,
-            expires_ns=RealClock().now_ns() + 5 * SECOND,
-        )
-        return msgspec.structs.replace(order, **changes)
-
-    def connections(self) -> list[ConnectionState]:
-        """What the private stream said of itself, in turn."""
-        return [event.state for event in self.heard if isinstance(event, VenueConnectionChanged)]
-
-    def states(self, order: OrderRequest) -> list[OrderState]:
-        """What the stream said of an order, in turn."""
-        return [
-            event.report.state
-            for event in self.heard
-            if isinstance(event, OrderReported) and event.report.client_id == order.client_id
-        ]
+    def quote(self, mid: Decimal) -> None:
+        """Move the mark as well."""
+        super().quote(mid)
+        self.exchange.set_mark(SYMBOL, mid, mid, Decimal("0.0001"), 2_000_000_000 * SECOND)
 
 
 @asynccontextmanager
@@ -136,7 +84,7 @@ async def open_market(
             mids = cycle(range(65_000, 65_005))
 
             def up() -> bool:
-                market.quote(next(mids))
+                market.quote(Decimal(next(mids)))
                 ready = venue.trading._session.is_ready is by_socket
                 return (
                     ready
@@ -162,11 +110,11 @@ async def test_book_is_the_exchanges_and_survives_a_gap() -> None:
             mids = cycle(range(mid - 50, mid - 43))
 
             def moved(start: int = start, mids: Iterator[int] = mids) -> bool:
-                market.quote(next(mids))
+                market.quote(Decimal(next(mids)))
                 return len(market.sink.of(BookUpdated)) > start + 5
 
             await until(moved)
-            market.quote(mid)
+            market.quote(Decimal(mid))
 
             def agrees(best: float = mid - 0.1) -> bool:
                 return bool(market.sink.of(BookUpdated)[-1].bids[0][0] == best)

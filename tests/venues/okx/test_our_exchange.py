@@ -12,11 +12,9 @@ import msgspec
 import pytest
 
 from perpbot.domain.errors import AuthFailed, OutcomeUnknown
-from perpbot.domain.events import AccountReported, BookUpdated, Event, FillReported, OrderReported
-from perpbot.domain.orders import OrderRequest
-from perpbot.domain.sides import OrderState, OrderType, Purpose, Side, TimeInForce
+from perpbot.domain.events import AccountReported, BookUpdated, Event, FillReported
+from perpbot.domain.sides import OrderState, OrderType, Side, TimeInForce
 from perpbot.kernel.clock import SECOND, RealClock
-from perpbot.kernel.ids import IdMaker
 from perpbot.simulation.accountant import Accountant
 from perpbot.simulation.exchange import Exchange
 from perpbot.simulation.wire.okx.server import Server
@@ -24,56 +22,22 @@ from perpbot.simulation.wire.server import serving
 from perpbot.venues.okx.signing import OkxCredentials
 from perpbot.venues.okx.venue import OkxVenue
 from perpbot.venues.options import VenueConnection
-from tests.venues.okx.support import an_order
-from tests.venues.sink import Sink
+from tests.venues.our_market import OurMarket
 from tests.venues.waiting import until
 
 SYMBOL = "BTC-USDT-SWAP"
 
 
-class Market:
-    """An exchange of ours with 100 000 USDT, its server, and the adapter on it."""
+class Market(OurMarket):
+    """An exchange of ours with 100 000 USDT, and its server."""
 
     def __init__(self, *, books_snapshot: bool) -> None:
         clock = RealClock()
-        self.exchange = Exchange(
-            Server.profile(), Server.contracts(), clock.now_ns, Accountant({})
-        )
+        exchange = Exchange(Server.profile(), Server.contracts(), clock.now_ns, Accountant({}))
         self.server = Server(
-            self.exchange, clock.now_ns, random.Random(3), books_snapshot=books_snapshot
+            exchange, clock.now_ns, random.Random(3), books_snapshot=books_snapshot
         )
-        self.exchange.open_account(self.server.account, {"USDT": Decimal(100_000)})
-        self.sink = Sink("okx")
-        self.heard: list[Event] = []
-        self.ids = IdMaker(epoch=1)
-        self.quote(Decimal(65_000))
-
-    def quote(self, mid: Decimal) -> None:
-        """Let the market makers stand around `mid`, three levels deep."""
-        steps = [Decimal(step) / 10 for step in (1, 2, 3)]
-        self.exchange.quote(
-            SYMBOL,
-            [(mid - step, Decimal("0.5")) for step in steps],
-            [(mid + step, Decimal("0.7")) for step in steps],
-        )
-
-    def order(self, price: str, **changes: object) -> OrderRequest:
-        """A buy of 0.01 BTC under a fresh id that expires in 5 s."""
-        client_id = self.ids.order_id(
-            account="main", strategy="test", purpose=Purpose.OPEN, leg=0, attempt=0
-        )
-        expires_ns = RealClock().now_ns() + 5 * SECOND
-        return an_order(
-            client_id=client_id, price=Decimal(price), expires_ns=expires_ns, **changes
-        )
-
-    def states(self, order: OrderRequest) -> list[OrderState]:
-        """What the stream said of an order, in turn."""
-        return [
-            event.report.state
-            for event in self.heard
-            if isinstance(event, OrderReported) and event.report.client_id == order.client_id
-        ]
+        super().__init__(exchange, self.server, SYMBOL)
 
 
 @asynccontextmanager

@@ -23,8 +23,7 @@ from perpbot.simulation.wire.hyperliquid.signing import (
     recover,
     user_digest,
 )
-from perpbot.simulation.wire.server import serving
-from tests.unit.simulation.wire.client import ClientSocket, levels
+from tests.unit.simulation.wire.client import ClientSocket, ServedRig
 
 SECOND = 1_000_000_000
 D = Decimal
@@ -47,31 +46,22 @@ class Sock(ClientSocket):
         assert await self.ask({"method": "ping"}) == {"channel": "pong"}
 
 
-class Rig:
+class Rig(ServedRig[Sock]):
     """A server on loopback with one book, and a client that signs with an agent's key."""
 
     def __init__(self, **options: Any) -> None:
         self.now_ns = 1_795_000_000 * SECOND
-        self.exchange = Exchange(PROFILE, CONTRACTS, lambda: self.now_ns, Accountant())
-        self.exchange.open_account("client", {"USDC": D(10_000)})
-        self.server = Server(self.exchange, lambda: self.now_ns, random.Random(7), **options)
+        exchange = Exchange(PROFILE, CONTRACTS, lambda: self.now_ns, Accountant())
+        exchange.open_account("client", {"USDC": D(10_000)})
+        self.server = Server(exchange, lambda: self.now_ns, random.Random(7), **options)
         self.user = self.server.credentials()["account_address"]
         self.secret = self.server.credentials()["private_key"]
         self.nonce = self.now_ms
-        self.quote("100.0x5 99.9x3", "100.1x4 100.2x6")
-        self.url = ""
-        self.http: aiohttp.ClientSession
-        self.sockets: list[Sock] = []
+        super().__init__(exchange, self.server, "BTC")
 
     @property
     def now_ms(self) -> int:
         return self.now_ns // 1_000_000
-
-    def quote(self, bids: str, asks: str, coin: str = "BTC") -> None:
-        self.exchange.quote(coin, levels(bids), levels(asks))
-
-    def mark(self, price: str, *, rate: str = "0.0001", next_s: int = 1_795_003_600) -> None:
-        self.exchange.set_mark("BTC", D(price), D(price), D(rate), next_s * SECOND)
 
     def signed(
         self,
@@ -151,23 +141,15 @@ def trigger(price: str, kind: str = "sl", *, is_market: bool = True) -> dict[str
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
     """A server as the venue is today."""
-    async for made in _running(Rig()):
+    async with Rig().served() as made:
         yield made
 
 
 @pytest.fixture
 async def old_rig() -> AsyncIterator[Rig]:
     """A server that greets as older ones did."""
-    async for made in _running(Rig(greets=True)):
+    async with Rig(greets=True).served() as made:
         yield made
-
-
-async def _running(rig: Rig) -> AsyncIterator[Rig]:
-    async with serving(rig.server) as running, aiohttp.ClientSession() as http:
-        rig.url, rig.http = running.rest_url, http
-        yield rig
-        for sock in rig.sockets:
-            await sock.socket.close()
 
 
 # --- signatures --------------------------------------------------------------------------------

@@ -18,8 +18,7 @@ from perpbot.simulation.accountant import Accountant
 from perpbot.simulation.exchange import Exchange
 from perpbot.simulation.wire.okx import CONTRACTS, PROFILE, Server
 from perpbot.simulation.wire.okx.auth import expected_sign
-from perpbot.simulation.wire.server import serving
-from tests.unit.simulation.wire.client import ClientSocket, levels
+from tests.unit.simulation.wire.client import ClientSocket, ServedRig
 
 BTC = "BTC-USDT-SWAP"
 CODE = 10459
@@ -42,25 +41,16 @@ class Sock(ClientSocket):
         assert (await self.raw()).data == "pong"
 
 
-class Rig:
+class Rig(ServedRig[Sock]):
     """A server on loopback with one book, and a client that signs by itself."""
 
     def __init__(self, **options: Any) -> None:
         self.now_ns = 1_795_000_000 * SECOND
-        self.exchange = Exchange(PROFILE, CONTRACTS, lambda: self.now_ns, Accountant())
-        self.exchange.open_account("client", {"USDT": D(10_000)})
-        self.server = Server(self.exchange, lambda: self.now_ns, random.Random(7), **options)
+        exchange = Exchange(PROFILE, CONTRACTS, lambda: self.now_ns, Accountant())
+        exchange.open_account("client", {"USDT": D(10_000)})
+        self.server = Server(exchange, lambda: self.now_ns, random.Random(7), **options)
         self.keys = self.server.credentials()
-        self.quote("100.0x5 99.9x3", "100.1x4 100.2x6")
-        self.url = ""
-        self.http: aiohttp.ClientSession
-        self.sockets: list[Sock] = []
-
-    def quote(self, bids: str, asks: str, symbol: str = BTC) -> None:
-        self.exchange.quote(symbol, levels(bids), levels(asks))
-
-    def mark(self, price: str, *, rate: str = "0.0001", next_s: int = 1_795_003_600) -> None:
-        self.exchange.set_mark(BTC, D(price), D(price), D(rate), next_s * SECOND)
+        super().__init__(exchange, self.server, BTC)
 
     def headers(self, method: str, path: str, body: str) -> dict[str, str]:
         moment = datetime.fromtimestamp(self.now_ns / SECOND, UTC)
@@ -134,23 +124,15 @@ def order(**changes: Any) -> dict[str, Any]:
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
     """A server as the venue is today."""
-    async for made in _running(Rig()):
+    async with Rig().served() as made:
         yield made
 
 
 @pytest.fixture
 async def bare_rig() -> AsyncIterator[Rig]:
     """A server whose books start without a snapshot."""
-    async for made in _running(Rig(books_snapshot=False)):
+    async with Rig(books_snapshot=False).served() as made:
         yield made
-
-
-async def _running(rig: Rig) -> AsyncIterator[Rig]:
-    async with serving(rig.server) as running, aiohttp.ClientSession() as http:
-        rig.url, rig.http = running.rest_url, http
-        yield rig
-        for sock in rig.sockets:
-            await sock.socket.close()
 
 
 # --- signatures --------------------------------------------------------------------------------

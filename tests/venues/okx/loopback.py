@@ -65,6 +65,8 @@ class LoopbackOkx:
             assert request.transport is not None
             request.transport.abort()
             return web.Response()
+        if isinstance(answer, web.Response):
+            return answer
         if isinstance(answer, tuple):
             status, text = answer
             return web.Response(status=status, text=text)

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from perpbot.domain.errors import (
     AuthFailed,
@@ -595,6 +596,50 @@ async def test_dead_man(server: LoopbackOkx, venue: OkxVenue) -> None:
     for wrong in (0.5, -1, 5, 121):
         with pytest.raises(InvalidValue):
             await venue.trading.set_dead_man(BTC, wrong)
+
+
+@pytest.mark.parametrize("readable", [True, False])
+async def test_a_refusal_for_rate_holds_the_endpoint_for_its_retry_after(
+    server: LoopbackOkx, venue: OkxVenue, monkeypatch: pytest.MonkeyPatch, *, readable: bool
+) -> None:
+    """Orders, reads and switches alike; without a header it is a window of the venue."""
+    told: list[tuple[str, float]] = []
+    monkeypatch.setattr(
+        venue._budgets, "penalise_endpoint", lambda path, pause_s: told.append((path, pause_s))
+    )
+    monkeypatch.setattr(
+        venue._budgets,
+        "penalise_orders",
+        lambda symbol, pause_s, account: told.append((f"{symbol} {account}", pause_s)),
+    )
+    order, timer = "/api/v5/trade/order", "/api/v5/trade/cancel-all-after"
+    leverage, positions = "/api/v5/account/set-leverage", "/api/v5/account/positions"
+
+    def refuse(*_: object) -> web.Response:
+        code = "50061" if len(told) < 1 else "50011"
+        text = f'{{"code":"{code}","msg":"slow","data":[]}}' if readable else "<html>"
+        headers = {"Retry-After": str(3 + len(told))} if len(told) < 4 else {}
+        return web.Response(status=429, headers=headers, text=text)
+
+    for path in (order, timer, leverage, positions):
+        server.rest[path] = refuse
+    for ask in (
+        lambda: venue.trading.submit(an_order(), Sent()),
+        lambda: venue.trading.set_dead_man(BTC, 30),
+        lambda: venue._set_leverage(BTC, 3),
+        venue.account.positions,
+        lambda: venue.trading.set_dead_man(BTC, 30),
+    ):
+        with pytest.raises((RateLimited, Unavailable)):
+            await ask()
+
+    assert told == [
+        (f"BTC-USDT-SWAP {readable}", 3),
+        (timer, 4),
+        (leverage, 5),
+        (positions, 6),
+        (timer, 2),
+    ]
 
 
 async def test_refused_dead_man_is_told(server: LoopbackOkx, venue: OkxVenue) -> None:

@@ -122,6 +122,17 @@ class RestClient:
             raise Rejected(self._venue, f"not sent: {error.message}", code="not_sent") from error
         return self._envelope(reply)
 
+    async def change(self, path: str, body: bytes, lane: Lane) -> None:
+        """POST what is no order, in the budget of its endpoint; raise what its code means."""
+        await self._budgets.endpoint(path, lane)
+        try:
+            answer = await self.write(path, body)
+            if answer.code != "0":
+                result_of(self._venue, answer.code, answer.msg, answer.data)
+        except RateLimited as limited:
+            self._budgets.penalise_endpoint(path, limited.retry_after_s)
+            raise
+
     def _headers(self, method: str, path: str, body: bytes, *, signed: bool) -> dict[str, str]:
         headers = dict(self._fixed)
         if body:

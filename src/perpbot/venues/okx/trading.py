@@ -157,11 +157,8 @@ class OkxTrading:
                 f"timeout_s was {timeout_s:g}, 0 or {DEAD_MAN_MIN_S} to {DEAD_MAN_MAX_S} "
                 "was expected"
             )
-        path = "/api/v5/trade/cancel-all-after"
-        await self._budgets.endpoint(path, Lane.REDUCE)
-        answer = await self._rest.write(path, f'{{"timeOut":"{seconds}"}}'.encode())
-        if answer.code != "0":
-            result_of(self._venue, answer.code, answer.msg, answer.data)
+        body = f'{{"timeOut":"{seconds}"}}'.encode()
+        await self._rest.change("/api/v5/trade/cancel-all-after", body, Lane.REDUCE)
 
     # --- stops, beyond the port ---
 

@@ -25,7 +25,7 @@ from perpbot.venues.okx.errors import OFF_GRID
 from perpbot.venues.okx.feed import OkxMarketData
 from perpbot.venues.okx.orders import PositionMode
 from perpbot.venues.okx.permissions import PATH, KeyRow
-from perpbot.venues.okx.rest import RestClient, result_of
+from perpbot.venues.okx.rest import RestClient
 from perpbot.venues.okx.session import PrivateSession
 from perpbot.venues.okx.signing import OkxCredentials, Signer
 from perpbot.venues.okx.stops import OkxStops
@@ -193,12 +193,10 @@ class OkxVenue:
         self.trading.mode = mode
 
     async def _set_leverage(self, instrument: Instrument, leverage: int) -> None:
-        path = "/api/v5/account/set-leverage"
-        await self._budgets.endpoint(path, Lane.READ)
         body = {"instId": instrument.symbol, "lever": str(leverage), "mgnMode": "cross"}
-        answer = await self._rest.write(path, msgspec.json.encode(body))
-        if answer.code != "0":
-            result_of(VENUE, answer.code, answer.msg, answer.data)
+        await self._rest.change(
+            "/api/v5/account/set-leverage", msgspec.json.encode(body), Lane.READ
+        )
 
 
 def _http(

@@ -45,6 +45,7 @@ REST = link(b"POST /fapi/v1/order HTTP/1.1")
         (b"GET /ws/v5/public HTTP/1.1", "public"),
         (b"GET /ws/v5/private HTTP/1.1", "private"),
         (b"GET /private/ws HTTP/1.1", "private"),
+        (b"GET /ws-fapi/v1 HTTP/1.1", "private"),
         (b"GET /ws HTTP/1.1", "public"),
         (b"POST /exchange HTTP/1.1", "rest"),
         (b"", "rest"),

@@ -16,7 +16,7 @@ from perpbot.simulation.virtual.pipes import Carriage, Link, Meeting
 
 DOMAIN = ".test"
 PUBLIC, PRIVATE, REST = "public", "private", "rest"
-_PRIVATE_PATHS = (b"/private", b"/ws/v5/private", b"/ws/v5/business")
+_PRIVATE_PATHS = (b"/private", b"/ws-fapi", b"/ws/v5/private", b"/ws/v5/business")
 _PUBLIC_PATHS = (b"/public", b"/market", b"/ws")
 _PATH_VARIANTS = {"dns": (0, 1), "certificate": (2,), "refused": (3, 4), "hang": (5,)}
 

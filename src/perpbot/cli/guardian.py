@@ -6,8 +6,6 @@ import asyncio
 import json
 import logging
 import os
-import resource
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -16,19 +14,17 @@ from pathlib import Path
 from perpbot.app.guarding import run_guardian, shared_keys
 from perpbot.cli.output import Exit, config_paths, say
 from perpbot.cli.place import dotenv
+from perpbot.cli.process import private_process, until_told
 from perpbot.cli.run import mode_flag
 from perpbot.configuration import Configuration, load_configuration
 from perpbot.guardian.record import Fact
-from perpbot.settings.private_files import private_umask
 
 _SILENT = frozenset({"n", "ts_ns", "kind"})
 
 
 def run_guard(*, testnet: bool, live: bool, as_json: bool, files: Sequence[Path] | None) -> int:
     """Guard until SIGINT or SIGTERM."""
-    with private_umask():
-        # A core of this process would hold every key.
-        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    with private_process():
         return _guard_privately(testnet=testnet, live=live, as_json=as_json, files=files)
 
 
@@ -51,11 +47,6 @@ def _guard_privately(
 
 
 async def _run(configuration: Configuration, *, as_json: bool) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-
     def tell(fact: Fact) -> None:
         if as_json:
             sys.stdout.write(json.dumps(fact) + "\n")
@@ -63,7 +54,7 @@ async def _run(configuration: Configuration, *, as_json: bool) -> None:
         else:
             say(words(fact))
 
-    await run_guardian(configuration, stop, tell=tell)
+    await run_guardian(configuration, until_told(), tell=tell)
 
 
 def words(fact: Fact) -> str:

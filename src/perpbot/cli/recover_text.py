@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from perpbot.app.restart.outlook import Holding, OrderOutlook, Outlook, PairOutlook, Step
+from perpbot.cli.recover_look import Report
 from perpbot.domain.money import plain
 from perpbot.execution.killswitch import LEVELS
 from perpbot.kernel.clock import SECOND
 from perpbot.kernel.journal.survey import Survey
 from perpbot.operations.explanation import clock_text
-
-if TYPE_CHECKING:
-    from perpbot.cli.recover import Report
 
 
 def report_text(report: Report, now_ns: int) -> str:

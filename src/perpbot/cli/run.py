@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import resource
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,12 +15,12 @@ from perpbot.app.run import run_node
 from perpbot.app.watching import TerminalWatcher
 from perpbot.cli.output import Exit, config_paths, emit, exit_code, say
 from perpbot.cli.place import dotenv
+from perpbot.cli.process import private_process, until_told
 from perpbot.configuration import Configuration, credentials_of, load_configuration
 from perpbot.domain.errors import ConfigError, PerpbotError
 from perpbot.guardian.turns import TurnGuard
 from perpbot.operations.killsignals import KillSignals
 from perpbot.settings import Flag, Mode, Redactor, start_logging
-from perpbot.settings.private_files import private_umask
 
 _log = structlog.get_logger("perpbot.run")
 
@@ -52,9 +50,7 @@ def run_run(
     files: Sequence[Path] | None,
 ) -> int:
     """Run; 0 after an orderly end."""
-    with private_umask():
-        # A core of this process would hold every key.
-        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    with private_process():
         return _run_privately(
             mode_flag(paper=paper, testnet=testnet, live=live), as_json=as_json, files=files
         )
@@ -113,11 +109,8 @@ def _failed(error: Exception, redactor: Redactor) -> int:
 async def _run(
     configuration: Configuration, watcher: TerminalWatcher | None, turns: TurnGuard
 ) -> None:
-    stop, kills = asyncio.Event(), KillSignals()
-    loop = asyncio.get_running_loop()
-    kills.listen(loop)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    stop, kills = until_told(), KillSignals()
+    kills.listen(asyncio.get_running_loop())
     try:
         await run_node(
             configuration, stop, say=_speaker(watcher), watch=watcher, turns=turns, kills=kills

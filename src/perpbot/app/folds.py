@@ -10,8 +10,8 @@ from perpbot.execution.nonces import NonceMarks
 from perpbot.execution.pair import PairBook
 from perpbot.execution.reconcile import OVERLAP_NS
 from perpbot.kernel.fold import DurableState
+from perpbot.portfolio.booked import BookedTrades
 from perpbot.portfolio.equity import EquityBook
-from perpbot.portfolio.intake import BookedTrades
 from perpbot.portfolio.leases import Leases
 from perpbot.portfolio.orders import OrderTable
 from perpbot.portfolio.positions import PositionBook

@@ -8,8 +8,7 @@ owner).
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -37,81 +36,23 @@ from perpbot.domain.orders import FillReport, FundingReport, OrderReport
 from perpbot.domain.sides import OrderState
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import SECOND, Clock
+from perpbot.portfolio.booked import (
+    BookedKey,
+    BookedTrades,
+    fill_key,
+    funding_key,
+    twin_key,
+)
 from perpbot.portfolio.currency import CurrencyRates
 from perpbot.portfolio.orders import Order, OrderTable
 
 _UNANSWERED = frozenset({OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN})
-TRADE_IDS_KEPT = 200_000
-"""Two an execution."""
 EXPIRY_MARGIN_NS = SECOND
 """Added to a request's expiry before absence is proof: clocks differ."""
 ABSENCE_APART_NS = 5 * SECOND
 """Between the two negative answers that prove absence where requests cannot expire."""
 _NEVER_WAS = frozenset({OrderState.REJECTED, OrderState.PROVEN_ABSENT})
 _ALIVE = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED, OrderState.FILLED})
-
-
-class BookedTrades:
-    """Which executions and funding payments are booked already. Folds from the journal.
-
-    Beside the key of its trade id an execution has one of what it was, for venues that tell it
-    again under another id.
-    """
-
-    name = "booked_trades"
-
-    def __init__(self) -> None:
-        self._keys: set[str] = set()
-        self._oldest_first: deque[str] = deque()
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._keys
-
-    def folds(self) -> Mapping[type[Event], Any]:
-        """What it lives on."""
-        return {OrderFilled: self._filled, FundingPaid: self._funding}
-
-    def _filled(self, event: OrderFilled) -> None:
-        self._add(fill_key(event.venue, event.account, event.asset, event.side, event.trade_id))
-        if event.venue_ns:
-            self._add(twin_key(event, event.client_id))
-
-    def _funding(self, event: FundingPaid) -> None:
-        self._add(funding_key(event.venue, event.account, event.asset, event.payment_id))
-
-    def _add(self, key: str) -> None:
-        if key in self._keys:
-            return
-        self._keys.add(key)
-        self._oldest_first.append(key)
-        if len(self._keys) > TRADE_IDS_KEPT:
-            self._keys.remove(self._oldest_first.popleft())
-
-    def snapshot(self) -> object:
-        """The keys, oldest first."""
-        return list(self._oldest_first)
-
-    def restore(self, state: Any) -> None:
-        """Take over a snapshot."""
-        self._oldest_first = deque(state)
-        self._keys = set(state)
-
-
-def fill_key(venue: str, account: str, asset: str, side: str, trade_id: str) -> str:
-    """Return the key that makes an execution unique: a trade id may serve both sides."""
-    return f"{venue}|{account}|{asset}|{side}|{trade_id}"
-
-
-def twin_key(fill: OrderFilled | FillReport, client_id: str) -> str:
-    """Return what two tellings of one execution have in common, whatever they call it."""
-    place = f"{fill.venue}|{fill.account}|{fill.asset}|{fill.side}"
-    what = f"{plain(fill.price)}|{plain(fill.quantity)}|{fill.venue_ns}"
-    return f"twin|{place}|{client_id}|{what}"
-
-
-def funding_key(venue: str, account: str, asset: str, payment_id: str) -> str:
-    """Return the key that makes a funding payment unique."""
-    return f"funding|{venue}|{account}|{asset}|{payment_id}"
 
 
 class ReportIntake:
@@ -147,12 +88,12 @@ class ReportIntake:
         self._told: dict[str, Decimal] = {}
         self._absences: dict[str, int] = {}
         self._unfolded: dict[str, int] = {}
-        self._in_flight: dict[str, tuple[str, Decimal]] = {}
+        self._in_flight: dict[BookedKey, tuple[str, Decimal]] = {}
         """Executions and payments on their way to the books: key -> (client id, quantity)."""
-        self._twins_in_flight: set[str] = set()
-        self._doubtful: dict[str, dict[str, FillReport]] = {}
+        self._twins_in_flight: set[BookedKey] = set()
+        self._doubtful: dict[str, dict[BookedKey, FillReport]] = {}
         """By order and key: executions that look like one that is booked already."""
-        self._excess: set[str] = set()
+        self._excess: set[BookedKey] = set()
         """Executions beyond the quantity of their order, told to a person once."""
         self._unpriced: set[str] = set()
         self.duplicates = 0
@@ -355,8 +296,8 @@ class ReportIntake:
 
     def take_fill(self, report: FillReport, *, reconciled: bool) -> bool:
         """Book an execution unless it is booked; return whether it was new."""
-        key = fill_key(report.venue, report.account, report.asset, report.side, report.trade_id)
-        if key in self._booked or key in self._in_flight:
+        key = fill_key(report)
+        if self._is_booked(key, report.venue_ns):
             self.duplicates += 1
             return False
         order = self._find(report)
@@ -440,7 +381,7 @@ class ReportIntake:
                 f"which was {order.state}",
             )
 
-    def _set_aside(self, key: str, order: Order, cumulative: Decimal) -> None:
+    def _set_aside(self, key: BookedKey, order: Order, cumulative: Decimal) -> None:
         """Book nothing beyond an order's quantity: most likely one execution told under two ids.
 
         Should the venue truly have executed more, the comparison of positions finds it.
@@ -497,8 +438,7 @@ class ReportIntake:
         """A fact of an order has reached the table."""
         client_id = event.client_id
         if isinstance(event, OrderFilled):
-            key = fill_key(event.venue, event.account, event.asset, event.side, event.trade_id)
-            self._in_flight.pop(key, None)
+            self._in_flight.pop(fill_key(event), None)
             self._twins_in_flight.discard(twin_key(event, event.client_id))
         left = self._unfolded.pop(client_id, 0) - 1
         if left > 0:
@@ -517,8 +457,8 @@ class ReportIntake:
 
     def take_funding(self, report: FundingReport) -> bool:
         """Book a funding payment unless it is booked; return whether it was new."""
-        key = funding_key(report.venue, report.account, report.asset, report.payment_id)
-        if key in self._booked or key in self._in_flight:
+        key = funding_key(report)
+        if self._is_booked(key, report.venue_ns):
             return False
         self._in_flight[key] = ("", ZERO)
         amount_usd, _ = self._usd(report.amount, report.currency)
@@ -537,10 +477,14 @@ class ReportIntake:
         return True
 
     def _funded(self, event: FundingPaid) -> None:
-        key = funding_key(event.venue, event.account, event.asset, event.payment_id)
-        self._in_flight.pop(key, None)
+        self._in_flight.pop(funding_key(event), None)
 
     # --- shared ---
+
+    def _is_booked(self, key: BookedKey, venue_ns: int) -> bool:
+        """Whether something is in the books, on its way there, or too old to say."""
+        booked = self._booked
+        return key in booked or key in self._in_flight or booked.is_past(key, venue_ns)
 
     def _head(self, order: Order, venue_ns: int = 0) -> dict[str, Any]:
         return {

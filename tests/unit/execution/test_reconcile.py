@@ -40,8 +40,9 @@ from perpbot.execution.reconcile import ReconcileDriver
 from perpbot.execution.watch import MISSING_FILLS
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import MS, SECOND, VirtualTime
+from perpbot.portfolio.booked import BookedTrades
 from perpbot.portfolio.currency import CurrencyRates
-from perpbot.portfolio.intake import BookedTrades, ReportIntake
+from perpbot.portfolio.intake import ReportIntake
 from perpbot.portfolio.orders import OrderTable
 from perpbot.portfolio.positions import PositionBook
 from tests.unit.execution.stand import ASSET, LONG, SHORT, START_NS, d

@@ -27,8 +27,9 @@ from perpbot.domain.sides import OrderState, Side, TimeInForce
 from perpbot.execution.watch import MISSING_FILLS, OrderWatch
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import MS, SECOND, VirtualTime
+from perpbot.portfolio.booked import BookedTrades
 from perpbot.portfolio.currency import CurrencyRates
-from perpbot.portfolio.intake import BookedTrades, ReportIntake
+from perpbot.portfolio.intake import ReportIntake
 from perpbot.portfolio.orders import OrderTable
 from tests.unit.execution.stand import LONG, START_NS, d
 from tests.unit.execution.test_gateway import report

@@ -32,10 +32,11 @@ from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import SECOND, VirtualTime
 from perpbot.kernel.fold import DurableState
 from perpbot.kernel.journal.memory import MemoryJournal
+from perpbot.portfolio.booked import BookedTrades
 from perpbot.portfolio.capital import CapitalOrchestrator
 from perpbot.portfolio.currency import CurrencyRates
 from perpbot.portfolio.equity import EquityBook
-from perpbot.portfolio.intake import BookedTrades, ReportIntake
+from perpbot.portfolio.intake import ReportIntake
 from perpbot.portfolio.leases import Leases
 from perpbot.portfolio.orders import OrderTable
 from perpbot.portfolio.positions import PositionBook

@@ -28,9 +28,8 @@ from perpbot.domain.events import (
 from perpbot.domain.orders import FundingReport, OrderReport
 from perpbot.domain.sides import OrderState
 from perpbot.kernel.clock import SECOND
-from perpbot.portfolio import intake as module
+from perpbot.portfolio import booked as module
 from perpbot.portfolio.currency import CurrencyRates
-from perpbot.portfolio.intake import BookedTrades
 from tests.unit.portfolio.office import Office, d, fill_report, order_report, request
 
 S = OrderState
@@ -479,15 +478,20 @@ def test_funding_without_a_rate_halts_opens() -> None:
     assert len(desk.seen(HaltLatched)) == 1
 
 
-def test_what_is_booked_survives_and_the_oldest_is_forgotten(
+def test_an_execution_that_may_be_forgotten_is_not_booked_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Bounded memory."""
-    monkeypatch.setattr(module, "TRADE_IDS_KEPT", 2)
+    """However late it is told again, and after a restart; what is new is booked."""
+    monkeypatch.setattr(module, "KEYS_KEPT", 2)
     desk = office()
-    tell_fill(desk, "t1", "t2", "t3")
-    again = BookedTrades()
-    again.restore(desk.booked.snapshot())
-    key = "okx|main|BTC-PERP|buy|{}"
+    told = [fill_report(f"t{n}", "1", venue_ns=10 * n) for n in range(1, 5)]
+    for report in told[:3]:
+        assert desk.intake.take_fill(report, reconciled=False)
+    again = Office()
+    again.state.load(desk.state.dump())
 
-    assert [key.format(t) in again for t in ("t1", "t2", "t3")] == [False, True, True]
+    for report in told[:3]:
+        assert not again.intake.take_fill(report, reconciled=True)
+    assert again.intake.duplicates == 3
+    assert again.intake.take_fill(told[3], reconciled=True)
+    assert again.state.dump() != desk.state.dump()

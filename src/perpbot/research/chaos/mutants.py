@@ -23,7 +23,8 @@ from perpbot.execution.watch import OrderWatch
 from perpbot.kernel.fold import DurableState
 from perpbot.kernel.ids import IdMaker
 from perpbot.market.slot import Slot
-from perpbot.portfolio.intake import BookedTrades, ReportIntake
+from perpbot.portfolio.booked import BookedTrades
+from perpbot.portfolio.intake import ReportIntake
 from perpbot.portfolio.orders import OrderTable
 from perpbot.portfolio.readiness import Readiness
 from perpbot.research.chaos.node import ChaosJournal

@@ -6,10 +6,12 @@ import json
 import os
 import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 import perpbot
@@ -19,35 +21,16 @@ from perpbot.operations.runfile import RunFile, RunInfo
 from perpbot.operations.statusfile import write_status
 from tests.unit.operations.small_world import traded_world, write_journal
 
-COMMANDS = (
-    "config explain",
-    "config schema",
-    "config show",
-    "config validate",
-    "demo",
-    "doctor",
-    "explain",
-    "guardian",
-    "health",
-    "init",
-    "journal export",
-    "journal replay",
-    "journal show",
-    "journal verify",
-    "keys add",
-    "keys list",
-    "keys remove",
-    "keys rotate",
-    "keys test",
-    "kill",
-    "recover",
-    "replay",
-    "run",
-    "simulate",
-    "status",
-    "trades export",
-    "version",
-)
+
+def _names(tree: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    for name, below in tree.commands.items():
+        if hasattr(below, "commands"):
+            yield from _names(below, (*path, name))
+        else:
+            yield " ".join((*path, name))
+
+
+COMMANDS = sorted(_names(get_command(app)))
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +64,13 @@ def hold_run_file() -> RunFile:
     return RunFile(directory, RunInfo(os.getpid(), "paper", "1", 1))
 
 
+def _declared(name: str) -> Any:
+    found: Any = get_command(app)
+    for word in name.split():
+        found = found.commands[word]
+    return found
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_has_an_example(name: str) -> None:
     """Of every command, with --json and -c."""
@@ -88,7 +78,8 @@ def test_help_has_an_example(name: str) -> None:
 
     assert result.exit_code == 0
     assert f"Example: perpbot {name}" in " ".join(result.stdout.split())
-    assert "--json" in result.stdout
+    options = {option for one in _declared(name).params for option in one.opts}
+    assert {"--json", "--config", "-c"} <= options
 
 
 def test_version_is_the_packages() -> None:

@@ -39,6 +39,7 @@ def simulate(
         Path | None, typer.Option(help="Recorded tape that moves the markets.")
     ] = None,
     json: JsonFlag = False,
+    config: ConfigFiles = None,
 ) -> int:
     """Serve local exchanges in their real protocols until SIGTERM; one JSON line a server."""
     from perpbot.cli.simulate import run_simulate
@@ -97,6 +98,7 @@ def chaos(
         typer.Option("--strict", help="Fail also when a row, an edge or a kill point is not hit."),
     ] = False,
     json: JsonFlag = False,
+    config: ConfigFiles = None,
 ) -> int:
     """Break everything by seed, in virtual time; every invariant must hold."""
     from perpbot.cli.chaos import run_chaos

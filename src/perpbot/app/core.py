@@ -43,12 +43,13 @@ from perpbot.market.basis import BasisTracker
 from perpbot.market.engine import QuoteEngine
 from perpbot.market.moves import Moves
 from perpbot.portfolio.capital import CapitalOrchestrator
-from perpbot.portfolio.equity import EquitySampler
 from perpbot.portfolio.exposure import PositionAggregator
 from perpbot.portfolio.fence import InstanceFence
 from perpbot.portfolio.intake import ReportIntake
 from perpbot.portfolio.readiness import Readiness
+from perpbot.portfolio.sampler import EquitySampler
 from perpbot.portfolio.snapshot import CapitalSnapshotProvider
+from perpbot.portfolio.unexplained import UnexplainedMoney
 from perpbot.risk.manager import RiskManager
 from perpbot.risk.world import RiskWorld
 from perpbot.strategies.arbitrage.costs import FeeModel
@@ -144,12 +145,12 @@ class Core:
     def _build_portfolio(self) -> None:
         folds, bus, clock, settings = self.folds, self.bus, self.clock, self.settings
         self.snapshots = CapitalSnapshotProvider(bus, clock, self.markets.rates)
-        self.readiness = Readiness(bus)
         self.intake = ReportIntake(
             bus,
             clock,
             folds.orders,
             folds.booked,
+            folds.transfers,
             self.markets.rates,
             folds.pairs.owner_of,
             venue_rate=self._venue_rate,
@@ -168,8 +169,13 @@ class Core:
             lambda venue: self._overrides.capital(venue).leverage,
             lambda venue: self._overrides.capital(venue).max_margin_ratio,
         )
-        self.sampler = EquitySampler(
+        self.money = UnexplainedMoney(
             bus, clock, settings.capital, folds.equity, self.snapshots, self.venue_profit,
+            lambda venue: self.reconcile.ask(venue, "unexplained"),
+        )  # fmt: skip
+        self.readiness = Readiness(bus, self.money.doubt)
+        self.sampler = EquitySampler(
+            bus, clock, settings.capital, folds.equity, self.snapshots, self.money,
             lambda: folds.pairs.moved(self.quotes.mark),
             settings_of=self._overrides.capital,
             day_start_hour_utc=settings.risk.day_start_hour_utc,
@@ -329,7 +335,7 @@ class Core:
         self.kill_switch.resume()
         self.trader.wait_for(self._traded_by_guardian())
         self.trader.resume()
-        self.reconcile.start(self.folds.runs.whole_until_ns)
+        self.reconcile.start(self.folds.runs.whole_until_ns, born_ns=self.folds.runs.born_ns)
         self.exits.start()
         self._every(self.settings.market.basis_sample_interval_ms * MS, self._sample_market)
         self._every(int(self.settings.capital.snapshot_interval_s * SECOND), self.sampler.sample)

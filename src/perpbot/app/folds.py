@@ -16,6 +16,7 @@ from perpbot.portfolio.leases import Leases
 from perpbot.portfolio.orders import OrderTable
 from perpbot.portfolio.positions import PositionBook
 from perpbot.portfolio.reservations import Reservations
+from perpbot.portfolio.transfers import BookedTransfers
 from perpbot.risk.latches import RiskLatches
 
 
@@ -25,6 +26,7 @@ class Folds:
     def __init__(self) -> None:
         self.orders = OrderTable()
         self.booked = BookedTrades()
+        self.transfers = BookedTransfers()
         self.positions = PositionBook()
         self.leases = Leases()
         self.reservations = Reservations()
@@ -46,6 +48,7 @@ class Folds:
             (
                 self.orders,
                 self.booked,
+                self.transfers,
                 self.positions,
                 self.leases,
                 self.reservations,
@@ -75,6 +78,11 @@ class Runs:
     def whole_until_ns(self, venue: str) -> int:
         """Return when it last agreed (UTC, with a margin), else when the first run began."""
         return self._agreed_ns.get(venue, self._born_ns)
+
+    @property
+    def born_ns(self) -> int:
+        """When the first run began (UTC); 0 before it."""
+        return self._born_ns
 
     def folds(self) -> Mapping[type[Event], Any]:
         """What it lives on."""

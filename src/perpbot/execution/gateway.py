@@ -235,12 +235,14 @@ class VenueGateway:
                 errors.append(str(error))
                 return None
 
-        orders, fills, positions, balances, funding = await asyncio.gather(
+        since_ns = command.transfers_since_ns
+        orders, fills, positions, balances, funding, transfers = await asyncio.gather(
             part(account.open_orders),
             part(lambda: account.fills(command.fills_since_ns)),
             part(account.positions),
             part(account.balances),
             part(lambda: account.funding(command.fills_since_ns)),
+            _unasked() if since_ns is None else part(lambda: account.transfers(since_ns)),
         )
         self._bus.publish(
             VenueSnapshot(
@@ -253,6 +255,7 @@ class VenueGateway:
                 positions=positions,
                 balances=balances,
                 funding=funding,
+                transfers=transfers,
                 error="; ".join(errors),
             )
         )
@@ -280,7 +283,16 @@ def _both(first: ReconcileVenue, second: ReconcileVenue) -> ReconcileVenue:
     # What an order asked for looks back less far: it never stands for a whole comparison.
     named = first if second.reason == MISSING_FILLS else second
     since_ns = min(first.fills_since_ns, second.fills_since_ns)
-    return msgspec.structs.replace(named, fills_since_ns=since_ns)
+    asked = (first.transfers_since_ns, second.transfers_since_ns)
+    return msgspec.structs.replace(
+        named,
+        fills_since_ns=since_ns,
+        transfers_since_ns=min((ns for ns in asked if ns is not None), default=None),
+    )
+
+
+async def _unasked() -> None:
+    """What nobody asked for is not known."""
 
 
 def _gone_after_ns(request: OrderRequest) -> int:

@@ -41,6 +41,9 @@ from perpbot.portfolio.positions import PositionBook
 FIRST_LOOKBACK_NS = 3_600 * SECOND
 OVERLAP_NS = 60 * SECOND
 UNANSWERED_RETRY_NS = SECOND
+TRANSFERS_LOOKBACK_NS = 3_600 * SECOND
+"""Transfers are asked for this much further back than executions: they are few, have ids, and a
+venue may list them late."""
 ANSWER_LIMIT_NS = 15 * SECOND
 SETTLED_AFTER_NS = 2 * SECOND
 """After its intent (and expiry), and between two answers that miss it: then an order has ended."""
@@ -82,6 +85,9 @@ class ReconcileDriver:
         self._quiet_ns = int(quiet_s * SECOND)
         self._since_ns: dict[str, int] = {}
         self._whole_until_ns: Callable[[str], int] | None = None
+        self._moved_since_ns: dict[str, int] = {}
+        """From when on transfers may not be known, by venue."""
+        self._born_ns = 0
         self._asked: dict[str, TimerHandle] = {}
         self._live_ns: dict[str, int] = {}
         """By venue: when its private stream came up last (monotonic)."""
@@ -95,13 +101,17 @@ class ReconcileDriver:
         bus.subscribe(VenueSnapshot, self._on_snapshot)
         bus.subscribe(VenueConnectionChanged, self._on_connection)
 
-    def start(self, whole_until_ns: Callable[[str], int] | None = None) -> None:
+    def start(
+        self, whole_until_ns: Callable[[str], int] | None = None, *, born_ns: int = 0
+    ) -> None:
         """Compare every venue now, and from then on by its interval.
 
         `whole_until_ns(venue)` is up to when our books are known to be whole (UTC): executions
-        are asked for from then on, however long ago it is. Without it: the last hour.
+        are asked for from then on, however long ago it is. Without it: the last hour. `born_ns`
+        is when they began: what moved before is part of what was there.
         """
         self._whole_until_ns = whole_until_ns
+        self._born_ns = born_ns
         for venue in self._interval_ns:
             self._ask(venue, "start")
 
@@ -112,6 +122,11 @@ class ReconcileDriver:
             timer.cancel()
 
     # --- asking ---
+
+    def ask(self, venue: str, reason: str) -> None:
+        """Ask a venue now, whatever its turn is."""
+        if not self._stopped and venue in self._interval_ns:
+            self._ask(venue, reason)
 
     def _ask(self, venue: str, reason: str) -> None:
         previous = self._asked.pop(venue, None)
@@ -124,8 +139,18 @@ class ReconcileDriver:
         # A question that is never answered is asked again.
         self._ask_later(venue, "unanswered", ANSWER_LIMIT_NS)
         self._bus.publish(
-            ReconcileVenue(ts_ns=now_ns, venue=venue, reason=reason, fills_since_ns=since_ns)
+            ReconcileVenue(
+                ts_ns=now_ns,
+                venue=venue,
+                reason=reason,
+                fills_since_ns=since_ns,
+                transfers_since_ns=self._transfers_since_ns(venue, since_ns),
+            )
         )
+
+    def _transfers_since_ns(self, venue: str, since_ns: int) -> int:
+        known_ns = self._moved_since_ns.setdefault(venue, since_ns)
+        return max(known_ns - TRANSFERS_LOOKBACK_NS, self._born_ns, 0)
 
     def _first_since_ns(self, venue: str, now_ns: int) -> int:
         if self._whole_until_ns is None:
@@ -155,20 +180,7 @@ class ReconcileDriver:
         venue = snapshot.venue
         if venue not in self._interval_ns:
             return
-        for report in snapshot.orders or ():
-            self._intake.take_order(report)
-        taken = [self._intake.take_fill(fill, reconciled=True) for fill in snapshot.fills or ()]
-        for payment in snapshot.funding or ():
-            self._intake.take_funding(payment)
-        if snapshot.balances:
-            self._bus.publish(
-                AccountReported(
-                    ts_ns=snapshot.ts_ns,
-                    source="reconcile",
-                    venue=venue,
-                    balances=snapshot.balances,
-                )
-            )
+        missed = self._take_in(snapshot)
         for order in unlisted_orders(snapshot, self._orders.unsettled()):
             self._bus.publish(QueryOrder(ts_ns=snapshot.ts_ns, client_id=order.request.client_id))
         if snapshot.asked_ns < self._live_ns.get(venue, snapshot.asked_ns):
@@ -180,7 +192,7 @@ class ReconcileDriver:
         # What an order asked for may look back less far; payments that failed are missing still.
         if snapshot.reason != MISSING_FILLS and snapshot.funding is not None:
             self._since_ns[venue] = max(snapshot.ts_ns - OVERLAP_NS, 0)
-        if any(taken):
+        if missed:
             # What was missed is folded after this; the positions are compared with that next time.
             self._ask_later(venue, "missed_fills", 0)
             return
@@ -193,6 +205,30 @@ class ReconcileDriver:
         self._ask_later(
             venue, "confirm" if soon else "timer", SECOND if soon else self._interval_ns[venue]
         )
+
+    def _take_in(self, snapshot: VenueSnapshot) -> bool:
+        """Take in what are facts of their own; return whether executions were missed."""
+        venue = snapshot.venue
+        for report in snapshot.orders or ():
+            self._intake.take_order(report)
+        taken = [self._intake.take_fill(fill, reconciled=True) for fill in snapshot.fills or ()]
+        for payment in snapshot.funding or ():
+            self._intake.take_funding(payment)
+        # Before the balances, which contain them.
+        for transfer in snapshot.transfers or ():
+            self._intake.take_transfer(transfer)
+        if snapshot.transfers is not None:
+            self._moved_since_ns[venue] = snapshot.ts_ns
+        if snapshot.balances:
+            self._bus.publish(
+                AccountReported(
+                    ts_ns=snapshot.ts_ns,
+                    source="reconcile",
+                    venue=venue,
+                    balances=snapshot.balances,
+                )
+            )
+        return any(taken)
 
     def _judge_missing(self, snapshot: VenueSnapshot) -> None:
         """Judge orders that complete answers neither list as open nor as newly filled.

@@ -1,8 +1,10 @@
 """Equity, its peaks and its days. Folds from the journal, so a restart forgets no drawdown.
 
-Equity of a venue is the smaller of what it tells and what our books say (RELIABILITY M5): opening
-wallet plus profit since, transfers added. Drawdown is positive, from the peak; a transfer moves
-the peak with it, and so does a venue that is told for the first time. Days are UTC.
+Equity of a venue is what our books say (what it held at first, plus transfers and profit since),
+less what is missing there (`perpbot.portfolio.unexplained`; RELIABILITY M5). Drawdown is positive,
+from the peak. A transfer changes neither: the peak is carried in proportion, so that the ratio
+stays what it was, and the start of the day moves by the amount, so that the loss in USD does. The
+same holds for a venue that is told for the first time. Days are UTC.
 
 Safe mode looks at realised and unhedged loss only: a hedged pair loses on one venue what it wins
 on the other, so what its legs moved between venues is taken out first ("protected" equity).
@@ -10,8 +12,7 @@ on the other, so what its legs moved between venues is taken out first ("protect
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -27,10 +28,6 @@ from perpbot.domain.events import (
     Transfer,
 )
 from perpbot.domain.money import ZERO
-from perpbot.kernel.bus import EventBus
-from perpbot.kernel.clock import SECOND, Clock
-from perpbot.portfolio.settings import CapitalSettings
-from perpbot.portfolio.snapshot import CapitalSnapshotProvider
 
 
 class EquityBook:
@@ -47,8 +44,13 @@ class EquityBook:
         self._peak: Decimal = ZERO
         self.day = ""
         self.day_start: Decimal | None = None
+        """What the day's loss is measured from, transfers since included."""
+        self.day_base: Decimal = ZERO
+        """What the day began with: limits that are a share of it are not moved by transfers."""
         self._safe: dict[str, int] = {}
         self._opening: dict[str, Decimal] = {}
+        self._opened_ns: dict[str, int] = {}
+        self._unexplained: dict[str, Decimal] = {}
 
     # --- reading ---
 
@@ -78,6 +80,10 @@ class EquityBook:
         """Return the venue's equity when it was first told, transfers since included."""
         return self._opening.get(venue)
 
+    def unexplained(self, venue: str) -> Decimal:
+        """Return what was missing on a venue at the last sample (negative: there beyond ours)."""
+        return self._unexplained.get(venue, ZERO)
+
     # --- folding ---
 
     def folds(self) -> Mapping[type[Event], Any]:
@@ -92,23 +98,44 @@ class EquityBook:
         }
 
     def _snapshot(self, event: CapitalSnapshotUpdated) -> None:
-        self._opening.setdefault(event.venue, event.equity_usd)
+        if event.venue not in self._opening:
+            self._opening[event.venue] = event.equity_usd
+            self._opened_ns[event.venue] = event.ts_ns
 
     def _sampled(self, event: EquitySampled) -> None:
+        event = self._as_of_now(event)
         new = [equity for venue, equity in event.per_venue.items() if venue not in self.current]
         if self.total is not None:
-            self._shift(sum(new, ZERO))
+            self._carry(sum(new, ZERO))
+            self.day_base += sum(new, ZERO)
         self.current = dict(event.per_venue)
         self.total = event.total_usd
         self.sampled_ns = event.ts_ns
         self._peak = max(self._peak, event.total_usd)
+        self._unexplained = dict(event.unexplained)
         self._protected = dict(event.protected or event.per_venue)
         for venue, equity in self._protected.items():
             self._peaks[venue] = max(self._peaks.get(venue, equity), equity)
 
-    def _shift(self, amount: Decimal) -> None:
+    def _as_of_now(self, event: EquitySampled) -> EquitySampled:
+        """Return a sample with the transfers that were folded after it was taken."""
+        since = {
+            venue: self._opening[venue] - opening
+            for venue, opening in event.opening.items()
+            if venue in self._opening and self._opening[venue] != opening
+        }
+        if not since:
+            return event
+        return msgspec.structs.replace(
+            event,
+            per_venue={v: usd + since.get(v, ZERO) for v, usd in event.per_venue.items()},
+            total_usd=event.total_usd + sum(since.values(), ZERO),
+            protected={v: usd + since.get(v, ZERO) for v, usd in event.protected.items()},
+        )
+
+    def _carry(self, amount: Decimal) -> None:
         """Money came or went that is neither profit nor loss."""
-        self._peak = max(self._peak + amount, ZERO)
+        self._peak = _carried(self._peak, self.total, amount)
         if self.day_start is not None:
             self.day_start += amount
 
@@ -119,11 +146,13 @@ class EquityBook:
         if event.rule == "drawdown":
             self._peak = self.total
         elif event.rule == "daily_loss":
-            self.day_start = self.total
+            self.day_start = self.day_base = self.total
 
     def _day_started(self, event: DayStarted) -> None:
         self.day = event.day
-        self.day_start = event.equity_usd
+        # Its sample was folded just before it, with what was transferred meanwhile.
+        self.day_start = event.equity_usd if self.total is None else self.total
+        self.day_base = self.day_start
 
     def _safe_mode(self, event: SafeModeChanged) -> None:
         if event.active:
@@ -132,12 +161,19 @@ class EquityBook:
             self._safe.pop(event.venue, None)
 
     def _transfer(self, event: Transfer) -> None:
+        """Move everything that it moves at once; what a venue held at first had it already."""
         venue, amount = event.venue, event.amount_usd
-        self._shift(amount)
-        if venue in self._peaks:
-            self._peaks[venue] = max(self._peaks[venue] + amount, ZERO)
-        if venue in self._opening:
-            self._opening[venue] += amount
+        if venue not in self._opening or 0 < event.venue_ns <= self._opened_ns[venue]:
+            return
+        self._opening[venue] += amount
+        if venue not in self.current or self.total is None:
+            return
+        self._carry(amount)
+        self.total += amount
+        self.current[venue] += amount
+        protected = self._protected[venue]
+        self._peaks[venue] = _carried(self._peaks[venue], protected, amount)
+        self._protected[venue] = protected + amount
 
     # --- surviving ---
 
@@ -154,6 +190,9 @@ class EquityBook:
             "day_start": self.day_start,
             "safe": self._safe,
             "opening": self._opening,
+            "opened_ns": self._opened_ns,
+            "day_base": self.day_base,
+            "unexplained": self._unexplained,
         }
 
     def restore(self, state: Any) -> None:
@@ -169,6 +208,9 @@ class EquityBook:
         self.day_start = msgspec.convert(state["day_start"], Decimal | None, strict=False)
         self._safe = dict(state["safe"])
         self._opening = msgspec.convert(state["opening"], amounts, strict=False)
+        self._opened_ns = dict(state["opened_ns"])
+        self.day_base = msgspec.convert(state["day_base"], Decimal, strict=False)
+        self._unexplained = msgspec.convert(state["unexplained"], amounts, strict=False)
 
 
 def _drawdown(equity: Decimal | None, peak: Decimal) -> Decimal:
@@ -177,100 +219,10 @@ def _drawdown(equity: Decimal | None, peak: Decimal) -> Decimal:
     return max((peak - equity) / peak, ZERO)
 
 
-class EquitySampler:
-    """Samples equity on a timer; starts days; moves venues in and out of safe mode."""
-
-    def __init__(
-        self,
-        bus: EventBus,
-        clock: Clock,
-        settings: CapitalSettings,
-        book: EquityBook,
-        snapshots: CapitalSnapshotProvider,
-        profit: Callable[[str], Decimal | None],
-        moved: Callable[[], Mapping[str, Decimal] | None] = dict,
-        *,
-        settings_of: Callable[[str], CapitalSettings] | None = None,
-        day_start_hour_utc: int = 0,
-    ) -> None:
-        """Set what is measured: USD throughout, None where a mark is missing.
-
-        `profit(venue)`: ours since the first snapshot; `moved()`: what the legs of hedged pairs
-        lost on a venue (positive) or won there (negative) against each other;
-        `settings_of(venue)`: the settings with the venue's overrides.
-        """
-        self._bus = bus
-        self._clock = clock
-        self._book = book
-        self._snapshots = snapshots
-        self._profit = profit
-        self._moved = moved
-        self._settings_of = settings_of or (lambda _venue: settings)
-        self._day_start_hour = day_start_hour_utc
-
-    def sample(self) -> None:
-        """Publish one sample, once a venue has told its balances; start a day when one is due.
-
-        A venue that has not told any in this process counts with what our books say, else with
-        its last sample: that it is silent is no loss.
-        """
-        told = self._snapshots.venues()
-        if not told:
-            return
-        known = list(dict.fromkeys([*self._book.current, *told]))
-        per_venue = {venue: self._equity(venue) for venue in known}
-        now_ns = self._clock.now_ns()
-        total = sum(per_venue.values(), ZERO)
-        self._bus.publish(
-            EquitySampled(
-                ts_ns=now_ns,
-                per_venue=per_venue,
-                total_usd=total,
-                protected=self._protected(per_venue),
-            )
-        )
-        day = self._day(now_ns)
-        if day > self._book.day:
-            self._bus.publish(DayStarted(ts_ns=now_ns, day=day, equity_usd=total))
-        for venue in per_venue:
-            self._safe_mode(venue, now_ns)
-
-    def _equity(self, venue: str) -> Decimal:
-        """Return the smaller of what the venue told and what our books say."""
-        balance = self._snapshots.balance(venue)
-        opening, profit = self._book.opening(venue), self._profit(venue)
-        ours = None if opening is None or profit is None else opening + profit
-        if balance is None:
-            return self._book.current[venue] if ours is None else ours
-        return balance.equity if ours is None else min(balance.equity, ours)
-
-    def _protected(self, per_venue: Mapping[str, Decimal]) -> dict[str, Decimal]:
-        """Return equity without what hedged legs moved; the last known one without marks."""
-        moved = self._moved()
-        if moved is not None:
-            return {venue: usd + moved.get(venue, ZERO) for venue, usd in per_venue.items()}
-        return {
-            venue: usd if (last := self._book.protected(venue)) is None else last
-            for venue, usd in per_venue.items()
-        }
-
-    def _day(self, now_ns: int) -> str:
-        shifted = now_ns // SECOND - self._day_start_hour * 3_600
-        return datetime.fromtimestamp(shifted, UTC).date().isoformat()
-
-    def _safe_mode(self, venue: str, now_ns: int) -> None:
-        settings = self._settings_of(venue)
-        drawdown = self._book.venue_drawdown(venue)
-        since_ns = self._book.safe_since_ns(venue)
-        stayed = since_ns is not None and now_ns - since_ns >= int(
-            settings.safe_mode_min_s * SECOND
-        )
-        if since_ns is None and drawdown >= settings.safe_mode_enter_ratio:
-            active = True
-        elif stayed and drawdown <= settings.safe_mode_exit_ratio:
-            active = False
-        else:
-            return
-        self._bus.publish(
-            SafeModeChanged(ts_ns=now_ns, venue=venue, active=active, drawdown=drawdown)
-        )
+def _carried(peak: Decimal, equity: Decimal | None, amount: Decimal) -> Decimal:
+    """Return a peak after a transfer: the drawdown from it is the same share as before."""
+    before = ZERO if equity is None else equity
+    after = before + amount
+    if after <= 0:
+        return ZERO  # nothing is left that could have lost anything
+    return peak * after / before if before > 0 else peak + amount

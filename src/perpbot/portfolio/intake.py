@@ -30,9 +30,10 @@ from perpbot.domain.events import (
     OrderReported,
     OrderSent,
     OrderUnknown,
+    Transfer,
 )
 from perpbot.domain.money import ONE, ZERO, plain
-from perpbot.domain.orders import FillReport, FundingReport, OrderReport
+from perpbot.domain.orders import FillReport, FundingReport, OrderReport, TransferReport
 from perpbot.domain.sides import OrderState
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import SECOND, Clock
@@ -45,6 +46,7 @@ from perpbot.portfolio.booked import (
 )
 from perpbot.portfolio.currency import CurrencyRates
 from perpbot.portfolio.orders import Order, OrderTable
+from perpbot.portfolio.transfers import BookedTransfers, transfer_key
 
 _UNANSWERED = frozenset({OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN})
 EXPIRY_MARGIN_NS = SECOND
@@ -64,6 +66,7 @@ class ReportIntake:
         clock: Clock,
         orders: OrderTable,
         booked: BookedTrades,
+        transfers: BookedTransfers,
         rates: CurrencyRates,
         funding_owner: Callable[[str, str, str], str],
         *,
@@ -80,6 +83,7 @@ class ReportIntake:
         self._clock = clock
         self._orders = orders
         self._booked = booked
+        self._transfers = transfers
         self._rates = rates
         self._leg_owner = funding_owner
         self._foreign: set[tuple[str, str]] = set()
@@ -93,6 +97,8 @@ class ReportIntake:
         self._twins_in_flight: set[BookedKey] = set()
         self._doubtful: dict[str, dict[BookedKey, FillReport]] = {}
         """By order and key: executions that look like one that is booked already."""
+        self._moving: set[str] = set()
+        """Transfers on their way to the books, by key."""
         self._excess: set[BookedKey] = set()
         """Executions beyond the quantity of their order, told to a person once."""
         self._unpriced: set[str] = set()
@@ -102,6 +108,7 @@ class ReportIntake:
         bus.subscribe(AccountReported, self._on_account)
         bus.subscribe(OrderFact, self._folded)
         bus.subscribe(FundingPaid, self._funded)
+        bus.subscribe(Transfer, self._transferred)
 
     def filled_by_venue(self, order: Order) -> Decimal:
         """Return the largest cumulative quantity that any report spoke of."""
@@ -454,6 +461,8 @@ class ReportIntake:
     def _on_account(self, event: AccountReported) -> None:
         for payment in event.funding:
             self.take_funding(payment)
+        for transfer in event.transfers:
+            self.take_transfer(transfer)
 
     def take_funding(self, report: FundingReport) -> bool:
         """Book a funding payment unless it is booked; return whether it was new."""
@@ -478,6 +487,36 @@ class ReportIntake:
 
     def _funded(self, event: FundingPaid) -> None:
         self._in_flight.pop(funding_key(event), None)
+
+    # --- transfers ---
+
+    def take_transfer(self, report: TransferReport) -> bool:
+        """Book a transfer unless it is booked; return whether it was new.
+
+        What has no price in USD moves nothing: its balance counts as nothing, too.
+        """
+        key = transfer_key(report.venue, report.account, report.transfer_id)
+        if key in self._transfers or key in self._moving:
+            return False
+        self._moving.add(key)
+        rate = self._rates.usd(report.currency)
+        self._publish(
+            Transfer(
+                ts_ns=self._clock.now_ns(),
+                venue=report.venue,
+                account=report.account,
+                amount_usd=ZERO if rate is None else report.amount * rate,
+                reference=report.transfer_id,
+                currency=report.currency,
+                amount=report.amount,
+                reason=report.kind,
+                venue_ns=report.venue_ns,
+            )
+        )
+        return True
+
+    def _transferred(self, event: Transfer) -> None:
+        self._moving.discard(transfer_key(event.venue, event.account, event.reference))
 
     # --- shared ---
 

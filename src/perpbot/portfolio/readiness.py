@@ -3,9 +3,13 @@
 True per process: a restart or a reconnect of the private stream takes it away until the next
 successful comparison. A channel that nobody has told of is down: a venue that could not be
 prepared, or whose private stream never stood, opens nothing, whatever its REST side answers.
+While money has moved somewhere that nothing explains yet, no venue opens anything: what the
+account has lost is not known then.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from perpbot.domain.events import ConnectionState, VenueConnectionChanged, VenueReconciled
 from perpbot.kernel.bus import EventBus
@@ -16,7 +20,9 @@ _NEEDED = ("trading", "public", "private")
 class Readiness:
     """See the module."""
 
-    def __init__(self, bus: EventBus) -> None:
+    def __init__(self, bus: EventBus, doubt: Callable[[], str] = lambda: "") -> None:
+        """`doubt()` says what moved that nothing explains yet, or ""."""
+        self._doubt = doubt
         self._agreed: dict[str, bool] = {}
         self._channels: dict[tuple[str, str], ConnectionState] = {}
         self._why: dict[str, str] = {}
@@ -31,7 +37,7 @@ class Readiness:
             state = self.state(venue, channel)
             if state is not ConnectionState.LIVE:
                 return f"{channel} channel is {state}"
-        return ""
+        return self._doubt()
 
     def state(self, venue: str, channel: str) -> ConnectionState:
         """Return where a channel is on its ladder."""

@@ -64,6 +64,21 @@ class CapitalSettings(SettingsModel):
         ge=1,
         le=3_600,
     )
+    unexplained_wait_s: float = setting(
+        60.0,
+        "How long money may be missing on a venue, with no fill, fee, funding or transfer that"
+        " explains it, before it counts as a loss; nothing opens meanwhile.",
+        unit="s",
+        ge=5,
+        le=600,
+    )
+    unexplained_ratio: Decimal = setting(
+        Decimal("0.005"),
+        "Share of a venue's equity above which such money keeps everything from opening.",
+        unit="ratio",
+        gt=0,
+        le=Decimal("0.1"),
+    )
     safe_mode_enter_ratio: Decimal = setting(
         Decimal("0.05"),
         "Drawdown of one venue (positive, from the peak) that turns its arbitrage off.",

@@ -238,9 +238,9 @@ def daily_loss(world: RiskWorld, _request: OpenRequest) -> Measure:
 
 
 def daily_loss_limit(world: RiskWorld) -> Decimal:
-    """Return the smaller of the absolute and the relative limit, USD."""
-    start = world.equity.day_start or ZERO
-    return min(world.settings.max_daily_loss_usd, world.settings.max_daily_loss_ratio * start)
+    """Return the smaller of the absolute and the relative limit, USD; no transfer moves it."""
+    base = world.equity.day_base
+    return min(world.settings.max_daily_loss_usd, world.settings.max_daily_loss_ratio * base)
 
 
 def failure_pause(world: RiskWorld, request: OpenRequest) -> Measure:

@@ -85,6 +85,7 @@ class Door:
         self.answers: dict[str, Any] = {}
         self.asked: list[str] = []
         self.since: list[int] = []
+        self.moved_since: list[int] = []
         """Of every question for executions."""
         self.hold = asyncio.Event()
         self.hold.set()
@@ -122,6 +123,10 @@ class Door:
 
     async def funding(self, since_ns: int) -> Any:
         return await self.answer("funding")
+
+    async def transfers(self, since_ns: int) -> Any:
+        self.moved_since.append(since_ns)
+        return await self.answer("transfers")
 
 
 class Gate:
@@ -462,6 +467,33 @@ async def test_comparisons_do_not_pile_up(gate: Gate) -> None:
     gate.bus.publish(ReconcileVenue(ts_ns=1, venue=LONG, reason="later", fills_since_ns=1))
     await gate.rest()
     assert gate.door.since[-1] == 1
+
+
+async def test_transfers_are_asked_for_where_wanted(gate: Gate) -> None:
+    """Questions that are merged ask from the earlier time; an answer that failed is unknown."""
+    gate.door.hold.clear()
+    for since_ns in (None, 7, None, 4):
+        gate.bus.publish(
+            ReconcileVenue(
+                ts_ns=1,
+                venue=LONG,
+                reason="timer",
+                fills_since_ns=9,
+                transfers_since_ns=since_ns,
+            )
+        )
+    gate.door.hold.set()
+    await gate.rest()
+    assert gate.door.moved_since == [4]
+    gate.door.answers["transfers"] = Unavailable(LONG, "no ledger")
+    gate.bus.publish(
+        ReconcileVenue(ts_ns=1, venue=LONG, reason="timer", fills_since_ns=9, transfers_since_ns=1)
+    )
+    await gate.rest()
+    told = [event for event in gate.said if isinstance(event, VenueSnapshot)]
+    assert [event.transfers for event in told] == [None, (), None]
+    assert "no ledger" in told[-1].error
+    assert told[-1].complete
 
 
 async def test_what_an_order_asked_for_does_not_stand_for_a_comparison(gate: Gate) -> None:

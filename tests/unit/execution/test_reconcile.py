@@ -24,6 +24,7 @@ from perpbot.domain.events import (
     QueryOrder,
     ReconcileVenue,
     SubmitOrders,
+    Transfer,
     VenueConnectionChanged,
     VenueReconciled,
     VenueSnapshot,
@@ -34,6 +35,7 @@ from perpbot.domain.orders import (
     FundingReport,
     OrderReport,
     PositionReport,
+    TransferReport,
 )
 from perpbot.domain.sides import OrderState, Side, TimeInForce
 from perpbot.execution.reconcile import ReconcileDriver
@@ -45,6 +47,7 @@ from perpbot.portfolio.currency import CurrencyRates
 from perpbot.portfolio.intake import ReportIntake
 from perpbot.portfolio.orders import OrderTable
 from perpbot.portfolio.positions import PositionBook
+from perpbot.portfolio.transfers import BookedTransfers
 from tests.unit.execution.stand import ASSET, LONG, SHORT, START_NS, d
 from tests.unit.execution.test_gateway import report
 from tests.unit.execution.test_pair import order
@@ -66,8 +69,9 @@ class Table:
         self.bus = EventBus(self.time)
         self.orders = OrderTable()
         self.booked = BookedTrades()
+        self.transfers = BookedTransfers()
         self.positions = PositionBook()
-        for component in (self.orders, self.booked, self.positions):
+        for component in (self.orders, self.booked, self.transfers, self.positions):
             for event_class, fold in component.folds().items():
                 self.bus.subscribe(event_class, fold)
         intake = ReportIntake(
@@ -75,6 +79,7 @@ class Table:
             self.time,
             self.orders,
             self.booked,
+            self.transfers,
             CurrencyRates(assumed=d(1)),
             lambda *_: "",
         )
@@ -442,6 +447,56 @@ def test_balances_and_funding_are_taken_in() -> None:
         table.answer(balances=(balance,), funding=(paid,))
     assert table.told(AccountReported)[0].source == "reconcile"
     assert len(table.told(FundingPaid)) == 1
+
+
+def test_transfers_are_taken_in_before_the_balances_that_contain_them() -> None:
+    """Once, however often they are told, in the order in which everything folds."""
+    table = Table()
+    balance = BalanceReport(
+        venue=LONG, account="main", currency="USDT", equity=d(5), wallet=d(5), free=d(4)
+    )
+    moved = TransferReport(
+        venue=LONG, account="main", transfer_id="t", currency="USDT", amount=d(-7)
+    )
+    for _ in range(2):
+        table.answer(balances=(balance,), transfers=(moved,))
+    kinds = [type(event) for event in table.said]
+    assert kinds.index(Transfer) < kinds.index(AccountReported)
+    assert len(table.told(Transfer)) == 1
+
+
+def test_transfers_are_asked_for_from_further_back() -> None:
+    """An hour before the last answer that told any, but never from before our books began."""
+    table = Table()
+    born_ns, whole_ns = START_NS - 30_000 * SECOND, START_NS - 20_000 * SECOND
+    table.driver.start(lambda _venue: whole_ns, born_ns=born_ns)
+
+    def since() -> list[int | None]:
+        asked = [one for one in table.told(ReconcileVenue) if one.venue == LONG]
+        return [one.transfers_since_ns for one in asked]
+
+    assert since() == [whole_ns - 3_600 * SECOND]
+    table.answer(transfers=None)
+    table.run(11_000)
+    assert since()[-1] == whole_ns - 3_600 * SECOND
+    told_ns = table.time.now_ns()
+    table.answer(transfers=())
+    table.run(11_000)
+    assert since()[-1] == told_ns - 3_600 * SECOND
+    again = Table()
+    again.driver.start(lambda _venue: whole_ns, born_ns=whole_ns)
+    assert again.told(ReconcileVenue)[0].transfers_since_ns == whole_ns
+
+
+def test_a_venue_is_asked_out_of_turn() -> None:
+    """Unless it is a stranger's or all is over."""
+    table = Table()
+    table.driver.start()
+    table.driver.ask(LONG, "unexplained")
+    table.driver.ask("unheard", "unexplained")
+    table.driver.stop()
+    table.driver.ask(LONG, "unexplained")
+    assert table.asked() == ["start", "unexplained"]
 
 
 def test_stranger_is_ignored() -> None:

@@ -31,6 +31,7 @@ from perpbot.portfolio.booked import BookedTrades
 from perpbot.portfolio.currency import CurrencyRates
 from perpbot.portfolio.intake import ReportIntake
 from perpbot.portfolio.orders import OrderTable
+from perpbot.portfolio.transfers import BookedTransfers
 from tests.unit.execution.stand import LONG, START_NS, d
 from tests.unit.execution.test_gateway import report
 from tests.unit.execution.test_pair import order
@@ -48,7 +49,9 @@ class Post:
             for event_class, fold in component.folds().items():
                 self.bus.subscribe(event_class, fold)
         rates = CurrencyRates(assumed=d(1))
-        intake = ReportIntake(self.bus, self.time, self.orders, self.booked, rates, lambda *_: "")
+        intake = ReportIntake(
+            self.bus, self.time, self.orders, self.booked, BookedTransfers(), rates, lambda *_: ""
+        )
         self.watch = OrderWatch(
             self.bus, self.time, self.time, self.orders, intake, alarm_after_s=10.0
         )

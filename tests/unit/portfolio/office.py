@@ -43,6 +43,7 @@ from perpbot.portfolio.positions import PositionBook
 from perpbot.portfolio.reservations import Reservations
 from perpbot.portfolio.settings import CapitalSettings
 from perpbot.portfolio.snapshot import CapitalSnapshotProvider
+from perpbot.portfolio.transfers import BookedTransfers
 
 E = TypeVar("E", bound=Event)
 START = 1_700_000_000 * SECOND
@@ -71,6 +72,7 @@ class Office:
         self.bus = EventBus(self.time, self.journal)
         self.orders = OrderTable()
         self.booked = BookedTrades()
+        self.transfers = BookedTransfers()
         self.positions = PositionBook()
         self.leases = Leases()
         self.reservations = Reservations()
@@ -79,6 +81,7 @@ class Office:
             [
                 self.orders,
                 self.booked,
+                self.transfers,
                 self.positions,
                 self.leases,
                 self.reservations,
@@ -94,6 +97,7 @@ class Office:
             self.time,
             self.orders,
             self.booked,
+            self.transfers,
             self.rates,
             lambda _venue, _account, _asset: owner,
             venue_rate=venue_rate,

@@ -1,11 +1,10 @@
-"""Equity, peaks, days and safe mode."""
+"""Equity, peaks and days as they fold."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
 
+import msgspec
 import pytest
 
 from perpbot.domain.events import (
@@ -14,13 +13,11 @@ from perpbot.domain.events import (
     EquitySampled,
     Event,
     HaltCleared,
-    SafeModeChanged,
     Transfer,
 )
 from perpbot.kernel.fold import DurableState
-from perpbot.portfolio.equity import EquityBook, EquitySampler
-from perpbot.portfolio.settings import CapitalSettings
-from tests.unit.portfolio.office import Office, d
+from perpbot.portfolio.equity import EquityBook
+from tests.unit.portfolio.office import d
 
 
 def book(*events: Event) -> EquityBook:
@@ -63,27 +60,93 @@ def test_daily_loss_is_from_the_start_of_the_day() -> None:
     assert book(day, sample(okx="110")).daily_loss() == 0
 
 
-def test_a_transfer_is_neither_profit_nor_loss() -> None:
-    """Peak, day start and opening move with it."""
-    told = CapitalSnapshotUpdated(
-        venue="okx", equity_usd=d(100), free_usd=d(100), wallet_usd=d(100), from_stream=True
-    )
-    out = Transfer(venue="okx", account="main", amount_usd=d(-40), reference="t")
-    found = book(
-        told,
-        sample(okx="100"),
-        DayStarted(day="d", equity_usd=d(100)),
-        out,
-        sample(okx="60"),
+def told(venue: str = "okx", usd: str = "100", ts_ns: int = 5) -> CapitalSnapshotUpdated:
+    """Return what a venue holds at first."""
+    amount = d(usd)
+    return CapitalSnapshotUpdated(
+        ts_ns=ts_ns,
+        venue=venue,
+        equity_usd=amount,
+        free_usd=amount,
+        wallet_usd=amount,
+        from_stream=True,
     )
 
-    assert (found.drawdown(), found.daily_loss(), found.venue_drawdown("okx")) == (
-        d(0),
-        d(0),
-        d(0),
+
+def moved(usd: str, venue: str = "okx", venue_ns: int = 0) -> Transfer:
+    """Return a transfer."""
+    return Transfer(
+        venue=venue, account="main", amount_usd=d(usd), reference="t", venue_ns=venue_ns
     )
-    assert found.opening("okx") == d(60)
-    assert book(out).drawdown() == 0
+
+
+NOTHING = (d(0), d(0), d(0))
+DAY = DayStarted(day="d", equity_usd=d(100))
+
+
+def test_a_transfer_is_neither_profit_nor_loss() -> None:
+    """Everything moves with it in the same moment, with a sample after it or without."""
+    before = (told(), sample(okx="100"), DAY, moved("-40"))
+    for found in (book(*before), book(*before, sample(okx="60"))):
+        assert (found.drawdown(), found.daily_loss(), found.venue_drawdown("okx")) == NOTHING
+        assert (found.total, found.current) == (d(60), {"okx": d(60)})
+        assert found.protected("okx") == d(60)
+        assert found.opening("okx") == d(60)
+    assert book(moved("-40")).drawdown() == 0
+
+
+@pytest.mark.parametrize("usd", ["-76", "-1", "1", "9500"])
+def test_a_transfer_leaves_drawdown_and_daily_loss_as_they_were(usd: str) -> None:
+    """Five of a hundred are lost, however much is left, and the limit of the day stays."""
+    lost = (told(), sample(okx="100"), DAY, sample(okx="95"))
+    found = book(*lost, moved(usd))
+
+    assert abs(found.drawdown() - d("0.05")) < d("1e-20")
+    assert abs(found.venue_drawdown("okx") - d("0.05")) < d("1e-20")
+    assert (found.daily_loss(), found.day_base) == (d(5), d(100))
+
+
+def test_taking_everything_out_ends_a_drawdown_and_bringing_money_begins_anew() -> None:
+    """Of nothing nothing can be lost."""
+    lost = (told(), sample(okx="100"), sample(okx="95"))
+    empty = (*lost, moved("-95"))
+    assert book(*empty).drawdown() == 0
+    assert book(*empty, sample(okx="0"), moved("50"), sample(okx="50")).drawdown() == 0
+    assert book(*empty, moved("50"), sample(okx="45")).drawdown() == d("0.1")
+
+
+def test_what_a_venue_held_at_first_contains_what_moved_before() -> None:
+    """By the venue's time; without one it moved after."""
+    found = book(told(ts_ns=5), moved("-40", venue_ns=5), sample(okx="100"))
+    assert (found.opening("okx"), found.total) == (d(100), d(100))
+    assert book(told(ts_ns=5), moved("-40", venue_ns=6)).opening("okx") == d(60)
+    assert book(told(ts_ns=5), moved("-40")).opening("okx") == d(60)
+
+
+def test_a_transfer_before_a_venue_was_sampled_comes_with_its_first_sample() -> None:
+    """It joins as a venue that is told later does."""
+    found = book(
+        told(), sample(okx="100"), DAY, told("binance"), moved("50", "binance"),
+        sample(okx="100", binance="150"),
+    )  # fmt: skip
+    assert (found.drawdown(), found.daily_loss(), found.total) == (d(0), d(0), d(250))
+
+
+def test_a_sample_that_was_taken_before_a_transfer_and_folded_after_contains_it() -> None:
+    """Else the peak would stay where the money was."""
+    late = msgspec.structs.replace(sample(okx="100"), opening={"okx": d(100)})
+    for usd in ("-40", "40"):
+        found = book(told(), late, DAY, moved(usd), late)
+        assert found.total == d(100) + d(usd)
+        assert (found.drawdown(), found.daily_loss(), found.venue_drawdown("okx")) == NOTHING
+    assert book(told(), moved("40"), late, DAY).daily_loss() == 0
+
+
+def test_what_is_missing_is_remembered() -> None:
+    """Through a restart, by venue."""
+    missing = msgspec.structs.replace(sample(okx="93"), unexplained={"okx": d(7)})
+    assert book(missing).unexplained("okx") == d(7)
+    assert book(missing, sample(okx="93")).unexplained("okx") == 0
 
 
 def test_a_venue_that_is_told_later_is_neither_profit_nor_loss() -> None:
@@ -112,178 +175,3 @@ def test_clearing_a_halt_measures_from_there_on() -> None:
     assert book(*lost, cleared("daily_loss")).drawdown() == d("0.2")
     assert book(*lost, cleared("failures")).drawdown() == d("0.2")
     assert book(cleared("drawdown")).drawdown() == 0
-
-
-class Sampling:
-    """An office with a sampler, whose profits and moves are set by hand."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.office = Office()
-        self.profit: dict[str, Decimal | None] = {}
-        self.moved: Mapping[str, Decimal] | None = {}
-        base = CapitalSettings(**settings)
-        self.sampler = EquitySampler(
-            self.office.bus,
-            self.office.time,
-            base,
-            self.office.equity,
-            self.office.snapshots,
-            lambda venue: self.profit.get(venue, Decimal(0)),
-            lambda: self.moved,
-        )
-
-    def tell(self, **venues: str) -> EquitySampled:
-        """Tell balances and sample."""
-        self.office.advance(5)
-        for venue, equity in venues.items():
-            self.office.tell(venue, equity)
-        self.sampler.sample()
-        return self.office.seen(EquitySampled)[-1]
-
-    @property
-    def modes(self) -> list[tuple[str, bool]]:
-        return [(e.venue, e.active) for e in self.office.seen(SafeModeChanged)]
-
-
-def test_nothing_is_sampled_before_a_venue_has_told() -> None:
-    """No equity is invented."""
-    desk = Sampling()
-    desk.sampler.sample()
-
-    assert desk.office.seen(EquitySampled) == []
-
-
-def test_the_smaller_of_their_word_and_our_books_counts() -> None:
-    """Opening plus our profit against what the venue says."""
-    desk = Sampling()
-    assert desk.tell(okx="100").total_usd == d(100)
-    desk.profit["okx"] = d(-7)
-    assert desk.tell(okx="98").total_usd == d(93)
-    desk.profit["okx"] = d(9)
-    assert desk.tell(okx="97").total_usd == d(97)
-    desk.profit["okx"] = None
-    assert desk.tell(okx="96").total_usd == d(96)
-
-
-def test_a_silent_venue_after_a_restart_is_no_loss() -> None:
-    """It counts with our books, or with its last sample; the account does not halt."""
-    before = Sampling()
-    before.tell(okx="100", binance="100")
-    desk = Sampling()
-    desk.office.state.replay(before.office.journal.records())
-    desk.profit["binance"] = d(-1)
-    assert desk.tell(okx="100").per_venue == {"okx": d(100), "binance": d(99)}
-    desk.profit["binance"] = None
-    assert desk.tell(okx="100").per_venue == {"okx": d(100), "binance": d(99)}
-
-    assert desk.office.equity.drawdown() == d(1) / d(200)
-
-
-def test_a_day_starts_once_and_never_goes_back() -> None:
-    """UTC; a clock that steps back starts no day."""
-    desk = Sampling()
-    desk.tell(okx="100")
-    desk.tell(okx="101")
-    desk.office.advance(86_400)
-    desk.tell(okx="102")
-    assert [event.day for event in desk.office.seen(DayStarted)] == ["2023-11-14", "2023-11-15"]
-    desk.office.equity.day = "2999-01-01"
-    desk.tell(okx="102")
-
-    assert len(desk.office.seen(DayStarted)) == 2
-
-
-def test_a_day_may_start_at_another_hour() -> None:
-    """22:13 UTC is before 23:00: still the day before."""
-    office = Office()
-    sampler = EquitySampler(
-        office.bus,
-        office.time,
-        CapitalSettings(),
-        office.equity,
-        office.snapshots,
-        lambda _venue: None,
-        day_start_hour_utc=23,
-    )
-    office.tell("okx", "1")
-    sampler.sample()
-
-    assert office.seen(DayStarted)[0].day == "2023-11-13"
-    assert office.equity.current == {"okx": d(1)}
-
-
-@pytest.mark.parametrize(
-    ("equity", "active"),
-    [("951", False), ("950", True), ("949", True)],
-    ids=["below", "at", "above"],
-)
-def test_safe_mode_begins_at_five_percent(equity: str, active: bool) -> None:
-    """Of realised and unhedged loss."""
-    desk = Sampling()
-    desk.tell(okx="1000")
-    desk.tell(okx=equity)
-
-    assert desk.modes == ([("okx", True)] if active else [])
-    assert (desk.office.equity.safe_since_ns("okx") is not None) == active
-
-
-def test_what_a_hedged_pair_moves_between_venues_is_no_loss() -> None:
-    """One venue loses 20 %, the other wins it: nobody enters safe mode."""
-    desk = Sampling()
-    desk.tell(okx="1000", binance="1000")
-    desk.moved = {"okx": d(200), "binance": d(-200)}
-    desk.profit = {"okx": d(-200), "binance": d(200)}
-    told = desk.tell(okx="800", binance="1200")
-
-    assert told.protected == {"okx": d(1000), "binance": d(1000)}
-    assert told.total_usd == d(2000)
-    assert desk.modes == []
-    desk.tell(okx="750", binance="1200")
-    assert desk.modes == [("okx", True)]
-
-
-def test_without_marks_the_last_protected_equity_holds() -> None:
-    """A missing mark neither starts nor ends a safe mode."""
-    desk = Sampling()
-    desk.moved = None
-    assert desk.tell(okx="1000").protected == {"okx": d(1000)}
-    assert desk.tell(okx="500").protected == {"okx": d(1000)}
-    assert desk.modes == []
-
-
-def test_safe_mode_ends_at_four_percent_after_its_minimum_time() -> None:
-    """Neither earlier nor higher."""
-    desk = Sampling(safe_mode_min_s=60)
-    desk.tell(okx="1000")
-    desk.tell(okx="950")
-    desk.tell(okx="990")
-    assert desk.modes == [("okx", True)]
-    desk.office.advance(60)
-    desk.tell(okx="959")
-    assert desk.modes == [("okx", True)]
-    desk.tell(okx="960")
-
-    assert desk.modes == [("okx", True), ("okx", False)]
-    assert desk.office.equity.safe_since_ns("okx") is None
-
-
-def test_safe_mode_follows_the_settings_of_its_venue() -> None:
-    """An override for one venue."""
-    office = Office()
-    loose = CapitalSettings(safe_mode_enter_ratio=Decimal("0.3"))
-    sampler = EquitySampler(
-        office.bus,
-        office.time,
-        CapitalSettings(),
-        office.equity,
-        office.snapshots,
-        lambda _venue: None,
-        settings_of=lambda venue: loose if venue == "okx" else CapitalSettings(),
-    )
-    for equity in ("1000", "900"):
-        office.advance(5)
-        office.tell("okx", equity)
-        office.tell("binance", equity)
-        sampler.sample()
-
-    assert [event.venue for event in office.seen(SafeModeChanged)] == ["binance"]

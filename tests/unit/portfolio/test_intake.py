@@ -24,8 +24,9 @@ from perpbot.domain.events import (
     OrderReported,
     OrderSent,
     OrderUnknown,
+    Transfer,
 )
-from perpbot.domain.orders import FundingReport, OrderReport
+from perpbot.domain.orders import FundingReport, OrderReport, TransferReport
 from perpbot.domain.sides import OrderState
 from perpbot.kernel.clock import SECOND
 from perpbot.portfolio import booked as module
@@ -476,6 +477,56 @@ def test_funding_without_a_rate_halts_opens() -> None:
     desk.intake.take_funding(funding(currency="XYZ"))
 
     assert len(desk.seen(HaltLatched)) == 1
+
+
+def transfer(transfer_id: str = "m1", **changes: Any) -> TransferReport:
+    """Return a withdrawal of forty."""
+    fields: dict[str, Any] = {
+        "venue": "okx",
+        "account": "main",
+        "transfer_id": transfer_id,
+        "currency": "USDT",
+        "amount": d(-40),
+        "kind": "transfer out",
+        "venue_ns": 9,
+    }
+    return TransferReport(**(fields | changes))
+
+
+def test_a_transfer_is_booked_once() -> None:
+    """By stream, by asking, twice in one answer, after a restart; accounts are apart."""
+    desk = Office(rates=CurrencyRates({"USDT": d("0.99")}))
+    desk.bus.publish(AccountReported(venue="okx", transfers=(transfer(), transfer())))
+    assert not desk.intake.take_transfer(transfer())
+    assert desk.intake.take_transfer(transfer(account="second", amount=d(10)))
+    again = Office()
+    again.state.replay(desk.journal.records())
+    assert not again.intake.take_transfer(transfer())
+
+    first, second = desk.seen(Transfer)
+    assert (first.amount_usd, first.amount, first.currency) == (d("-39.6"), d(-40), "USDT")
+    assert (first.reference, first.reason, first.venue_ns) == ("m1", "transfer out", 9)
+    assert (second.account, second.amount_usd) == ("second", d("9.9"))
+    assert again.transfers.total("okx") == d("-29.7")
+
+
+def test_two_tellings_in_one_moment_are_one_transfer() -> None:
+    """The first is on its way to the books when the second comes."""
+    desk = office()
+    desk.inside(
+        lambda: desk.intake.take_transfer(transfer()),
+        lambda: desk.intake.take_transfer(transfer()),
+    )
+    assert len(desk.seen(Transfer)) == 1
+
+
+def test_a_transfer_without_a_price_moves_nothing_and_stops_nothing() -> None:
+    """Its balance counts as nothing, too."""
+    desk = office()
+    desk.intake.take_transfer(transfer(currency="POINTS"))
+
+    assert desk.seen(Transfer)[0].amount_usd == 0
+    assert desk.seen(HaltLatched) == []
 
 
 def test_an_execution_that_may_be_forgotten_is_not_booked_again(

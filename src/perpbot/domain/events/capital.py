@@ -92,6 +92,8 @@ class EquitySampled(Event, frozen=True, kw_only=True):
     """The same without what hedged legs moved between venues: safe mode looks at this."""
     unexplained: dict[str, Decimal] = {}
     """By venue: how far our books have stood above what the venue tells (negative: below)."""
+    opening: dict[str, Decimal] = {}
+    """By venue: what our books began with, and the transfers that the sample contains."""
 
 
 @event(EventKind.DAY_STARTED)

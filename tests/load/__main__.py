@@ -36,6 +36,7 @@ def _soak(options: argparse.Namespace) -> dict[str, Any]:
         quotes_per_s=options.quotes,
         orders_per_s=options.orders,
         warm_up_s=options.warm_up,
+        warm_up_at_most_s=max(options.warm_up, 300.0),
         history=options.history,
     )
     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
@@ -65,7 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     long_run.add_argument("--seconds", type=float, default=600.0)
     long_run.add_argument("--quotes", type=float, default=5_000.0, help="a second")
     long_run.add_argument("--orders", type=float, default=100.0, help="a second")
-    long_run.add_argument("--warm-up", type=float, default=60.0, help="seconds before counting")
+    long_run.add_argument(
+        "--warm-up", type=float, default=60.0, help="seconds before counting, at least"
+    )
     long_run.add_argument("--history", type=int, default=1_000_000, help="records lived through")
     long_run.add_argument("--directory", help="where to write (a temporary directory)")
     long_run.set_defaults(run=_soak)

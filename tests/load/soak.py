@@ -1,9 +1,10 @@
 """Quotes and orders at a pace, for as long as wanted: nothing durable is lost, nothing grows.
 
 The node's own adapters on real sockets; the exchanges are a process of their own, and so is what
-floods them with quotes. The node starts with full tables, as one that has traded for weeks: what
-grows after that is a leak. Orders are market orders, a buy and a sell in turn, by way of the bus,
-the gateway and the rate budgets; the strategy runs on every quote and finds nothing worth a trade.
+floods them with quotes. The node starts with full tables, as one that has traded for weeks, and is
+measured once executions of this run have filled them: what grows after that is a leak. Orders are
+market orders, a buy and a sell in turn, by way of the bus, the gateway and the rate budgets; the
+strategy runs on every quote and finds nothing worth a trade.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ from perpbot.kernel.journal.snapshots import snapshot_files
 from perpbot.kernel.journal.survey import survey
 from perpbot.kernel.journal.view import JournalView
 from perpbot.kernel.journal.writer import Journal
+from perpbot.portfolio.booked import KEYS_KEPT
+from perpbot.portfolio.orders import KEPT_ENDED
 from perpbot.settings import Flag
 from perpbot.simulation.market import TEN_PERPS, MarketModel
 from perpbot.simulation.wire.process import RunningServers, ServerAddress, ServersFailed, launch
@@ -82,6 +85,8 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     quotes_per_s: float = 5_000.0
     orders_per_s: float = 100.0
     warm_up_s: float = 60.0
+    """At least; longer until what is kept of orders and executions is this run's own."""
+    warm_up_at_most_s: float = 300.0
     history: int = 1_000_000
     """Records that the node has lived through before."""
     snapshot_every: int = 10_000
@@ -299,7 +304,7 @@ async def _run(node: Node, pace: Pace, flooded: list[int]) -> dict[str, Any]:
     lag = Lag()
     sending = asyncio.create_task(orders.run())
     try:
-        await asyncio.sleep(pace.warm_up_s)
+        warm_up = await _warm_up(orders, pace)
         before_mb, blocks, begun = _memory_mb(), sys.getallocatedblocks(), time.monotonic()
         first, orders_first, flooded_first = _counts(node), orders.sent, flooded[0]
         watching = asyncio.create_task(lag.watch())
@@ -322,6 +327,7 @@ async def _run(node: Node, pace: Pace, flooded: list[int]) -> dict[str, Any]:
     handled = {name: last[name] - first[name] for name in last}
     events = handled["accepted"] + handled["journalled"]
     return {
+        **warm_up,
         "seconds": round(elapsed, 1),
         "quotes_sent_per_s": round((flooded_last - flooded_first) / elapsed),
         "quotes_per_s": round(handled["accepted"] / elapsed),
@@ -346,6 +352,27 @@ async def _run(node: Node, pace: Pace, flooded: list[int]) -> dict[str, Any]:
         "failures": node.core.bus.statistics().failures,
         "orders_sent": orders.sent,
         "orders_left_out": orders.left_out,
+    }
+
+
+async def _warm_up(orders: Orders, pace: Pace) -> dict[str, Any]:
+    """Wait until nothing is kept any more that the node was given as its history."""
+    begun = time.monotonic()
+    wanted = max(KEYS_KEPT, KEPT_ENDED)
+
+    def over(seconds: float) -> bool:
+        return time.monotonic() - begun >= seconds
+
+    def own() -> bool:
+        return not pace.history or orders.sent >= wanted
+
+    while not over(pace.warm_up_s) or not (own() or over(pace.warm_up_at_most_s)):  # noqa: ASYNC110
+        await asyncio.sleep(1.0)
+    say(f"load: warmed up by {orders.sent:,} orders, tables {'full' if own() else 'not full'}")
+    return {
+        "warm_up_s": round(time.monotonic() - begun, 1),
+        "warm_up_orders": orders.sent,
+        "tables_full": own(),
     }
 
 

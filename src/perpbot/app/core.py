@@ -17,11 +17,13 @@ from perpbot.app.overrides import Overrides
 from perpbot.configuration import Settings
 from perpbot.domain.events import (
     BusOverflow,
+    InstrumentChanged,
     QuoteUpdated,
     RunStarted,
 )
 from perpbot.domain.money import ZERO
 from perpbot.execution.engine import ExecutionEngine
+from perpbot.execution.instrument_watch import InstrumentWatch
 from perpbot.execution.killswitch import KillSwitch
 from perpbot.execution.order_maker import OrderMaker
 from perpbot.execution.planner import PairPlanner
@@ -237,6 +239,8 @@ class Core:
         folds, bus, clock = self.folds, self.bus, self.clock
         settings = self.settings.execution
         fallback, terms = FallbackPolicy(settings), self._overrides.terms_elsewhere
+        planner = PairPlanner(self.around, fallback, terms, self._condition, self._overrides.terms)
+        bus.subscribe(InstrumentChanged, lambda event: planner.forget(event.after.asset))
         self.engine = ExecutionEngine(
             bus,
             clock,
@@ -246,7 +250,7 @@ class Core:
             self.risk,
             self.capital,
             self.maker,
-            PairPlanner(self.around, fallback, terms, self._condition, self._overrides.terms),
+            planner,
             terms,
         )
         self.trader = PairTrader(
@@ -286,6 +290,14 @@ class Core:
             self.markets.steps,
             confirmations=settings.reconcile_confirmations,
             quiet_s=settings.reconcile_quiet_s,
+        )
+        self.instruments = InstrumentWatch(
+            bus,
+            clock,
+            self._timers,
+            self.markets.instruments,
+            self.markets.capabilities.values(),
+            interval_s=self.settings.market.instruments_interval_s,
         )
         self.kill_switch = KillSwitch(bus, clock, folds.orders, folds.pairs, folds.latches, leave)
 
@@ -337,6 +349,7 @@ class Core:
         self.trader.resume()
         self.reconcile.start(self.folds.runs.whole_until_ns, born_ns=self.folds.runs.born_ns)
         self.exits.start()
+        self.instruments.start()
         self._every(self.settings.market.basis_sample_interval_ms * MS, self._sample_market)
         self._every(int(self.settings.capital.snapshot_interval_s * SECOND), self.sampler.sample)
 

@@ -20,6 +20,7 @@ from perpbot.domain.capabilities import Capabilities
 from perpbot.domain.instruments import Instrument
 from perpbot.execution.deadman import DeadManSwitch
 from perpbot.execution.gateway import LatencySamples, VenueGateway
+from perpbot.execution.instrument_desk import InstrumentDesk
 from perpbot.execution.nonces import NonceKeeper
 from perpbot.execution.warmer import Warmer
 from perpbot.kernel.clock import Clock, Timers
@@ -69,6 +70,7 @@ class VenueLinks:
                 self._send_orders(venue)
             self._watch(venue, listed)
             self._guard(venue, listed)
+            InstrumentDesk(venue, self._core.bus, self._clock, self._supervisor)
         every_ms = self._core.settings.execution.rehearse_every_ms
         if mode is not Mode.PAPER and every_ms:
             self._keep_warm(every_ms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from decimal import Decimal
 
 import msgspec
@@ -16,7 +16,8 @@ from perpbot.portfolio.currency import CurrencyRates
 class Markets(msgspec.Struct, frozen=True):
     """What is traded, where, and by which account."""
 
-    instruments: Mapping[tuple[str, str], Instrument]
+    instruments: MutableMapping[tuple[str, str], Instrument]
+    """Changed in place when a venue changes one; see `perpbot.execution.instrument_watch`."""
     capabilities: Mapping[str, Capabilities]
     accounts: Mapping[str, Account]
     rates: CurrencyRates

@@ -126,7 +126,7 @@ class Node:
         self.core = Core(
             self.settings,
             Markets(
-                instruments=instruments,
+                instruments=dict(instruments),
                 capabilities={
                     name: declared(venue, self.settings) for name, venue in self.venues.items()
                 },
@@ -254,6 +254,7 @@ class Node:
         """Leave the venues; tell whether nothing was left half done."""
         self.core.stop_opening()
         self.core.reconcile.stop()
+        self.core.instruments.stop()
         await cancel_resting(self.core, self._clock)
         in_order = left_in_order(self.core.folds)
         self.core.bus.publish(

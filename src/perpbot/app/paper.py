@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
-from perpbot.domain.events import QuoteUpdated
+from perpbot.domain.events import InstrumentChanged, QuoteUpdated
 from perpbot.domain.instruments import Instrument
 from perpbot.domain.money import BPS
 from perpbot.domain.orders import OrderRequest
@@ -61,6 +61,11 @@ class PaperVenue:
             latency_ns=int(settings.latency_ms * MS),
         )
         bus.subscribe(QuoteUpdated, self._simulated.on_quote)
+        bus.subscribe(InstrumentChanged, self._relist)
+
+    def _relist(self, event: InstrumentChanged) -> None:
+        if event.after.venue == self._simulated.name:
+            self._simulated.exchange.relist(contract_of(event.after))
 
     def start(self) -> None:
         """Say that orders can be taken; the public side is the venue's own."""

@@ -69,3 +69,5 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """Date of the fee figures, ISO form."""
     order_rate_per_s: float = 5.0
     reconcile_interval_s: float = 10.0
+    instrument_refusals: frozenset[str] = frozenset()
+    """Codes of refusals that say: what you know of this instrument does not hold (any more)."""

@@ -12,7 +12,7 @@ from decimal import Decimal
 from perpbot.domain.errors import InvalidValue, RiskDenied
 from perpbot.domain.events import GateDecision, RiskRejected, SubmitOrders
 from perpbot.domain.instruments import Instrument
-from perpbot.domain.money import ZERO
+from perpbot.domain.money import ZERO, ceil_to
 from perpbot.domain.orders import OrderRequest
 from perpbot.domain.sides import PairState, Purpose, Side
 from perpbot.execution.order_maker import OrderMaker, slipped
@@ -24,6 +24,9 @@ from perpbot.kernel.clock import Clock
 from perpbot.portfolio.leases import legs_of
 from perpbot.portfolio.positions import PositionBook
 from perpbot.risk.manager import RiskManager
+
+_WHOLE_TRIES = 3
+"""So often a reduction is rounded up to the next step; then the venue seems not to take that."""
 
 
 class LegOrders:
@@ -62,7 +65,7 @@ class LegOrders:
             quantity >= self._instrument(pair, leg).min_quantity for leg in (0, 1)
         )
 
-    def reductions(self, pair: Pair) -> list[tuple[int, Decimal]]:
+    def reductions(self, pair: Pair, attempt: int = 0) -> list[tuple[int, Decimal]]:
         """Return (leg, signed order quantity) that must go and that its venue trades.
 
         UNWINDING keeps what both legs hold, CLOSING nothing. A leg may also have come to lie on
@@ -76,10 +79,24 @@ class LegOrders:
             held = self._positions.get(place).quantity * (1 if excess > 0 else -1)
             instrument = self._instrument(pair, leg)
             quantity = instrument.round_quantity(max(min(abs(excess), held), ZERO))
+            if attempt < _WHOLE_TRIES and held == abs(pair.leg(leg).quantity) == abs(excess):
+                quantity = self._whole(pair, leg, held, quantity)
             signed = -quantity if excess > 0 else quantity
             if quantity >= self._least_reduction(pair, leg, signed):
                 wanted.append((leg, signed))
         return wanted
+
+    def _whole(self, pair: Pair, leg: int, held: Decimal, rounded: Decimal) -> Decimal:
+        """Return what closes all of a position that lies between steps, or below the minimum.
+
+        Steps and minima change while something is held. A venue that enforces reductions cuts
+        one to the position, so the next step above it leaves no dust.
+        """
+        instrument = self._instrument(pair, leg)
+        enforced = self._around.capabilities[pair.venue(leg)].reduce_only
+        if rounded == held >= instrument.min_quantity or not enforced:
+            return rounded
+        return max(ceil_to(held, instrument.quantity_step), instrument.min_quantity)
 
     def _least_reduction(self, pair: Pair, leg: int, signed: Decimal) -> Decimal:
         """Return the smallest quantity that the venue of a leg lets us take back.

@@ -1,7 +1,8 @@
 """From an opportunity to a plan and its entry orders: size, prices, style. Decides nothing else.
 
-What never changes of a direction (instruments, grid, minima, accounts) is worked out once, in its
-`Course`; what is left for the moment of decision is the arithmetic on two prices and a size.
+What hardly ever changes of a direction (instruments, grid, minima, accounts) is worked out once,
+in its `Course`, which stands until it is told to be forgotten; what is left for the moment of
+decision is the arithmetic on two prices and a size.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class PairTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Course(msgspec.Struct, frozen=True):
-    """One direction, long here and short there, as far as it never changes."""
+    """One direction, long here and short there, as far as it hardly ever changes."""
 
     long: Instrument
     short: Instrument
@@ -76,6 +77,11 @@ class PairPlanner:
         self._condition = condition
         self._overrides = overrides or {}
         self._courses: dict[tuple[str, str, str], Course] = {}
+
+    def forget(self, asset: str) -> None:
+        """An instrument of this asset has changed: its directions are worked out anew."""
+        for key in [key for key in self._courses if key[0] == asset]:
+            del self._courses[key]
 
     def course(self, opportunity: Opportunity) -> Course:
         """Return the course of an opportunity; raise `InvalidValue` where it is not traded."""

@@ -281,7 +281,10 @@ class PairTrader:
             return
         busy = {order.request.leg for order in working}
         busy |= {leg for leg in (0, 1) if pair.venue(leg) in self._waits_for}
-        wanted = [(leg, signed) for leg, signed in self._legs.reductions(pair) if leg not in busy]
+        tries = self._agenda.tries(pair.plan.pair_id)
+        wanted = [
+            (leg, signed) for leg, signed in self._legs.reductions(pair, tries) if leg not in busy
+        ]
         if not wanted:
             if unseen:
                 self._agenda.wake_at(pair.plan.pair_id, SECOND)
@@ -290,7 +293,7 @@ class PairTrader:
             return
         if self._agenda.rests(pair.plan.pair_id):
             return
-        self._legs.reduce(pair, wanted, self._agenda.tries(pair.plan.pair_id))
+        self._legs.reduce(pair, wanted, tries)
         self._agenda.try_later(pair.plan.pair_id)
 
     def _unwound(self, pair: Pair) -> None:

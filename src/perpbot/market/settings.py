@@ -30,6 +30,13 @@ class MarketSettings(SettingsModel):
         ("BTC-PERP", "ETH-PERP"), "Assets to watch and trade, on every venue that lists them.",
         min_length=1,
     )  # fmt: skip
+    instruments_interval_s: float = setting(
+        600.0,
+        "How often a venue is asked for its steps, minima and listings; a refusal asks at once.",
+        unit="s",
+        ge=5,
+        le=86_400,
+    )
     silence_intervals: float = setting(
         1.0,
         "Silence of a quote channel that makes it stale, in declared quote intervals.",

@@ -76,6 +76,18 @@ class Exchange:
         """All listed contracts."""
         return self._contracts
 
+    def contract(self, symbol: str) -> Contract:
+        """The terms of a listed contract now."""
+        return self._contract(symbol)
+
+    def relist(self, contract: Contract) -> None:
+        """Trade a listed symbol by other steps and minima from now on; what rests stays."""
+        self._contract(contract.symbol)
+        self._core.contracts[contract.symbol] = contract
+        self._contracts = tuple(
+            contract if one.symbol == contract.symbol else one for one in self._contracts
+        )
+
     def listen(
         self, listener: Listener, kinds: frozenset[type[ExchangeNews]] | None = None
     ) -> Callable[[], None]:

@@ -21,6 +21,8 @@ from perpbot.domain.events import (
     ConnectionState,
     Event,
     FillReported,
+    InstrumentsListed,
+    ListInstruments,
     OrderCancelFailed,
     OrderIntent,
     OrderReported,
@@ -88,7 +90,6 @@ class SimulatedVenue:
         contracts = {contract.symbol: contract for contract in exchange.contracts()}
         self._reporter = Reporter(self.name, account_name, contracts)
         self._symbols = {contract.asset: contract.symbol for contract in exchange.contracts()}
-        self._steps = {c.symbol: c.quantity_step for c in exchange.contracts()}
         self._fed: dict[str, _Numbers] = {}
         """By symbol: the newest quote that is not on the book yet."""
         self._marked_ns: dict[str, int] = {}
@@ -97,6 +98,10 @@ class SimulatedVenue:
         bus.subscribe(CancelOrders, self._on_cancel)
         bus.subscribe(QueryOrder, self._on_query)
         bus.subscribe(ReconcileVenue, self._on_reconcile)
+
+    def tell_listings(self) -> None:
+        """Answer when somebody asks what is traded; on paper the real venue does."""
+        self._bus.subscribe(ListInstruments, self._on_list)
 
     def instruments(self) -> list[Instrument]:
         """What can be traded here."""
@@ -159,7 +164,7 @@ class SimulatedVenue:
         self, symbol: str, price: float, size: float
     ) -> tuple[tuple[Decimal, Decimal], ...]:
         """Return a level whose size can be traded: a tape of another venue has other steps."""
-        quantity = floor_to(decimal_of_float(size), self._steps[symbol])
+        quantity = floor_to(decimal_of_float(size), self.exchange.contract(symbol).quantity_step)
         return ((decimal_of_float(price), quantity),) if quantity > 0 else ()
 
     def _mark(self, symbol: str, now_ns: int) -> None:
@@ -271,6 +276,22 @@ class SimulatedVenue:
         fate = self._faults.response(Message.QUERY, order.client_id)
         if not fate.drop:
             self._answer(fate, self._order_event(report))
+
+    def _on_list(self, command: ListInstruments) -> None:
+        if command.venue != self.name:
+            return
+        fate = self._faults.request(Message.QUERY, self.name)
+        # A question that is lost changes nothing: whoever asked asks again.
+        if not fate.drop and not fate.reject:
+            self._there(fate, self._list_arrives)
+
+    def _list_arrives(self) -> None:
+        fate = self._faults.response(Message.QUERY, self.name)
+        if not fate.drop:
+            listed = InstrumentsListed(
+                **self._head(), venue=self.name, instruments=tuple(self.instruments())
+            )
+            self._answer(fate, listed)
 
     def _on_reconcile(self, command: ReconcileVenue) -> None:
         if command.venue != self.name:

@@ -337,6 +337,7 @@ class Stand:
 
     def _begin(self) -> None:
         for venue in self.venues.values():
+            venue.tell_listings()
             venue.start()
         self.core.start(mode="replay", version="test")
 

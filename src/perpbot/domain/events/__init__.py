@@ -28,6 +28,7 @@ from perpbot.domain.events.commands import (
     ClosePair,
     EvaluatePair,
     GateDecision,
+    ListInstruments,
     Measure,
     OrderIntent,
     PairPlanned,
@@ -91,6 +92,7 @@ from perpbot.domain.events.positions import (
 from perpbot.domain.events.reports import (
     AccountReported,
     FillReported,
+    InstrumentsListed,
     OrderReported,
     VenueSnapshot,
 )
@@ -110,6 +112,7 @@ from perpbot.domain.events.table import (
 )
 from perpbot.domain.events.venues import (
     ConnectionState,
+    InstrumentChanged,
     NoncesReserved,
     VenueConnectionChanged,
     VenueReconciled,
@@ -151,11 +154,14 @@ __all__ = [
     "HealthSnapshotUpdated",
     "Heartbeat",
     "HedgeRequired",
+    "InstrumentChanged",
+    "InstrumentsListed",
     "JournalRepaired",
     "KillSwitchCleared",
     "KillSwitchEngaged",
     "Lane",
     "LeaseReleased",
+    "ListInstruments",
     "MarkUpdated",
     "Measure",
     "NoncesReserved",

@@ -109,3 +109,11 @@ class ReconcileVenue(Event, frozen=True, kw_only=True, gc=False):
     fills_since_ns: int
     transfers_since_ns: int | None = None
     """From when on transfers are asked for; None: not at all."""
+
+
+@event(EventKind.LIST_INSTRUMENTS)
+class ListInstruments(Event, frozen=True, kw_only=True, gc=False):
+    """Ask a venue what it trades now, and in which steps."""
+
+    venue: str
+    reason: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perpbot.domain.events.declaration import Event, event
 from perpbot.domain.events.table import EventKind
+from perpbot.domain.instruments import Instrument
 from perpbot.domain.orders import (
     BalanceReport,
     FillReport,
@@ -60,3 +61,11 @@ class VenueSnapshot(Event, frozen=True, kw_only=True, gc=False):
         """Whether every part was answered."""
         parts = (self.orders, self.fills, self.positions, self.balances)
         return all(part is not None for part in parts)
+
+
+@event(EventKind.INSTRUMENTS_LISTED)
+class InstrumentsListed(Event, frozen=True, kw_only=True, gc=False):
+    """The answer to LIST_INSTRUMENTS: all that the venue trades now; never empty."""
+
+    venue: str
+    instruments: tuple[Instrument, ...]

@@ -1,4 +1,4 @@
-"""Our standing with a venue: connections, comparisons, nonces."""
+"""Our standing with a venue: connections, comparisons, nonces, and what it trades."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from perpbot.domain.events.declaration import Event, event
 from perpbot.domain.events.table import EventKind
+from perpbot.domain.instruments import Instrument
 
 
 @event(EventKind.VENUE_RECONCILED)
@@ -43,3 +44,13 @@ class NoncesReserved(Event, frozen=True, kw_only=True):
     venue: str
     account: str
     until: int
+
+
+@event(EventKind.INSTRUMENT_CHANGED)
+class InstrumentChanged(Event, frozen=True, kw_only=True):
+    """A venue trades an instrument by other rules from now on, or not at all."""
+
+    before: Instrument
+    after: Instrument
+    changes: tuple[str, ...]
+    """In plain words, such as `quantity_step 0.001 -> 0.01`."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
+from perpbot.domain.instruments import Instrument
 from perpbot.domain.orders import OrderRequest
 from perpbot.kernel.clock import MS, SECOND, Clock
 from perpbot.research.chaos.plan import QUOTE_INTERVAL_S, Plan
@@ -47,6 +48,9 @@ class Witness:
             for venue, contracts in plan.contracts.items()
             for contract in contracts
         }
+        """The coarsest that each market was traded in."""
+        self._listed: dict[tuple[str, str], tuple[Instrument, int]] = {}
+        """What the node was told of an instrument since it lives, and when."""
         self.true: dict[tuple[str, str], Decimal] = {}
         self.booked: dict[tuple[str, str], Decimal] = {}
         self.declared_dust: dict[str, Decimal] = {}
@@ -121,6 +125,15 @@ class Witness:
         """A quote that must not open anything reached the node."""
         self._good_ns.pop((venue, asset), None)
 
+    def regridded(self, venue: str, asset: str, step: Decimal) -> None:
+        """A venue trades an asset in other steps: dust may be as large as the coarsest of them."""
+        self.steps[venue, asset] = max(self.steps[venue, asset], step)
+
+    def listed(self, instruments: Iterable[Instrument]) -> None:
+        """A venue's list reached the node."""
+        for told in instruments:
+            self._listed[told.venue, told.asset] = (told, self._clock.now_ns())
+
     def channel(self, venue: str, channel: str, *, live: bool) -> None:
         """The node was told where a channel is."""
         if channel == "private" and self._live.get((venue, channel)) is not live:
@@ -135,6 +148,7 @@ class Witness:
     def died(self) -> None:
         """The node died: the next one has to compare anew."""
         self._compared.clear()
+        self._listed.clear()
         self._live.clear()
         self._asked_ns.clear()
 
@@ -152,6 +166,7 @@ class Witness:
         for number in (order.quantity, order.reference_price, order.price or Decimal(1)):
             if not number.is_finite() or number <= 0:
                 self.violate(f"O7 {order.purpose} order with a number of {number}")
+        self._gridded(order)
         if order.purpose == "open":
             self._opening(order)
             return
@@ -160,6 +175,18 @@ class Witness:
             self._hedging(order)
         else:
             self._reducing(order)
+
+    def _gridded(self, order: OrderRequest) -> None:
+        """What was told of an instrument holds from the next instant on."""
+        told, told_ns = self._listed.get((order.venue, order.asset), (None, 0))
+        if told is None or told_ns == self._clock.now_ns():
+            return
+        off = order.quantity % told.quantity_step or (order.price or ZERO) % told.tick_size
+        if off or order.quantity < told.min_quantity:
+            self.violate(
+                f"O7 {order.purpose} order of {order.quantity} at {order.price} on {order.venue},"
+                f" which had told steps of {told.quantity_step} and {told.tick_size}"
+            )
 
     def _again(self, order: OrderRequest) -> None:
         """Nothing is sent for what an order of unknown outcome may have done already."""

@@ -16,6 +16,7 @@ from perpbot.domain.events import (
     ConnectionState,
     Event,
     FillReported,
+    InstrumentsListed,
     QueryOrder,
     VenueConnectionChanged,
     VenueSnapshot,
@@ -185,6 +186,7 @@ class Door(SimulatedVenue):
         self._old_fills: list[FillReported] = []
         self._held: tuple[PositionReport, ...] | None = None
         """Positions of the answer before: what a lagging replica tells."""
+        self.tell_listings()
 
     def start(self, channels: Any = CHANNELS) -> None:
         """Say which channels are up."""
@@ -257,5 +259,7 @@ class Door(SimulatedVenue):
             self._old_fills.append(event)
         elif isinstance(event, VenueSnapshot) and event.complete:
             self._witness.compared(self.name)
+        elif isinstance(event, InstrumentsListed):
+            self._witness.listed(event.instruments)
         self._bus.publish(event)
         self._reaper.after(Place.RECEIVE, event.kind)

@@ -16,6 +16,7 @@ import msgspec
 from perpbot.domain.errors import InvalidValue
 from perpbot.domain.events import KillSwitchEngaged, OrderPlaced, VenueSnapshot
 from perpbot.domain.sides import OrderState, Purpose
+from perpbot.execution.instrument_watch import InstrumentWatch
 from perpbot.execution.order_maker import OrderMaker
 from perpbot.execution.reconcile import ReconcileDriver
 from perpbot.execution.trader import PairTrader
@@ -255,6 +256,11 @@ def _epoch_repeats(old: Any) -> Any:
     return make
 
 
+def _old_grid(old: Any) -> Any:
+    """What a venue tells of new steps is heard, and then not used."""
+    return lambda self, event: None
+
+
 PATCHES: Mapping[str, tuple[Patch, ...]] = {
     "ack_before_journal": ((ChaosJournal, "keep", _send_before_journal),),
     "adjust_on_first_sight": (
@@ -275,6 +281,7 @@ PATCHES: Mapping[str, tuple[Patch, ...]] = {
     "ids_repeat_after_restart": ((IdMaker, "__init__", _epoch_repeats),),
     "kill_switch_not_persisted": ((DurableState, "replay", _kill_switch_forgotten),),
     "not_found_is_rejected": ((ReportIntake, "_proof_of_absence", _not_found_is_rejected),),
+    "old_grid_kept": ((InstrumentWatch, "_take", _old_grid),),
     "opens_before_reconcile": ((Readiness, "refusal", _opens_unreconciled),),
     "orders_never_asked_for": ((OrderWatch, "_look", _watch_asleep),),
     "recovery_forgets_pairs": ((PairTrader, "resume", _recovery_forgets),),

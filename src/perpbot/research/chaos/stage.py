@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 
+import msgspec
+
 from perpbot.app.core import Core
 from perpbot.app.folds import Folds
 from perpbot.app.markets import Markets
@@ -41,6 +43,12 @@ CLOSE_AFTER_NS = 4 * SECOND
 """After healing: how long pairs may go on before all are asked to close."""
 CONVERGE_NS = 60 * SECOND
 LIVES = 40
+_REGRIDS = (
+    (Decimal(5), Decimal(5)),
+    (Decimal(10), Decimal(10)),
+    (Decimal(2), Decimal("0.1")),
+)
+"""What becomes of tick and step when a venue changes them: these many times as large."""
 
 
 PACES: Mapping[str, Mapping[str, float]] = {
@@ -75,6 +83,7 @@ def chaos_settings(fallback: str, pace: str = "usual") -> Settings:
                 "basis_sample_interval_ms": 500,
                 "basis_window_s": 60,
                 "basis_warmup_s": 4,
+                "instruments_interval_s": 15,
             },
             "arbitrage": {
                 "min_edge_bps": 4,
@@ -115,7 +124,6 @@ class Stage:
         self.exchanges: dict[str, Exchange] = {}
         for venue in plan.venues:
             self._build_venue(venue)
-        self._markets = self._build_markets()
         self.life: Life | None = None
         self._feeders: Mapping[str, Door] = {}
         self.lives = 0
@@ -151,8 +159,8 @@ class Stage:
     def _build_markets(self) -> Markets:
         instruments: dict[tuple[str, str], Instrument] = {
             (venue, contract.asset): instrument_of(venue, contract)
-            for venue, contracts in self.plan.contracts.items()
-            for contract in contracts
+            for venue, exchange in self.exchanges.items()
+            for contract in exchange.contracts()
         }
         return Markets(
             instruments=instruments,
@@ -189,7 +197,7 @@ class Stage:
         self.reaper.revive()
         life = Life(
             self._settings(),
-            self._markets,
+            self._build_markets(),
             self.journal,
             self.time,
             self._doors,
@@ -459,10 +467,33 @@ class Stage:
 
     def _halt(self, fault: Fault) -> None:
         self.counters.hit("35")
-        self.exchanges[fault.venue].set_halted(self._symbol(fault), halted=True)
+        if fault.variant % 2:
+            self._relist(fault)
+        else:
+            self.exchanges[fault.venue].set_halted(self._symbol(fault), halted=True)
 
     def _resume(self, fault: Fault) -> None:
         self.exchanges[fault.venue].set_halted(self._symbol(fault), halted=False)
+        if fault.variant == 3:
+            self._relist(fault, back=True)
+
+    def _relist(self, fault: Fault, *, back: bool = False) -> None:
+        """The venue trades the symbol in coarser or finer steps from now on."""
+        exchange, symbol = self.exchanges[fault.venue], self._symbol(fault)
+        ticks, steps = _REGRIDS[fault.variant // 2]
+        if back:
+            ticks, steps = 1 / ticks, 1 / steps
+        now = exchange.contract(symbol)
+        step = now.quantity_step * steps
+        self.witness.regridded(fault.venue, fault.asset, step)
+        exchange.relist(
+            msgspec.structs.replace(
+                now,
+                tick_size=now.tick_size * ticks,
+                quantity_step=step,
+                min_quantity=max(now.min_quantity, step) if steps > 1 else now.min_quantity,
+            )
+        )
 
     def _flip_funding(self, fault: Fault) -> None:
         """Settle at a steep rate, one way and then the other."""
@@ -494,8 +525,8 @@ class Stage:
     def _taken(self, fault: Fault) -> bool:
         """Whether there was something to take."""
         held = self.witness.true.get((fault.venue, fault.asset), Decimal(0))
-        step = self.witness.steps[fault.venue, fault.asset]
         exchange = self.exchanges[fault.venue]
+        step = exchange.contract(self._symbol(fault)).quantity_step
         share = Decimal(str(fault.intensity))
         quantity = (abs(held) * share // step) * step
         if quantity <= 0:

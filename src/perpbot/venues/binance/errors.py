@@ -55,6 +55,11 @@ CODES: Mapping[int, type[VenueError]] = {
     -5022: Rejected,  # post-only would take
 }
 
+OFF_GRID = frozenset(
+    {"-1111", "-1121", "-4003", "-4004", "-4005", "-4014", "-4023", "-4108", "-4164"}
+)
+"""Precision, symbol, quantity, tick, step, trading status, notional: not what we know of them."""
+
 NO_SUCH_ORDER = "-2013"
 UNKNOWN_ORDER = "-2011"
 NO_MODE_CHANGE = "-4059"

@@ -106,6 +106,10 @@ def refusal(sentence: str) -> VenueError:
     return Rejected(VENUE, sentence or "refused without a reason", code="refused")
 
 
+OFF_GRID = frozenset({"tick_size", "invalid_size", "invalid_price", "min_notional", "symbol"})
+"""Codes of numbers or a name that the instrument does not have."""
+
+
 def refused_status(status: int, text: str, *, retry_after_s: float = 0.0) -> VenueError:
     """Return what an HTTP status other than 200 means for an action."""
     detail = f"HTTP {status}: {text[:200]}"

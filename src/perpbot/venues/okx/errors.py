@@ -46,6 +46,9 @@ CODES: dict[str, type[VenueError]] = {
 UNKNOWN_ORDER = frozenset({"51400", "51401", "51402", "51410", "51503", "51509", "51510", "51603"})
 """The order is not open (any more), or the venue never heard of it."""
 
+OFF_GRID = frozenset({"51000", "51001", "51020", "51120", "51121", "invalid_order"})
+"""Numbers or a name that the instrument does not have; the last is our check before sending."""
+
 SUB_ACCOUNT_RATE = "50061"
 """More than 1000 new and amended orders of the sub-account in 2 s."""
 

@@ -188,10 +188,17 @@ def test_order_of_bundled_coins() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"status": "DREAMING"}, {"side": "HOLD"}, {"positionSide": "MIDDLE"}, {"origQty": "NaN"}],
-    ids=["status", "side", "position side", "number"],
+    [
+        {"status": "DREAMING"},
+        {"side": "HOLD"},
+        {"positionSide": "MIDDLE"},
+        {"origQty": "NaN"},
+        {"origQty": "1e999"},
+        {"updateTime": 10**20},
+    ],
+    ids=["status", "side", "position side", "nan", "number", "time"],
 )
-def test_unknown_words_are_refused(changes: dict[str, str]) -> None:
+def test_unknown_words_are_refused(changes: dict[str, Any]) -> None:
     """Nothing is guessed from a word that the sheet does not know."""
     with pytest.raises(InvalidValue):
         CODEC.order(msgspec.convert(order_row(**changes), OrderRow))

@@ -185,6 +185,8 @@ def test_odd_number_is_refused(reader: Reader) -> None:
     for price in ("NaN", "Infinity", "", "x"):
         with pytest.raises(InvalidValue, match="px"):
             reader.fill(fill(px=price))
+    with pytest.raises(InvalidValue, match="time"):
+        reader.fill(fill(time=10**20))
 
 
 def state(**changes: Any) -> ClearinghouseState:

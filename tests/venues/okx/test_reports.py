@@ -207,8 +207,10 @@ def test_states_and_reasons(changes: dict[str, Any], state: OrderState, reason: 
         {"sz": "NaN"},
         {"accFillSz": "many"},
         {"uTime": "yesterday"},
+        {"uTime": "9" * 30},
+        {"uTime": "\u00b2"},
     ],
-    ids=["state", "side", "leg", "nan", "number", "time"],
+    ids=["state", "side", "leg", "nan", "number", "time", "never", "no digit"],
 )
 def test_senseless_rows_are_violations(changes: dict[str, Any]) -> None:
     """Nothing senseless becomes a report."""

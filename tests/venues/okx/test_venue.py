@@ -560,6 +560,33 @@ async def test_rest_answers_become_errors(
     assert len(server.asked("/api/v5/trade/order")) == 1
 
 
+async def test_an_order_whose_time_cannot_be_read_was_taken(
+    server: LoopbackOkx, venue: OkxVenue
+) -> None:
+    """What it says else is clear."""
+    item = {"ordId": "3411", "clOrdId": an_id(), "sCode": "0", "sMsg": "", "ts": "9" * 30}
+    server.rest["/api/v5/trade/order"] = [item]
+
+    report = await venue.trading.submit(an_order(), Sent())
+
+    assert (report.state, report.venue_order_id, report.venue_ns) == (
+        OrderState.ACCEPTED,
+        "3411",
+        0,
+    )
+
+
+@pytest.mark.parametrize("price", ["NaN", "1e99", "x"])
+async def test_an_index_that_is_no_number_is_no_rate(
+    server: LoopbackOkx, venue: OkxVenue, price: str
+) -> None:
+    """Nothing is known then."""
+    server.rest["/api/v5/market/index-tickers"] = [{"instId": "USDT-USD", "idxPx": price}]
+
+    with pytest.raises(Unavailable, match="idxPx"):
+        await venue.market_data.usd_rates(["USDT"])
+
+
 async def test_order_that_cannot_leave_is_a_definite_refusal() -> None:
     """Nobody listens: nothing was sent, so nothing is unknown."""
     async with loopback_okx() as server:

@@ -21,9 +21,9 @@ from perpbot.domain.orders import (
     TransferReport,
 )
 from perpbot.domain.sides import Liquidity, OrderState, PositionSide, Side
-from perpbot.kernel.clock import MS
 from perpbot.venues.binance.universe import VENUE, Universe
 from perpbot.venues.wire import decoding
+from perpbot.venues.wire.decoding import ns_of_ms
 
 UNREADABLE = (*decoding.UNREADABLE, InvalidValue)
 
@@ -266,7 +266,7 @@ class Codec:
             price=_price(row.price, bundle),
             reduce_only=row.reduce_only,
             position_side=position_side_of(row.position_side),
-            venue_ns=row.update_time * MS,
+            venue_ns=ns_of_ms(row.update_time),
         )
 
     def order_event(self, event: OrderEvent) -> OrderReport:
@@ -287,7 +287,7 @@ class Codec:
             reduce_only=event.R,
             position_side=position_side_of(event.ps),
             reason=event.er if event.er not in ("0", "") else "",
-            venue_ns=event.T * MS,
+            venue_ns=ns_of_ms(event.T),
         )
 
     def fill_event(self, event: OrderEvent) -> FillReport | None:
@@ -311,7 +311,7 @@ class Codec:
             fee_currency=event.N or "USDT",
             liquidity=Liquidity.MAKER if event.m else Liquidity.TAKER,
             position_side=position_side_of(event.ps),
-            venue_ns=event.T * MS,
+            venue_ns=ns_of_ms(event.T),
         )
 
     def trade(self, row: TradeRow, client_id: str) -> FillReport:
@@ -332,7 +332,7 @@ class Codec:
             fee_currency=row.commission_asset,
             liquidity=Liquidity.MAKER if row.maker else Liquidity.TAKER,
             position_side=position_side_of(row.position_side),
-            venue_ns=row.time * MS,
+            venue_ns=ns_of_ms(row.time),
         )
 
     def algo(self, row: AlgoRow) -> OrderReport:
@@ -351,7 +351,7 @@ class Codec:
             price=_price(row.trigger_price, bundle),
             reduce_only=row.reduce_only or row.close_position,
             position_side=position_side_of(row.position_side),
-            venue_ns=row.update_time * MS,
+            venue_ns=ns_of_ms(row.update_time),
         )
 
     def algo_event(self, event: AlgoEvent, event_ms: int) -> OrderReport:
@@ -374,7 +374,7 @@ class Codec:
             reduce_only=event.R,
             position_side=position_side_of(event.ps),
             reason=event.rm,
-            venue_ns=event_ms * MS,
+            venue_ns=ns_of_ms(event_ms),
         )
 
     def position(self, row: PositionRow) -> PositionReport:
@@ -391,7 +391,7 @@ class Codec:
             unrealized_pnl=decimal_of(row.unrealized, "unRealizedProfit"),
             liquidation_price=_price(row.liquidation_price, units.bundle),
             position_side=position_side_of(row.position_side),
-            venue_ns=row.update_time * MS,
+            venue_ns=ns_of_ms(row.update_time),
         )
 
     def position_event(self, event: PositionEvent, event_ms: int) -> PositionReport:
@@ -406,7 +406,7 @@ class Codec:
             entry_price=decimal_of(event.ep, "ep") / units.bundle,
             unrealized_pnl=decimal_of(event.up, "up"),
             position_side=position_side_of(event.ps),
-            venue_ns=event_ms * MS,
+            venue_ns=ns_of_ms(event_ms),
         )
 
     def balance(self, row: BalanceRow) -> BalanceReport:
@@ -419,7 +419,7 @@ class Codec:
             equity=wallet + decimal_of(row.cross_un_pnl, "crossUnPnl"),
             wallet=wallet,
             free=decimal_of(row.available_balance, "availableBalance"),
-            venue_ns=row.update_time * MS,
+            venue_ns=ns_of_ms(row.update_time),
         )
 
     def transfer(self, row: IncomeRow) -> TransferReport:
@@ -435,7 +435,7 @@ class Codec:
             currency=row.asset,
             amount=decimal_of(row.income, "income"),
             kind=row.income_type,
-            venue_ns=row.time * MS,
+            venue_ns=ns_of_ms(row.time),
         )
 
     def funding(self, row: IncomeRow) -> FundingReport:
@@ -448,5 +448,5 @@ class Codec:
             asset=self._universe.units(row.symbol).asset,
             amount=decimal_of(row.income, "income"),
             currency=row.asset,
-            venue_ns=row.time * MS,
+            venue_ns=ns_of_ms(row.time),
         )

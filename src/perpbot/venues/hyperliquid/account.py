@@ -59,6 +59,7 @@ from perpbot.venues.hyperliquid.user_codec import (
 )
 from perpbot.venues.hyperliquid.user_socket import UserSocket
 from perpbot.venues.port import Publish
+from perpbot.venues.wire.decoding import ns_of_ms
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -299,7 +300,7 @@ class HyperliquidAccount:
             symbol=symbol,
             asset=instrument.asset if instrument else symbol,
             quantity=ZERO,
-            venue_ns=state.time * MS,
+            venue_ns=ns_of_ms(state.time),
         )
 
     def _report(self, event: AccountReported) -> None:

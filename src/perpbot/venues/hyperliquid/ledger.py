@@ -16,8 +16,8 @@ import msgspec
 from perpbot.domain.money import ZERO, decimal_of
 from perpbot.domain.orders import TransferReport
 from perpbot.venues.hyperliquid.universe import SETTLE, VENUE
+from perpbot.venues.wire.decoding import ns_of_ms
 
-_NS_PER_MS = 1_000_000
 _PERPETUALS = ""
 """How `send` names the exchange that we trade on; "spot" is the spot account."""
 
@@ -69,7 +69,7 @@ def transfers_of(rows: Iterable[LedgerRow], user: str, account: str) -> tuple[Tr
                     currency=SETTLE,
                     amount=amount,
                     kind=row.delta.type,
-                    venue_ns=row.time * _NS_PER_MS,
+                    venue_ns=ns_of_ms(row.time),
                 )
             )
     return tuple(reports)

@@ -25,8 +25,7 @@ from perpbot.domain.orders import (
 from perpbot.domain.sides import Liquidity, OrderState, Side
 from perpbot.kernel.ids import decode_order_id
 from perpbot.venues.hyperliquid.universe import SETTLE, VENUE, Universe
-
-_NS_PER_MS = 1_000_000
+from perpbot.venues.wire.decoding import ns_of_ms
 
 WireSide = Literal["A", "B"]
 """`A` (ask) sells, `B` (bid) buys."""
@@ -222,7 +221,7 @@ class Reader:
             reduce_only=bool(order.reduce_only),
             reason=_reason(update.status, state),
             code="" if update.status in {"open", "filled"} else update.status,
-            venue_ns=(update.status_timestamp or order.timestamp) * _NS_PER_MS,
+            venue_ns=ns_of_ms(update.status_timestamp or order.timestamp),
         )
 
     def fill(self, fill: WireFill) -> FillReport | None:
@@ -244,7 +243,7 @@ class Reader:
             fee=decimal_of(fill.fee, "fee"),
             fee_currency=fill.fee_token,
             liquidity=Liquidity.TAKER if fill.crossed else Liquidity.MAKER,
-            venue_ns=fill.time * _NS_PER_MS,
+            venue_ns=ns_of_ms(fill.time),
         )
 
     def positions(self, state: ClearinghouseState) -> tuple[PositionReport, ...]:
@@ -275,7 +274,7 @@ class Reader:
             liquidation_price=(
                 decimal_of(liquidation, "liquidationPx") / scale if liquidation else None
             ),
-            venue_ns=time_ms * _NS_PER_MS,
+            venue_ns=ns_of_ms(time_ms),
         )
 
     def balances(self, state: ClearinghouseState) -> tuple[BalanceReport, ...]:
@@ -299,7 +298,7 @@ class Reader:
                 equity=equity,
                 wallet=equity - unrealized,
                 free=decimal_of(state.withdrawable, "withdrawable"),
-                venue_ns=state.time * _NS_PER_MS,
+                venue_ns=ns_of_ms(state.time),
             ),
         )
 
@@ -320,7 +319,7 @@ class Reader:
                     amount=decimal_of(payment.usdc, "usdc"),
                     currency=SETTLE,
                     rate=decimal_of(payment.funding_rate, "fundingRate"),
-                    venue_ns=payment.time * _NS_PER_MS,
+                    venue_ns=ns_of_ms(payment.time),
                 )
             )
         return tuple(reports)

@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
-from perpbot.domain.errors import Rejected, Unavailable
+from perpbot.domain.errors import InvalidValue, Rejected, Unavailable
 from perpbot.domain.events import (
     BookUpdated,
     ConnectionState,
@@ -292,8 +292,14 @@ class OkxMarketData:
                 continue
             for row in rows:
                 if row.inst_id == f"{currency}-USD":
-                    rates[currency] = decimal_of(row.idx_px, "idxPx")
+                    rates[currency] = self._rate(row)
         return rates
+
+    def _rate(self, row: IndexRow) -> Decimal:
+        try:
+            return decimal_of(row.idx_px, "idxPx")
+        except InvalidValue as error:
+            raise Unavailable(self._venue, f"an index could not be read: {error}") from error
 
     def _polled(self, instrument: Instrument, row: TickerRow) -> BookUpdated:
         size = float(instrument.contract_size)

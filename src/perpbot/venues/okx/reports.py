@@ -20,7 +20,6 @@ from perpbot.domain.orders import (
     TransferReport,
 )
 from perpbot.domain.sides import Liquidity, OrderState, PositionSide, Side
-from perpbot.kernel.clock import MS
 from perpbot.kernel.ids import decode_order_id
 from perpbot.venues.okx.codec import (
     BalanceRow,
@@ -30,6 +29,7 @@ from perpbot.venues.okx.codec import (
     PositionRow,
     StopRow,
 )
+from perpbot.venues.wire.decoding import ns_of_text
 
 STATES: dict[str, OrderState] = {
     "live": OrderState.ACCEPTED,
@@ -251,11 +251,10 @@ class Reports:
         return self._number(text, field) if text else None
 
     def _time(self, text: str) -> int:
-        if not text:
-            return 0
-        if not text.isdigit():
-            raise ProtocolViolation(self._venue, f"time was {text!r}, milliseconds were expected")
-        return int(text) * MS
+        try:
+            return ns_of_text(text)
+        except InvalidValue as error:
+            raise ProtocolViolation(self._venue, str(error)) from None
 
 
 def own_id(client_id: str) -> str:

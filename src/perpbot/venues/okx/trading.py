@@ -27,6 +27,7 @@ from perpbot.venues.okx.orders import PositionMode
 from perpbot.venues.okx.rest import RestClient, result_of
 from perpbot.venues.okx.session import PrivateSession
 from perpbot.venues.okx.stops import OkxStops
+from perpbot.venues.wire.decoding import ns_of_text
 from perpbot.venues.wire.limits import Lane
 from perpbot.venues.wire.pending import Later
 
@@ -236,5 +237,13 @@ class OkxTrading:
             price=order.price,
             reduce_only=order.reduce_only,
             position_side=orders.position_side(order, self.mode),
-            venue_ns=int(result.ts) * MS if result.ts.isdigit() else 0,
+            venue_ns=_told_ns(result.ts),
         )
+
+
+def _told_ns(time_ms: str) -> int:
+    """Return when an order was taken, 0 where that cannot be read: it was taken all the same."""
+    try:
+        return ns_of_text(time_ms)
+    except InvalidValue:
+        return 0

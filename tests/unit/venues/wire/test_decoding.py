@@ -47,10 +47,12 @@ def test_a_time_becomes_ns(time_ms: int) -> None:
 @pytest.mark.parametrize("time_ms", [-1, LATEST_MS + 1, 2**64, 10**400])
 def test_a_time_that_cannot_be_is_refused(time_ms: int) -> None:
     """A journal could not write it down, and would stop."""
-    for read in (lambda: ns_of_ms(time_ms), lambda: ns_of_text(str(time_ms))):
-        with pytest.raises(InvalidValue, match="time was") as refused:
-            read()
-        assert len(str(refused.value)) < 120
+    with pytest.raises(InvalidValue, match="time was") as refused:
+        ns_of_ms(time_ms)
+    assert len(str(refused.value)) < 120
+    with pytest.raises(InvalidValue, match="time was") as refused:
+        ns_of_text(str(time_ms))
+    assert len(str(refused.value)) < 120
 
 
 def test_no_time_is_zero() -> None:

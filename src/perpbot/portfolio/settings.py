@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from perpbot.settings import SettingsModel, contradiction, setting
+from perpbot.settings import SettingsModel, demand, demand_whole, setting
 
 _SHARES = ("volume_share_ratio", "arbitrage_share_ratio", "reserve_share_ratio")
 
@@ -19,17 +19,13 @@ class CapitalSettings(SettingsModel):
     """
 
     volume_share_ratio: Decimal = setting(
-        Decimal("0.7"), "Share of equity of the volume pool.", unit="ratio", ge=0, le=1
+        Decimal("0.7"), "Share of equity of the volume pool.", ge=0, le=1
     )
     arbitrage_share_ratio: Decimal = setting(
-        Decimal("0.2"), "Share of equity of the arbitrage pool.", unit="ratio", ge=0, le=1
+        Decimal("0.2"), "Share of equity of the arbitrage pool.", ge=0, le=1
     )
     reserve_share_ratio: Decimal = setting(
-        Decimal("0.1"),
-        "Share of equity kept for hedges and for topping up arbitrage.",
-        unit="ratio",
-        ge=0,
-        le=1,
+        Decimal("0.1"), "Share of equity kept for hedges and for topping up arbitrage.", ge=0, le=1
     )
     volume_enabled: bool = setting(default=False, description="Whether the volume pool is on.")
     arbitrage_enabled: bool = setting(
@@ -37,11 +33,7 @@ class CapitalSettings(SettingsModel):
     )
     reserve_enabled: bool = setting(default=True, description="Whether the reserve pool is on.")
     reserve_top_up_ratio: Decimal = setting(
-        Decimal("0.5"),
-        "Use of the arbitrage pool above which the reserve tops it up.",
-        unit="ratio",
-        ge=0,
-        le=1,
+        Decimal("0.5"), "Use of the arbitrage pool above which the reserve tops it up.", ge=0, le=1
     )
     leverage: Decimal = setting(
         Decimal(1),
@@ -52,37 +44,30 @@ class CapitalSettings(SettingsModel):
         override=True,
     )
     snapshot_interval_s: float = setting(
-        5.0, "Time between two readings of all balances.", unit="s", ge=1, le=300
+        5.0, "Time between two readings of all balances.", ge=1, le=300
     )
     snapshot_max_age_s: float = setting(
-        15.0, "Balances older than this open nothing.", unit="s", ge=1, le=600
+        15.0, "Balances older than this open nothing.", ge=1, le=600
     )
     reservation_ttl_s: float = setting(
-        60.0,
-        "Life of a reservation whose orders were never sent.",
-        unit="s",
-        ge=1,
-        le=3_600,
+        60.0, "Life of a reservation whose orders were never sent.", ge=1, le=3_600
     )
     unexplained_wait_s: float = setting(
         60.0,
         "How long money may be missing on a venue, with no fill, fee, funding or transfer that"
         " explains it, before it counts as a loss; nothing opens meanwhile.",
-        unit="s",
         ge=5,
         le=600,
     )
     unexplained_ratio: Decimal = setting(
         Decimal("0.005"),
         "Share of a venue's equity above which such money keeps everything from opening.",
-        unit="ratio",
         gt=0,
         le=Decimal("0.1"),
     )
     safe_mode_enter_ratio: Decimal = setting(
         Decimal("0.05"),
         "Drawdown of one venue (positive, from the peak) that turns its arbitrage off.",
-        unit="ratio",
         gt=0,
         le=Decimal("0.5"),
         override=True,
@@ -90,19 +75,17 @@ class CapitalSettings(SettingsModel):
     safe_mode_exit_ratio: Decimal = setting(
         Decimal("0.04"),
         "Drawdown below which safe mode may end.",
-        unit="ratio",
         ge=0,
         le=Decimal("0.5"),
         override=True,
     )
     safe_mode_min_s: float = setting(
-        300.0, "Shortest time in safe mode.", unit="s", ge=0, le=86_400, override=True
+        300.0, "Shortest time in safe mode.", ge=0, le=86_400, override=True
     )
     max_margin_ratio: Decimal = setting(
         Decimal("0.5"),
         "Margin in use over equity of a venue above which nothing opens there and an alarm is"
         " raised: a hedged leg can be liquidated though the pair loses nothing.",
-        unit="ratio",
         gt=0,
         le=1,
         override=True,
@@ -110,35 +93,13 @@ class CapitalSettings(SettingsModel):
 
     @model_validator(mode="after")
     def _shares_sum_to_one(self) -> Self:
-        total = self.volume_share_ratio + self.arbitrage_share_ratio + self.reserve_share_ratio
-        if total != 1:
-            raise contradiction(
-                f"makes the pool shares sum to {total}: volume_share_ratio"
-                f" ({self.volume_share_ratio}), arbitrage_share_ratio"
-                f" ({self.arbitrage_share_ratio}) and reserve_share_ratio"
-                f" ({self.reserve_share_ratio}) must sum to 1",
-                *_SHARES,
-            )
-        return self
+        return demand_whole(self, *_SHARES)
 
     @model_validator(mode="after")
     def _safe_mode_has_hysteresis(self) -> Self:
-        if self.safe_mode_exit_ratio >= self.safe_mode_enter_ratio:
-            raise contradiction(
-                f"was {self.safe_mode_exit_ratio}: below safe_mode_enter_ratio"
-                f" ({self.safe_mode_enter_ratio}) was expected",
-                "safe_mode_exit_ratio",
-                "safe_mode_enter_ratio",
-            )
-        return self
+        return demand(self, "safe_mode_exit_ratio", "below", "safe_mode_enter_ratio")
 
     @model_validator(mode="after")
     def _snapshots_come_in_time(self) -> Self:
-        if self.snapshot_max_age_s < self.snapshot_interval_s:
-            raise contradiction(
-                f"was {self.snapshot_max_age_s:g} s: at least snapshot_interval_s"
-                f" ({self.snapshot_interval_s:g} s) was expected, or nothing ever opens",
-                "snapshot_max_age_s",
-                "snapshot_interval_s",
-            )
-        return self
+        # Balances that are always too old would never open anything.
+        return demand(self, "snapshot_max_age_s", "at least", "snapshot_interval_s")

@@ -79,7 +79,8 @@ class LegOrders:
             held = self._positions.get(place).quantity * (1 if excess > 0 else -1)
             instrument = self._instrument(pair, leg)
             quantity = instrument.round_quantity(max(min(abs(excess), held), ZERO))
-            if attempt < _WHOLE_TRIES and held == abs(pair.leg(leg).quantity) == abs(excess):
+            whole = held > 0 and held == abs(pair.leg(leg).quantity) == abs(excess)
+            if whole and attempt < _WHOLE_TRIES:
                 quantity = self._whole(pair, leg, held, quantity)
             signed = -quantity if excess > 0 else quantity
             if quantity >= self._least_reduction(pair, leg, signed):

@@ -57,11 +57,8 @@ def shared_keys(configuration: Configuration) -> list[str]:
     """Return the venues where guardian and node sign with the same secrets."""
     found = []
     for name in configuration.settings.enabled_venues:
-        ours = {
-            key: secret.reveal() for key, secret in credentials_of(configuration, name).items()
-        }
         theirs = guardian_credentials(configuration, name)
-        if theirs and ours == {key: secret.reveal() for key, secret in theirs.items()}:
+        if theirs and theirs == credentials_of(configuration, name):
             found.append(name)
     return found
 
@@ -74,37 +71,21 @@ async def run_guardian(
     Raises `ConfigError` where there is nothing to guard or no key to do it with, `StateConflict`
     where a guardian is there already.
     """
-    settings = configuration.settings
-    if not settings.mode.sends_orders_out:
-        raise ConfigError(
-            f"mode was {settings.mode.value}: testnet or live was expected; elsewhere positions "
-            "live in the node's own process, and nobody has to guard them"
-        )
-    scope = scope_in(configuration)
-    if not scope.venues:
-        name = settings.guardian.credentials.upper()
-        raise ConfigError(
-            "the guardian has no key of its own at any enabled venue: set its variables, such as "
-            f"OKX__{name}__API_KEY (see docs/guardian.md)"
-        )
-    clock, rng = RealClock(), random.Random()
+    scope = _scope_to_guard(configuration)
+    settings, clock, rng = configuration.settings, RealClock(), random.Random()
     lock = GuardianLock(settings.state_path)
-    redactor = Redactor()
-    for name in settings.enabled_venues:
-        redactor.register(credentials_of(configuration, name).values())
-        redactor.register(guardian_credentials(configuration, name).values())
+    redactor = _redactor_of(configuration)
 
     def redact(fact: Fact) -> Fact:
         return {key: redactor.value(value) for key, value in fact.items()}
 
     record = GuardianRecord(lock.directory, clock.now_ns, tell, redact)
-    hands = []
+    hands: list[Hand] = []
     try:
         for name in scope.venues:
-            keys = _plain(guardian_credentials(configuration, name))
-            venue = make_venue(
-                name, connection_of(settings, name), keys, clock, rng, leverage=None
-            )
+            keys = guardian_credentials(configuration, name).revealed()
+            connection = connection_of(settings, name)
+            venue = make_venue(name, connection, keys, clock, rng, leverage=None)
             hands.append(
                 Hand(
                     venue,
@@ -132,6 +113,32 @@ async def run_guardian(
         lock.close()
 
 
+def _scope_to_guard(configuration: Configuration) -> Scope:
+    settings = configuration.settings
+    if not settings.mode.sends_orders_out:
+        raise ConfigError(
+            f"mode was {settings.mode.value}: testnet or live was expected; elsewhere positions "
+            "live in the node's own process, and nobody has to guard them"
+        )
+    scope = scope_in(configuration)
+    if not scope.venues:
+        name = settings.guardian.credentials.upper()
+        raise ConfigError(
+            "the guardian has no key of its own at any enabled venue: set its variables, such as "
+            f"OKX__{name}__API_KEY (see docs/guardian.md)"
+        )
+    return scope
+
+
+def _redactor_of(configuration: Configuration) -> Redactor:
+    """Return what masks the node's keys and the guardian's."""
+    redactor = Redactor()
+    for name in configuration.settings.enabled_venues:
+        redactor.register(credentials_of(configuration, name).values())
+        redactor.register(guardian_credentials(configuration, name).values())
+    return redactor
+
+
 async def _until(stop: asyncio.Event, guardian: Guardian) -> None:
     guarding = asyncio.create_task(guardian.run())
     stopping = asyncio.create_task(stop.wait())
@@ -146,7 +153,3 @@ async def _until(stop: asyncio.Event, guardian: Guardian) -> None:
     except asyncio.CancelledError:
         if not stop.is_set():
             raise
-
-
-def _plain(credentials: Credentials) -> dict[str, str]:
-    return {field: secret.reveal() for field, secret in credentials.items()}

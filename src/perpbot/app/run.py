@@ -56,7 +56,7 @@ def venues_of(
         secrets = credentials_of(configuration, name)
         if settings.mode.sends_orders_out and not secrets:
             say(f"{name}: no credentials, read-only; no pair can use it")
-        keys = {field: secret.reveal() for field, secret in secrets.items()}
+        keys = secrets.revealed()
         venues.append(make_venue(name, connection_of(settings, name), keys, clock, rng))
     return venues
 

@@ -104,8 +104,7 @@ def _connection(venue: str, *, testnet: bool, files: Sequence[Path] | None) -> V
 async def _try(
     name: str, connection: VenueConnection, credentials: Credentials
 ) -> tuple[KeyVerdict, str]:
-    keys = {field: secret.reveal() for field, secret in credentials.items()}
-    venue = make_venue(name, connection, keys, RealClock(), random.Random())
+    venue = make_venue(name, connection, credentials.revealed(), RealClock(), random.Random())
     try:
         verdict = await ask_permissions(venue)
         async with asyncio.timeout(TEST_LIMIT_S):

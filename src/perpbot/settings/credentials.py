@@ -104,6 +104,10 @@ class Credentials(Mapping[str, Secret]):
     def __repr__(self) -> str:
         return f"Credentials({self.venue!r}, {sorted(self._values)})"
 
+    def revealed(self) -> dict[str, str]:
+        """Return the plain texts, for whoever signs with them."""
+        return {name: secret.reveal() for name, secret in self._values.items()}
+
 
 def load_credentials(
     venue: str,

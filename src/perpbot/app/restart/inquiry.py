@@ -84,7 +84,7 @@ def venues_to_ask(
         make_venue(
             name,
             connection_of(settings, name),
-            {key: found.reveal() for key, found in credentials_of(configuration, name).items()},
+            credentials_of(configuration, name).revealed(),
             clock,
             rng,
             leverage=None,

@@ -124,33 +124,16 @@ def start_logging(
     redactor = redactor or Redactor()
     stream = stream or sys.stderr
     level = logging.getLevelNamesMapping()[settings.level.value.upper()]
-    structlog.configure(
-        # On the caller's side only what depends on it: context, time, traceback.
-        processors=[
-            structlog.stdlib.filter_by_level,
-            structlog.contextvars.merge_contextvars,
-            structlog.stdlib.add_logger_name,
-            structlog.stdlib.add_log_level,
-            structlog.stdlib.PositionalArgumentsFormatter(),
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=False,
-    )
+    _configure_structlog()
     ours: list[Processor] = [
         _AddMode(mode),
         structlog.processors.format_exc_info,
         _Redact(redactor),
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
     ]
-    colours = stream.isatty()
     console = logging.StreamHandler(stream)
-    console.setFormatter(
-        _formatter(ours, structlog.dev.ConsoleRenderer(colors=colours, sort_keys=False))
-    )
+    renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty(), sort_keys=False)
+    console.setFormatter(_formatter(ours, renderer))
     handlers: list[logging.Handler] = [console]
     listener = None
     file_handler = None
@@ -166,6 +149,25 @@ def start_logging(
     for handler in handlers:
         root.addHandler(handler)
     return Logs(root, handlers, redactor, listener, file_handler)
+
+
+def _configure_structlog() -> None:
+    """On the caller's side only what depends on it: context, time, traceback."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
 
 
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:

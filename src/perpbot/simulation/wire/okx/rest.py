@@ -49,41 +49,12 @@ class Rest:
         self._clock_ns = clock_ns
         self.faults: deque[Fault] = deque()
         """Consumed one a private request."""
-        self._public: dict[str, Reader] = {
-            "public/time": market.time,
-            "public/instruments": market.instruments,
-            "public/mark-price": market.mark_prices,
-            "public/funding-rate": market.funding_rates,
-            "public/funding-rate-history": market.funding_history,
-            "market/books": market.books,
-            "market/tickers": market.tickers,
-            "market/ticker": lambda query: [market.ticker(market.contract(query))],
-            "market/index-tickers": market.index_tickers,
-            "market/trades": market.trades,
-            "market/history-trades": market.trades,
-            "market/candles": market.candles,
-            "market/history-candles": market.candles,
-            "system/status": lambda _: [],
-        }
-        self._reads: dict[str, Reader] = {
-            "account/balance": ledger.balance,
-            "account/positions": ledger.positions,
-            "account/config": ledger.config,
-            "account/leverage-info": ledger.leverage_info,
-            "account/trade-fee": ledger.trade_fee,
-            "account/bills": ledger.bills,
-            "account/bills-archive": ledger.bills,
-            "trade/order": ledger.order,
-            "trade/orders-pending": ledger.pending,
-            "trade/orders-history": ledger.history,
-            "trade/orders-history-archive": ledger.history,
-            "trade/fills": ledger.fills,
-            "trade/fills-history": ledger.fills,
-            "trade/order-algo": ledger.algo,
-            "trade/orders-algo-pending": ledger.algo_pending,
-            "trade/orders-algo-history": ledger.algo_history,
-        }
-        self._writes: dict[str, Writer] = {
+        self._public = _public(market)
+        self._reads = _reads(ledger)
+        self._writes = self._writers(ledger, desk)
+
+    def _writers(self, ledger: Ledger, desk: Desk) -> dict[str, Writer]:
+        return {
             "account/set-leverage": _whole(ledger.set_leverage),
             "account/set-position-mode": _whole(ledger.set_position_mode),
             "trade/cancel-all-after": _whole(ledger.cancel_all_after),
@@ -157,6 +128,46 @@ class Rest:
         return reply(
             {"code": code, "msg": text, "data": results, "inTime": now_us, "outTime": now_us}
         )
+
+
+def _public(market: Market) -> dict[str, Reader]:
+    return {
+        "public/time": market.time,
+        "public/instruments": market.instruments,
+        "public/mark-price": market.mark_prices,
+        "public/funding-rate": market.funding_rates,
+        "public/funding-rate-history": market.funding_history,
+        "market/books": market.books,
+        "market/tickers": market.tickers,
+        "market/ticker": lambda query: [market.ticker(market.contract(query))],
+        "market/index-tickers": market.index_tickers,
+        "market/trades": market.trades,
+        "market/history-trades": market.trades,
+        "market/candles": market.candles,
+        "market/history-candles": market.candles,
+        "system/status": lambda _: [],
+    }
+
+
+def _reads(ledger: Ledger) -> dict[str, Reader]:
+    return {
+        "account/balance": ledger.balance,
+        "account/positions": ledger.positions,
+        "account/config": ledger.config,
+        "account/leverage-info": ledger.leverage_info,
+        "account/trade-fee": ledger.trade_fee,
+        "account/bills": ledger.bills,
+        "account/bills-archive": ledger.bills,
+        "trade/order": ledger.order,
+        "trade/orders-pending": ledger.pending,
+        "trade/orders-history": ledger.history,
+        "trade/orders-history-archive": ledger.history,
+        "trade/fills": ledger.fills,
+        "trade/fills-history": ledger.fills,
+        "trade/order-algo": ledger.algo,
+        "trade/orders-algo-pending": ledger.algo_pending,
+        "trade/orders-algo-history": ledger.algo_history,
+    }
 
 
 def _whole(act: Callable[[Row], list[Row]]) -> Writer:

@@ -195,17 +195,27 @@ def test_partial_below_the_other_minimum_is_unwound() -> None:
     assert {order.venue for order in stand.orders(Purpose.REDUCE)} == {SHORT}
 
 
-def test_matched_below_the_minimum_is_closed() -> None:
-    """What both legs hold is less than a venue trades: such a pair is not held."""
-    stand = ready(contracts={LONG: contract(min_quantity=d("0.4"), min_notional=d(0))})
+@pytest.mark.parametrize(
+    ("enforced", "left"), [(True, "0"), (False, "0.3")], ids=["reduce-only", "no reduce-only"]
+)
+def test_matched_below_the_minimum_is_closed(enforced: bool, left: str) -> None:
+    """What both legs hold is less than a venue trades: such a pair is not held.
+
+    A venue that enforces reductions cuts its least order to the position.
+    """
+    stand = ready(
+        contracts={LONG: contract(min_quantity=d("0.4"), min_notional=d(0))},
+        capabilities={"reduce_only": enforced},
+    )
     stand.open()
     stand.depth = {LONG: (5.0, 0.3), SHORT: (0.3, 5.0)}
     stand.quote()
     stand.run(20_000)
     (end,) = stand.told(TradeCompleted)
     assert end.exit_reason in {"closed", "below_minimum"}
-    assert (end.dust_long, end.dust_short) == (d("0.3"), d(0))
-    assert any(alert.name == "rest_below_minimum" for alert in stand.told(AlertFired))
+    assert (end.dust_long, end.dust_short) == (d(left), d(0))
+    told = [alert.name for alert in stand.told(AlertFired)]
+    assert ("rest_below_minimum" in told) is not enforced
     assert stand.core.capital.reserved_total() == 0
 
 

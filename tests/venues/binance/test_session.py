@@ -355,7 +355,7 @@ async def test_a_socket_that_does_not_answer_takes_no_more_orders(
     stub: StubBinance, open_venue: BinanceVenue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half-open, it would swallow the next hedge too: that goes by REST, the socket is closed."""
-    monkeypatch.setattr("perpbot.venues.binance.session._LATE_NS", 5 * MS)
+    monkeypatch.setattr("perpbot.venues.wire.pending.LATE_NS", 5 * MS)
     session = open_venue.trading._session
     stub.api_answers["order.place"] = lambda _params: None
     stub.answers[ORDER] = order_row()
@@ -375,7 +375,7 @@ async def test_a_socket_that_answers_late_takes_orders_again(
     stub: StubBinance, open_venue: BinanceVenue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever it says: it is heard."""
-    monkeypatch.setattr("perpbot.venues.binance.session._LATE_NS", 5 * MS)
+    monkeypatch.setattr("perpbot.venues.wire.pending.LATE_NS", 5 * MS)
     session = open_venue.trading._session
     stub.api_answers["order.place"] = lambda _params: None
     unanswered = asyncio.create_task(wait_for(place(open_venue, make_order(), [])))

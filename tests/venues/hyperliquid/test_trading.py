@@ -30,6 +30,7 @@ from perpbot.domain.sides import (
     Side,
     TimeInForce,
 )
+from perpbot.kernel.clock import MS
 from perpbot.venues.hyperliquid.signing import (
     _AGENT_PREFIX,
     _DIGEST_PREFIX,
@@ -37,6 +38,7 @@ from perpbot.venues.hyperliquid.signing import (
     keccak256,
 )
 from perpbot.venues.hyperliquid.venue import Hyperliquid
+from perpbot.venues.wire import pending
 from perpbot.venues.wire.limits import Lane
 from tests.venues.hyperliquid.loopback import (
     SIGNER,
@@ -297,6 +299,28 @@ async def test_silence_is_an_unknown_outcome() -> None:
                 await venue.trading.submit(order_request(), Sent())
         with pytest.raises(OutcomeUnknown):
             await venue.trading.submit(order_request(), Sent())
+    assert loopback.by == ["ws", "rest"]
+
+
+async def test_a_socket_that_does_not_answer_takes_no_more_orders(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Half-open, it would swallow the next hedge too: that goes by REST, the socket is closed."""
+    monkeypatch.setattr(pending, "LATE_NS", 5 * MS)
+    async with serving() as loopback, adapter(loopback, timeout_s=0.2) as venue:
+        loopback.exchange = lambda _request: filled("0.01") if "rest" in loopback.by else None
+        async with running(venue.account.run(ignore)):
+            await user_is_up(venue)
+            socket = venue.trading._socket
+            assert socket is not None
+            unanswered = asyncio.ensure_future(venue.trading.submit(order_request(), Sent()))
+            await until(lambda: socket._echo.is_late)
+
+            report = await venue.trading.submit(order_request(), Sent())
+            with pytest.raises(OutcomeUnknown, match="no answer to a post"):
+                await unanswered
+            await until(lambda: socket._channel.statistics().connects == 2 and socket.is_up)
+    assert report.state is OrderState.FILLED
     assert loopback.by == ["ws", "rest"]
 
 

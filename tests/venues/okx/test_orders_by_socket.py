@@ -21,9 +21,10 @@ from perpbot.domain.events import (
     VenueConnectionChanged,
 )
 from perpbot.domain.sides import OrderState
-from perpbot.kernel.clock import RealClock
+from perpbot.kernel.clock import MS, RealClock
 from perpbot.venues.okx import account, session
 from perpbot.venues.okx.venue import OkxVenue
+from perpbot.venues.wire import pending
 from tests.venues.okx.loopback import LoopbackOkx, Socket, accept_subscriptions
 from tests.venues.okx.rig import (
     Heard,
@@ -229,6 +230,30 @@ async def test_socket_that_went_before_sending_leaves_the_order_to_rest(
     assert report.venue_order_id == "5"
     assert sent.times == 1
     assert not server.said("order")
+
+
+async def test_a_socket_that_does_not_answer_takes_no_more_orders(
+    server: LoopbackOkx, venue: OkxVenue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half-open, it would swallow the next hedge too: that goes by REST, the socket is closed."""
+    monkeypatch.setattr(pending, "LATE_NS", 5 * MS)
+    server.private = reply_to_orders(lambda _frame: None)
+    item = {"ordId": "3411", "clOrdId": an_id(), "sCode": "0", "sMsg": "", "ts": "1"}
+    server.rest["/api/v5/trade/order"] = [item]
+    async with running(venue) as heard:
+        private = venue._session
+        assert private is not None
+        unanswered = asyncio.create_task(venue.trading.submit(an_order(), Sent()))
+        await until(lambda: server.said("order") and not private.is_ready)
+
+        assert venue.trading.begin(an_order(), Sent()) is None
+        report = await venue.trading.submit(an_order(), Sent())
+        with pytest.raises(OutcomeUnknown):
+            await unanswered
+        await until(lambda: heard.states.count(ConnectionState.LIVE) == 2)
+
+    assert report.venue_order_id == "3411"
+    assert len(server.said("order")) == 1
 
 
 async def test_request_before_login_is_unavailable(venue: OkxVenue) -> None:

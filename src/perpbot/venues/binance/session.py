@@ -3,10 +3,8 @@
 Sessions that log in take Ed25519 keys only, so there is none; an open socket is ready. Once a
 request was handed to it, it ends in its reply or in `OutcomeUnknown`: by timeout, or because the
 connection was lost. It is never sent again. Every reply tells what the rate limits have counted.
-
-A half-open socket swallows one order after the other, and each of them is a leg without its hedge:
-while a request waits for longer than a reply may take, and nothing was heard since, the session is
-not ready and orders go by REST. A request that ends without a word closes the socket.
+While the socket does not answer the session is not ready, and orders go by REST; a request that
+ends without a word closes it.
 """
 
 from __future__ import annotations
@@ -18,10 +16,10 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from perpbot.domain.errors import OutcomeUnknown, PerpbotError
-from perpbot.kernel.clock import MS, Clock
+from perpbot.kernel.clock import Clock
 from perpbot.venues.binance.universe import VENUE
 from perpbot.venues.wire.decoding import UNREADABLE
-from perpbot.venues.wire.pending import PendingReplies
+from perpbot.venues.wire.pending import Echo, PendingReplies
 from perpbot.venues.wire.websocket import Connection, WebSocketChannel
 
 API_PATH = "/ws-fapi/v1"
@@ -29,8 +27,6 @@ _SILENCE_S = 86_400.0
 """Nothing comes unasked; pings watch the socket, and Binance cuts it daily."""
 _PING_INTERVAL_S = 5.0
 """Of a ping and of the patience for its pong: a half-open socket is found within 15 s."""
-_LATE_NS = 1_000 * MS
-"""A reply takes some tens of ms; after so long without one, nothing more goes in."""
 
 
 class LimitCount(msgspec.Struct, rename="camel"):
@@ -82,10 +78,8 @@ class ApiSession:
         on_counts: Callable[[Sequence[LimitCount]], None],
     ) -> None:
         self._url = url
-        self._clock = clock
         self._timeout_s = timeout_s
-        self._waits_since_ns = 0
-        """When the first request was sent after which nothing was heard (monotonic); 0: none."""
+        self._echo = Echo(clock)
         self._on_counts = on_counts
         self._replies: PendingReplies[str, ApiReply] = PendingReplies()
         self._last_id = 0
@@ -107,9 +101,7 @@ class ApiSession:
     @property
     def is_ready(self) -> bool:
         """Whether requests can be sent: the socket is open, and answers."""
-        since_ns = self._waits_since_ns
-        is_late = since_ns and self._clock.monotonic_ns() - since_ns > _LATE_NS
-        return self.channel.is_up and not is_late
+        return self.channel.is_up and not self._echo.is_late
 
     def next_id(self) -> str:
         """Return a request id that no other request of this session has."""
@@ -130,8 +122,7 @@ class ApiSession:
         self.channel.send(frame)
         if sent is not None:
             sent()
-        if not self._waits_since_ns:
-            self._waits_since_ns = self._clock.monotonic_ns()
+        self._echo.sent()
         # Nothing is read before this step ends: the reply finds its waiter.
         return self._replies.new(number)
 
@@ -141,7 +132,7 @@ class ApiSession:
             async with asyncio.timeout(self._timeout_s):
                 return await reply
         except TimeoutError:
-            if self._waits_since_ns:
+            if self._echo.is_missing:
                 self.channel.reconnect(f"no reply in {self._timeout_s:g} s")
             raise OutcomeUnknown(
                 VENUE, f"no reply on the websocket in {self._timeout_s:g} s"
@@ -154,7 +145,7 @@ class ApiSession:
         """Nothing to log in to."""
 
     def _read(self, payload: memoryview, _recv_ns: int) -> None:
-        self._waits_since_ns = 0
+        self._echo.heard()
         try:
             reply = _decode(payload)
         except UNREADABLE:
@@ -165,7 +156,7 @@ class ApiSession:
             self._replies.resolve(str(reply.id), reply)
 
     def _down(self, reason: str) -> None:
-        self._waits_since_ns = 0
+        self._echo.heard()
 
         def unknown() -> PerpbotError:
             return OutcomeUnknown(VENUE, f"the websocket of orders was lost: {reason}")

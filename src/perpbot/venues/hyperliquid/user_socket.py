@@ -2,7 +2,8 @@
 
 The venue's private frames do not say whose they are, so a socket serves one user. It is up once
 the channels that orders depend on have been confirmed; a lost connection makes every posted
-request that waits for its answer `OutcomeUnknown`.
+request that waits for its answer `OutcomeUnknown`. While it does not answer nothing is posted; a
+post that ends without a word closes it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from perpbot.venues.hyperliquid.user_codec import (
     decode_user,
 )
 from perpbot.venues.wire.decoding import UNREADABLE
-from perpbot.venues.wire.pending import PendingReplies
+from perpbot.venues.wire.pending import Echo, PendingReplies
 from perpbot.venues.wire.websocket import Connection, WebSocketChannel
 
 _PING_INTERVAL_S = 5.0
@@ -78,6 +79,7 @@ class UserSocket:
         self._user = user
         self._clock = clock
         self._pending: PendingReplies[int, bytes] = PendingReplies()
+        self._echo = Echo(clock)
         self._last_id = 0
         self._unconfirmed: set[str] = set()
         self._confirmed = asyncio.Event()
@@ -128,10 +130,13 @@ class UserSocket:
         """Post a signed action now; `answer` waits for it. `Unavailable`: nothing was sent."""
         if len(self._pending) >= _MAX_INFLIGHT:
             raise Unavailable(VENUE, f"{_MAX_INFLIGHT} posts wait for their answers")
+        if self._echo.is_late:
+            raise Unavailable(VENUE, "the last post was not answered")
         self._last_id += 1
         request_id = self._last_id
         self._channel.send(post_frame(request_id, request))
         sent()
+        self._echo.sent()
         # Nothing is read before this step ends: the answer finds its waiter.
         return self._pending.new(request_id)
 
@@ -141,6 +146,8 @@ class UserSocket:
             async with asyncio.timeout(timeout_s):
                 return await reply
         except TimeoutError:
+            if self._echo.is_missing:
+                self._channel.reconnect(f"no answer in {timeout_s:g} s")
             raise OutcomeUnknown(VENUE, f"no answer to a post in {timeout_s:g} s") from None
 
     async def _url(self) -> str:
@@ -159,6 +166,7 @@ class UserSocket:
 
     def _lost(self, reason: str) -> None:
         self._told_up = False
+        self._echo.heard()
         self._pending.fail_all(
             lambda: OutcomeUnknown(VENUE, f"connection lost while waiting: {reason}")
         )
@@ -194,6 +202,7 @@ class UserSocket:
             self._channel.reconnect(f"cannot subscribe: {error.message}")
 
     def _read(self, payload: memoryview, recv_ns: int) -> None:
+        self._echo.heard()
         if payload == PONG:
             return
         self._last_data_ns = recv_ns

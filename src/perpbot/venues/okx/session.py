@@ -3,7 +3,8 @@
 It is ready when the login and every subscription were answered; before that nothing goes out and a
 request raises `Unavailable`, so that the caller may take another way. Once a request was
 handed to the socket it ends in its reply or in `OutcomeUnknown`: by timeout, or because the
-connection was lost. It is never sent again.
+connection was lost. It is never sent again. While the socket does not answer it is not ready, and
+a request that ends without a word closes it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from perpbot.venues.okx.errors import error_of
 from perpbot.venues.okx.feed import PING, PONG, SERVICE_NOTICE
 from perpbot.venues.okx.signing import Signer
 from perpbot.venues.wire.decoding import UNREADABLE
-from perpbot.venues.wire.pending import PendingReplies
+from perpbot.venues.wire.pending import Echo, PendingReplies
 from perpbot.venues.wire.websocket import Connection, WebSocketChannel
 
 PING_INTERVAL_S = 5.0
@@ -63,6 +64,7 @@ class PrivateSession:
         self._signer = signer
         self._timeout_s = timeout_s
         self._replies: PendingReplies[str, Frame] = PendingReplies()
+        self._echo = Echo(clock)
         self._login: asyncio.Future[None] | None = None
         self._subscribed: asyncio.Future[None] | None = None
         self._unconfirmed: set[str] = set()
@@ -87,8 +89,8 @@ class PrivateSession:
 
     @property
     def is_ready(self) -> bool:
-        """Whether requests can be sent."""
-        return self._connection is not None
+        """Whether requests can be sent: logged in, and answered."""
+        return self._connection is not None and not self._echo.is_late
 
     def next_id(self) -> str:
         """Return a request id that no other request of this session has."""
@@ -129,6 +131,7 @@ class PrivateSession:
         connection.send(frame)
         if sent is not None:
             sent()
+        self._echo.sent()
         # Nothing is read before this step ends: the reply finds its waiter.
         return self._replies.new(request_id)
 
@@ -138,6 +141,8 @@ class PrivateSession:
             async with asyncio.timeout(self._timeout_s):
                 return await reply
         except TimeoutError:
+            if self._echo.is_missing:
+                self.channel.reconnect(f"no reply in {self._timeout_s:g} s")
             raise OutcomeUnknown(
                 self._venue, f"no reply on the websocket in {self._timeout_s:g} s"
             ) from None
@@ -165,6 +170,7 @@ class PrivateSession:
         self._on_change(True, "logged in")  # noqa: FBT003 - a state, told by its only caller
 
     def _read(self, payload: memoryview, _recv_ns: int) -> None:
+        self._echo.heard()
         if payload == PONG:
             return
         try:
@@ -214,7 +220,7 @@ class PrivateSession:
         return error_of(self._venue, frame.code, frame.msg)
 
     def _down(self, reason: str) -> None:
-        was_ready = self.is_ready
+        was_ready = self._connection is not None
         self._fail_waiting(reason)
         self._on_change(False, reason if was_ready else f"not logged in: {reason}")  # noqa: FBT003
 
@@ -223,6 +229,7 @@ class PrivateSession:
             return OutcomeUnknown(self._venue, f"the private websocket was lost: {reason}")
 
         self._connection = None
+        self._echo.heard()
         self._replies.fail_all(unknown)
 
 

@@ -1,4 +1,4 @@
-"""Requests that wait for their reply on a websocket, matched by id.
+"""Requests that wait for their reply on a websocket, matched by id, and sockets that give none.
 
 A lost connection fails every waiter with the error that the caller's factory makes: for writes
 that is `OutcomeUnknown`, since the venue may have taken the request before the socket broke.
@@ -11,6 +11,10 @@ from collections.abc import Callable, Coroutine, Generator, Hashable
 from typing import Any, Generic, TypeVar
 
 from perpbot.domain.errors import StateConflict
+from perpbot.kernel.clock import SECOND, Clock
+
+LATE_NS = SECOND
+"""A reply takes some tens of ms; after so long without a sound, nothing more goes in."""
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -26,6 +30,40 @@ class Later(Generic[V]):
 
     def __await__(self) -> Generator[Any, None, V]:
         return self._work().__await__()
+
+
+class Echo:
+    """Whether a socket still answers.
+
+    A half-open one swallows one order after the other until its pings find it out, and each of
+    them is a leg without its hedge. So what was sent into it is held against what was heard since.
+    """
+
+    __slots__ = ("_clock", "_since_ns")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since_ns = 0
+
+    def sent(self) -> None:
+        """A request went in."""
+        if not self._since_ns:
+            self._since_ns = self._clock.monotonic_ns()
+
+    def heard(self) -> None:
+        """Something came out, or the socket is gone."""
+        self._since_ns = 0
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether nothing was heard since a request went in."""
+        return self._since_ns != 0
+
+    @property
+    def is_late(self) -> bool:
+        """Whether that is longer ago than a reply takes."""
+        since_ns = self._since_ns
+        return since_ns != 0 and self._clock.monotonic_ns() - since_ns > LATE_NS
 
 
 class PendingReplies(Generic[K, V]):

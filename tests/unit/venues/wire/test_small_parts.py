@@ -14,7 +14,7 @@ from perpbot.domain.errors import OutcomeUnknown, StateConflict
 from perpbot.kernel.clock import VirtualTime
 from perpbot.venues.wire.backoff import Backoff
 from perpbot.venues.wire.nonces import NonceSource
-from perpbot.venues.wire.pending import Later, PendingReplies
+from perpbot.venues.wire.pending import LATE_NS, Echo, Later, PendingReplies
 
 
 @given(st.integers(), st.integers(1, 200))
@@ -49,6 +49,22 @@ def test_nonces_strictly_increase_whatever_the_clock_does(times: list[int], last
         assert nonce >= now_ns // 1_000_000
         assert nonces.last == nonce
         previous = nonce
+
+
+def test_a_socket_without_an_echo_is_late() -> None:
+    """By the first request after which nothing was heard; whatever is heard counts."""
+    time = VirtualTime(5)
+    echo = Echo(time)
+    assert not echo.is_missing
+
+    echo.sent()
+    time.run_until(5 + LATE_NS)
+    echo.sent()
+    assert (echo.is_missing, echo.is_late) == (True, False)
+    time.run_until(6 + LATE_NS)
+    assert echo.is_late
+    echo.heard()
+    assert (echo.is_missing, echo.is_late) == (False, False)
 
 
 async def test_reply_reaches_its_waiter_once() -> None:

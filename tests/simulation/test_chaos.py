@@ -52,6 +52,7 @@ CAUGHT_AT = {
     "kill_switch_not_persisted": 50,
     "not_found_is_rejected": 220,
     "opens_before_reconcile": 11,
+    "transfers_are_losses": 34,
 }
 
 
@@ -152,7 +153,7 @@ def test_the_command_reports_for_people() -> None:
     plain = runner.invoke(app, ["chaos", "--seeds", "1"])
     assert plain.exit_code == 0
     assert "0 violations" in plain.stdout
-    caught = runner.invoke(app, ["chaos", "--seeds", "3", "--mutant", "dedupe_off"])
+    caught = runner.invoke(app, ["chaos", "--seeds", "3", "--mutant", "transfers_unheard"])
     assert caught.exit_code == 0
     assert "caught at seed" in caught.stdout
     survived = runner.invoke(

@@ -9,7 +9,7 @@ from perpbot.execution.pair import TRANSITIONS as PAIR_TRANSITIONS
 from perpbot.portfolio.orders import TRANSITIONS, OrderInput
 from perpbot.research.chaos import gate
 from perpbot.research.chaos.counters import Counters
-from perpbot.research.chaos.plan import KILL_POINTS, ROWS
+from perpbot.research.chaos.plan import KILL_POINTS, ROWS, TRANSFER_POINT
 from perpbot.research.chaos.reaper import Death, NodeCrash, Place, Reaper
 
 
@@ -33,7 +33,7 @@ def test_nothing_is_missing_when_all_was_hit() -> None:
     assert gate.missing(everything()) == []
     assert len(gate.order_edges()) > 20
     assert len(gate.pair_edges()) >= 12
-    assert len(gate.kill_points()) == 2 * len(KILL_POINTS) + 1
+    assert len(gate.kill_points()) == 2 * len((*KILL_POINTS, TRANSFER_POINT)) + 1
 
 
 def test_what_is_missing_is_named() -> None:

@@ -55,6 +55,8 @@ class Witness:
         self.booked: dict[tuple[str, str], Decimal] = {}
         self.declared_dust: dict[str, Decimal] = {}
         self.planned_usd = ZERO
+        self.brought = ZERO
+        """What came to the accounts since they were opened; what went is not taken off."""
         self.killed = False
         self.may_halt = False
         """Whether the core may halt now: its queues are tiny, or the disk is full."""
@@ -452,7 +454,7 @@ class Witness:
                     self.violate(f"C2 {used} of a reservation of {amount} used on {venue}")
             if core.folds.pairs.get(reservation.owner) is None:
                 self.violate("C2 a reservation without a pair")
-        pool = self._plan.balance * len(self._plan.venues) * Decimal("0.3")
+        pool = (self._plan.balance * len(self._plan.venues) + self.brought) * Decimal("0.3")
         if held > pool:
             self.violate(f"C1 {held} USD set aside, the pool and its reserve have {pool}")
 

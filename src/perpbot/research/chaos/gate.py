@@ -13,7 +13,7 @@ from perpbot.execution import pair
 from perpbot.portfolio import orders
 from perpbot.portfolio.orders import OrderInput
 from perpbot.research.chaos.counters import Counters
-from perpbot.research.chaos.plan import KILL_POINTS, ROWS
+from perpbot.research.chaos.plan import KILL_POINTS, ROWS, TRANSFER_POINT
 from perpbot.research.chaos.unhedged import percentile
 
 LEAST_ROW_HITS = 20
@@ -120,6 +120,8 @@ def pair_edges() -> list[str]:
 def kill_points() -> list[str]:
     """Return every place where the node has to have died, before and after, and once nested."""
     places = [
-        f"{point} {place} {kind}" for place, kind in KILL_POINTS for point in ("before", "after")
+        f"{point} {place} {kind}"
+        for place, kind in (*KILL_POINTS, TRANSFER_POINT)
+        for point in ("before", "after")
     ]
     return [*places, "nested"]

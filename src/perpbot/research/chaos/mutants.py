@@ -28,6 +28,8 @@ from perpbot.portfolio.booked import BookedTrades
 from perpbot.portfolio.intake import ReportIntake
 from perpbot.portfolio.orders import OrderTable
 from perpbot.portfolio.readiness import Readiness
+from perpbot.portfolio.transfers import BookedTransfers
+from perpbot.portfolio.unexplained import UnexplainedMoney
 from perpbot.research.chaos.node import ChaosJournal
 from perpbot.risk.manager import RiskManager
 from perpbot.simulation.venue import SimulatedVenue
@@ -261,6 +263,21 @@ def _old_grid(old: Any) -> Any:
     return lambda self, event: None
 
 
+def _balance_believed_at_once(old: Any) -> Any:
+    """The smaller of two words counts: what went out is a loss until it is known."""
+
+    def equity(self: Any, venue: str) -> Any:
+        ours, balance = old(self, venue), self._snapshots.balance(venue)
+        return ours if ours is None or balance is None else min(ours, balance.equity)
+
+    return equity
+
+
+def _transfer_unheard(old: Any) -> Any:
+    """Nobody takes in what the venue says of transfers."""
+    return lambda self, report: False
+
+
 PATCHES: Mapping[str, tuple[Patch, ...]] = {
     "ack_before_journal": ((ChaosJournal, "keep", _send_before_journal),),
     "adjust_on_first_sight": (
@@ -296,6 +313,9 @@ PATCHES: Mapping[str, tuple[Patch, ...]] = {
         (OrderTable, "_placed", _status_regression),
         (ReportIntake, "_seen", _always_placed),
     ),
+    "transfer_booked_again": ((BookedTransfers, "__contains__", _dedupe_off),),
+    "transfers_are_losses": ((UnexplainedMoney, "equity", _balance_believed_at_once),),
+    "transfers_unheard": ((ReportIntake, "take_transfer", _transfer_unheard),),
     "timeout_is_failure": ((ReportIntake, "take_order", _timeout_is_failure),),
 }
 MUTANTS = tuple(sorted(PATCHES))

@@ -56,6 +56,7 @@ ROWS: dict[str, str] = {
     "hidden": "a leg is closed, and nothing but the position says so",
     "jump": "the market jumps",
     "kill": "kill switch engaged, later cleared by a person",
+    "transfer": "money is brought or taken away",
 }
 """Every row that tier A expresses."""
 
@@ -120,6 +121,8 @@ KILL_POINTS: tuple[tuple[Place, str], ...] = (
     ),
 )
 """Every place where a node of tier A can die, by what it does there; each before and after."""
+TRANSFER_POINT = (Place.APPEND, "TRANSFER")
+"""One more, where money moves."""
 _MADE_BY = {
     "ALERT_FIRED": "16",
     "BUS_OVERFLOW": "28",
@@ -215,7 +218,7 @@ def draw(seed: int, row: str | None = None) -> Plan:
     names = VENUES[: rng.choice((2, 2, 3))]
     assets = ASSETS[: rng.choice((1, 1, 2))]
     chaos_ns = rng.randrange(60, 76) * SECOND
-    chosen = rng.sample(sorted(ROWS), rng.randrange(1, 9))
+    chosen = rng.sample(sorted(ROWS.keys() - {"transfer"}), rng.randrange(1, 9))
     if rng.random() < 0.2 and "21" not in chosen:
         # Deaths are many: every kind of place, before and after it.
         chosen.append("21")
@@ -225,7 +228,7 @@ def draw(seed: int, row: str | None = None) -> Plan:
             aims[0] = (Place.APPEND, "POSITION_ADJUSTED")
         needed = sorted({_MADE_BY[kind] for _, kind in aims if kind in _MADE_BY})
         chosen += [name for name in needed if name not in chosen]
-    if row is not None and row not in chosen:
+    if row is not None and row not in {*chosen, "transfer"}:
         chosen.append(row)
     faults = [
         fault
@@ -233,6 +236,7 @@ def draw(seed: int, row: str | None = None) -> Plan:
         for _ in range(1 if name == "kill" else rng.randrange(1, 4))
         for fault in (_fault(rng, name, names, assets, chaos_ns, aims),)
     ]
+    faults += _moves(seed, names, assets, chaos_ns, always=row == "transfer")
     return Plan(
         seed=seed,
         venues={name: _venue(rng, name) for name in names},
@@ -244,6 +248,23 @@ def draw(seed: int, row: str | None = None) -> Plan:
         balance=Decimal(10_000),
         quirks=_quirks(rng, chosen),
     )
+
+
+def _moves(
+    seed: int, venues: tuple[str, ...], assets: tuple[str, ...], chaos_ns: int, *, always: bool
+) -> list[Fault]:
+    """Return the transfers of a seed, and deaths that wait for their records.
+
+    They are drawn apart: they go on beside whatever else breaks, and change none of it.
+    """
+    rng = random.Random(f"chaos moves {seed}")
+    if not always and rng.random() >= 0.3:
+        return []
+    aims = (TRANSFER_POINT,)
+    moves = [_fault(rng, "transfer", venues, assets, chaos_ns, aims) for _ in range(3)]
+    if rng.random() < 0.4:
+        moves.append(_fault(rng, "21", venues, assets, chaos_ns, aims))
+    return moves[rng.randrange(3) :]
 
 
 def _quirks(rng: random.Random, chosen: Sequence[str]) -> Quirks:

@@ -28,6 +28,7 @@ from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.door import CHANNELS, Door, Wire
 from perpbot.research.chaos.market import LARGEST_JUMP, ChaosMarket, Tick
+from perpbot.research.chaos.money import Unit
 from perpbot.research.chaos.node import ChaosJournal, Life
 from perpbot.research.chaos.plan import START_NS, Fault, Plan
 from perpbot.research.chaos.reaper import Death, NodeCrash, Reaper
@@ -124,6 +125,7 @@ class Stage:
         self.exchanges: dict[str, Exchange] = {}
         for venue in plan.venues:
             self._build_venue(venue)
+        self.unit = Unit(self.accountant, ((venue, ACCOUNT, "USDT") for venue in plan.venues))
         self.life: Life | None = None
         self._feeders: Mapping[str, Door] = {}
         self.lives = 0
@@ -295,6 +297,7 @@ class Stage:
                 self._heal()
             if self.life is not None:
                 self.witness.inspect(self.life.core, self.life.started_ns)
+                self.unit.inspect(self.life.core, self.witness)
             if now_ns >= plan.heal_ns + CLOSE_AFTER_NS:
                 self._guard(self._close_all)
                 if self.life is not None and not self.witness.settled(self.life.core):
@@ -341,6 +344,7 @@ class Stage:
             true = self.accountant.equity(venue, ACCOUNT, "USDT")
             if abs(told - true) > Decimal("0.0001"):
                 self.witness.violate(f"M1 equity of {venue} is {told}, the accountant has {true}")
+        self._check_transfers(core)
         flat = not any(self.witness.true.values()) and not any(self.witness.booked.values())
         # What nobody told has no fee and no price of its own in our books.
         known = not any(wire.hidden for wire in self.wires.values())
@@ -348,6 +352,16 @@ class Stage:
         net = self.accountant.summary()["net"]
         if ours is not None and abs(ours - net) > Decimal("0.0001"):
             self.witness.violate(f"M2 our profit is {ours}, the accountant has {net}")
+
+    def _check_transfers(self, core: Core) -> None:
+        """M6: our books have every transfer once, or began after it."""
+        if "22" in self.plan.rows:
+            return  # books that lost their beginning began again, with what was there then
+        for venue, exchange in self.exchanges.items():
+            moves = [moved.amount for moved in exchange.transfers(ACCOUNT)]
+            wrong = self.unit.check_books(core, venue, self.plan.balance, moves)
+            if wrong:
+                self.witness.violate(wrong)
 
     # --- quotes ----------------------------------------------------------------------------------
 
@@ -427,6 +441,7 @@ class Stage:
             "41": (self._repeat_fills, self._repeat_fills),
             "jump": (self._jump, None),
             "kill": (self._engage, self._clear),
+            "transfer": (self._move_money, None),
         }
         start, stop = acts.get(fault.row, (None, None))
         if start is not None:
@@ -561,6 +576,18 @@ class Stage:
     def _jump(self, fault: Fault) -> None:
         self.counters.hit("jump")
         self.market.jump(fault.asset, LARGEST_JUMP * (1 if fault.variant % 2 else -1))
+
+    def _move_money(self, fault: Fault) -> None:
+        """Bring up to as much as was there at first, or take up to half of what is free."""
+        exchange, share = self.exchanges[fault.venue], Decimal(str(fault.intensity))
+        amount = self.plan.balance * share
+        if fault.variant % 2:
+            free = sum((view.free for view in exchange.balances(ACCOUNT)), Decimal(0))
+            amount = -(free * share / 2).quantize(Decimal("0.01"))
+        exchange.transfer(ACCOUNT, "USDT", amount)
+        self.unit.moved(amount)
+        self.witness.brought += max(amount, Decimal(0))
+        self.counters.hit("transfer")
 
     def _engage(self, fault: Fault) -> None:
         if self.life is None:

@@ -1,0 +1,73 @@
+"""What transfers must not do: pass for a loss, or hide one.
+
+`Unit` is what a unit of all accounts is worth by the accountant's books: profit and loss change
+it, money that comes or goes does not. The node's drawdown and its loss of the day are held against
+it between any two steps, whatever the node was told and in which order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from perpbot.research.chaos.checkers import Witness
+from perpbot.simulation.accountant import Accountant
+
+ZERO = Decimal(0)
+NEAR = Decimal("0.01")
+"""How far the node may be off, of equity: it samples every few seconds, at marks of its own."""
+LOSS_RULES = ("drawdown", "daily_loss")
+
+
+class Unit:
+    """See the module. `accounts` are (venue, account, currency)."""
+
+    def __init__(self, accountant: Accountant, accounts: Iterable[tuple[str, str, str]]) -> None:
+        self._accountant = accountant
+        self._accounts = tuple(accounts)
+        self._units = self.equity
+        self._best = Decimal(1)
+
+    @property
+    def equity(self) -> Decimal:
+        """What all accounts hold."""
+        return sum((self._accountant.equity(*account) for account in self._accounts), ZERO)
+
+    @property
+    def drawdown(self) -> Decimal:
+        """The loss of a unit since it was worth most."""
+        worth = self.equity / self._units
+        self._best = max(self._best, worth)
+        return 1 - worth / self._best
+
+    def moved(self, amount: Decimal) -> None:
+        """Money came or went just now: as many more or fewer units."""
+        after = self.equity
+        self._units *= after / (after - amount)
+
+    def inspect(self, core: Any, witness: Witness) -> None:
+        """Hold a living node against it."""
+        true = self.drawdown
+        book = core.folds.equity
+        loss = book.daily_loss()
+        if loss is None:
+            return
+        ours = book.drawdown()
+        if abs(ours - true) > NEAR:
+            witness.violate(f"M6 drawdown is {ours:.4f}, by profit and loss alone {true:.4f}")
+        lost = max(-self._accountant.summary()["net"], ZERO)
+        if abs(loss - lost) > NEAR * self.equity:
+            witness.violate(f"M6 the day lost {loss:.2f} USD, the accountant says {lost:.2f}")
+        latched = [rule for rule in LOSS_RULES if rule in core.folds.latches.halts]
+        if latched and lost < NEAR * self.equity:
+            witness.violate(f"M6 {latched[0]} halts the node, {lost:.2f} USD are lost")
+
+    @staticmethod
+    def check_books(core: Any, venue: str, began: Decimal, moves: Iterable[Decimal]) -> str:
+        """Return what is wrong with the transfers of a venue that the node has booked, or ""."""
+        expected = began + sum(moves, ZERO)
+        opening = core.folds.equity.opening(venue)
+        if opening == expected:
+            return ""
+        return f"M6 {venue} began with {opening} and its transfers, {expected} were expected"

@@ -6,27 +6,10 @@ spoilt while the sockets stand.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
-
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-if TYPE_CHECKING:
-    from perpbot.simulation.wire.sockets import Client
-
-
-class Meddler(Protocol):
-    """What stands between. One that passes everything on changes nothing."""
-
-    def said(self, client: Client, frame: bytes) -> Sequence[bytes]:
-        """Return the frames that go out in the place of one of the server's."""
-
-    def heard(self, client: Client, data: bytes) -> bool:
-        """Whether the server gets to hear a message."""
-
-    async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer a request (an upgrade to a websocket too), as a rule by asking `handler`."""
+from perpbot.simulation.wire.sockets import Meddler
 
 
 def meddling(meddler: Meddler) -> Middleware:

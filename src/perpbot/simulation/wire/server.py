@@ -24,8 +24,15 @@ from aiohttp import web
 from perpbot.domain.errors import PerpbotError
 from perpbot.domain.money import plain
 from perpbot.simulation.model import Contract, ExchangeNews, ExchangeView, Profile
-from perpbot.simulation.wire.meddling import Meddler, meddling
-from perpbot.simulation.wire.sockets import STOP_TIMEOUT_S, Client, Topics, encode
+from perpbot.simulation.wire.meddling import meddling
+from perpbot.simulation.wire.sockets import (
+    STOP_TIMEOUT_S,
+    Client,
+    IdleClient,
+    Meddler,
+    Topics,
+    encode,
+)
 
 LOOPBACK = "127.0.0.1"
 PUMP_INTERVAL_S = 0.02
@@ -33,6 +40,7 @@ PUMP_INTERVAL_S = 0.02
 __all__ = [
     "LOOPBACK",
     "Client",
+    "IdleClient",
     "PortInUse",
     "Serving",
     "Topics",
@@ -131,6 +139,13 @@ class VenueServer(abc.ABC):
             return await client.serve()
         finally:
             self.clients.pop(client, None)
+
+    def close_idle(self) -> None:
+        """Close the connections on which nothing was sent for too long."""
+        now_ns = self.clock_ns()
+        for client in list(self.clients):
+            if isinstance(client, IdleClient):
+                client.close_if_idle(now_ns)
 
     def cut_clients(self, because: str) -> int:
         """Drop all websockets at once, as a network fault does; returns how many."""

@@ -6,18 +6,29 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
-
-if TYPE_CHECKING:
-    from perpbot.simulation.wire.meddling import Meddler
+from aiohttp.typedefs import Handler
 
 MAX_REQUEST_BYTES = 1 << 20
 MAX_WAITING_BYTES = 8 << 20
 """What may wait for a websocket client before it is cut."""
 STOP_TIMEOUT_S = 1.0
+
+
+class Meddler(Protocol):
+    """What stands between (`meddling.py`). One that passes everything on changes nothing."""
+
+    def said(self, client: Client, frame: bytes) -> Sequence[bytes]:
+        """Return the frames that go out in the place of one of the server's."""
+
+    def heard(self, client: Client, data: bytes) -> bool:
+        """Whether the server gets to hear a message."""
+
+    async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer a request (an upgrade to a websocket too), as a rule by asking `handler`."""
 
 
 class HasClock(Protocol):
@@ -143,6 +154,29 @@ class Client:
             await asyncio.gather(writer, return_exceptions=True)
             self.on_closed()
         return self._socket
+
+
+class IdleClient(Client):
+    """One of a venue that closes connections on which nothing was sent for a while."""
+
+    idle_ns: ClassVar[int]
+    goodbye: ClassVar[tuple[int, str]]
+    """Code and reason of the close."""
+
+    def __init__(self, server: HasClock, request: web.Request) -> None:
+        super().__init__(server, request)
+        self._sent_ns = self.opened_ns
+        self._closing: asyncio.Task[None] | None = None
+
+    def send(self, frame: bytes) -> None:
+        """Queue a text frame and note when: a pong counts."""
+        self._sent_ns = self._clock_ns()
+        super().send(frame)
+
+    def close_if_idle(self, now_ns: int) -> None:
+        """Close where nothing was sent for too long."""
+        if now_ns - self._sent_ns > self.idle_ns and self._closing is None:
+            self._closing = asyncio.create_task(self.close(*self.goodbye))
 
 
 class Topics:

@@ -25,7 +25,7 @@ from perpbot.simulation.wire.hyperliquid.contracts import CONTRACTS, PROFILE
 from perpbot.simulation.wire.hyperliquid.gate import Gate, Malformed
 from perpbot.simulation.wire.hyperliquid.info import Info
 from perpbot.simulation.wire.hyperliquid.rows import Row
-from perpbot.simulation.wire.hyperliquid.session import Session
+from perpbot.simulation.wire.hyperliquid.session import Rooms, Session
 from perpbot.simulation.wire.hyperliquid.signing import address_of_secret
 from perpbot.simulation.wire.hyperliquid.streams import Streams
 from perpbot.simulation.wire.server import Topics, VenueServer, reply
@@ -61,6 +61,7 @@ class Server(VenueServer):
         self.info = Info(exchange, self.account, clock_ns, self.gate)
         self.streams = Streams(exchange, self.info, self.topics, self.gate.master, clock_ns)
         self._actions = Actions(exchange, self.account, clock_ns, self.gate, self.streams)
+        self._rooms = Rooms(self.topics, self.streams, self.info, self.act, greets)
         self._faults: deque[tuple[str, bool]] = deque()
 
     @staticmethod
@@ -97,7 +98,7 @@ class Server(VenueServer):
         return self._answered(await request.read(), self.act)
 
     async def _open(self, request: web.Request) -> web.WebSocketResponse:
-        return await self.accept(Session(self, request))
+        return await self.accept(Session(self, self._rooms, request))
 
     @staticmethod
     def _answered(body: bytes, answer: Callable[[Any], Any]) -> web.Response:
@@ -136,7 +137,4 @@ class Server(VenueServer):
     def pump(self) -> None:
         """Send what is due; close the idle."""
         self.streams.pump()
-        now = self.clock_ns()
-        for client in list(self.clients):
-            if isinstance(client, Session):
-                client.close_if_idle(now)
+        self.close_idle()

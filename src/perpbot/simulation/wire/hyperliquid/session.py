@@ -2,51 +2,53 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from aiohttp import WSCloseCode, web
 
 from perpbot.simulation.wire.hyperliquid.gate import Malformed
+from perpbot.simulation.wire.hyperliquid.info import Info
 from perpbot.simulation.wire.hyperliquid.rows import Row
-from perpbot.simulation.wire.server import Client, encode
+from perpbot.simulation.wire.hyperliquid.streams import Streams
+from perpbot.simulation.wire.server import IdleClient, Topics, VenueServer, encode
 
-if TYPE_CHECKING:
-    from perpbot.simulation.wire.hyperliquid.server import Server
-
-IDLE_NS = 60_000_000_000
 GREETING = b"Websocket connection established."
 
 
-class Session(Client):
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What the connections of one server share."""
+
+    topics: Topics
+    streams: Streams
+    info: Info
+    act: Callable[[Any], Row]
+    """Performs a posted action. Raises `Malformed`."""
+    greets: bool
+
+
+class Session(IdleClient):
     """One connection."""
 
-    def __init__(self, server: Server, request: web.Request) -> None:
+    idle_ns = 60_000_000_000
+    goodbye = (WSCloseCode.OK, "Inactive")
+
+    def __init__(self, server: VenueServer, rooms: Rooms, request: web.Request) -> None:
         super().__init__(server, request)
-        self._server = server
-        self._sent_ns = self.opened_ns
+        self._rooms = rooms
         self._topics: set[str] = set()
-        self._closing: asyncio.Task[None] | None = None
-
-    def send(self, frame: bytes) -> None:
-        """Queue a text frame and note when."""
-        self._sent_ns = self._server.clock_ns()
-        super().send(frame)
-
-    def close_if_idle(self, now_ns: int) -> None:
-        """Close when nothing was sent for 60 s (a pong counts)."""
-        if now_ns - self._sent_ns > IDLE_NS and self._closing is None:
-            self._closing = asyncio.create_task(self.close(WSCloseCode.OK, "Inactive"))
 
     def on_open(self) -> None:
         """Greet, where the server is told to be an old one."""
-        if self._server.greets:
+        if self._rooms.greets:
             self.send(GREETING)
 
     def on_closed(self) -> None:
         """Forget what this client listened to."""
-        self._server.topics.leave_all(self)
+        self._rooms.topics.leave_all(self)
 
     def on_text(self, data: bytes) -> None:
         """Handle one message."""
@@ -74,7 +76,7 @@ class Session(Client):
 
     def _listen(self, method: str, wanted: Any) -> None:
         shown = encode(wanted).decode()
-        topic = self._server.streams.topic(wanted)
+        topic = self._rooms.streams.topic(wanted)
         if topic is None:
             self._error(f"Invalid subscription {shown}")
             return
@@ -86,10 +88,10 @@ class Session(Client):
         self.send(encode({"channel": "subscriptionResponse", "data": data}))
         if joins:
             self._topics.add(topic)
-            self._server.streams.subscribe(wanted, topic, self)
+            self._rooms.streams.subscribe(wanted, topic, self)
         else:
             self._topics.discard(topic)
-            self._server.topics.leave(topic, self)
+            self._rooms.topics.leave(topic, self)
 
     def _post(self, number: int, request: Any) -> None:
         kind = request.get("type") if isinstance(request, dict) else None
@@ -97,9 +99,9 @@ class Session(Client):
         response: Row
         try:
             if kind == "action":
-                response = {"type": "action", "payload": self._server.act(payload)}
+                response = {"type": "action", "payload": self._rooms.act(payload)}
             elif kind == "info" and isinstance(payload, dict):
-                data = self._server.info.answer(payload)
+                data = self._rooms.info.answer(payload)
                 response = {"type": "info", "payload": {"type": payload["type"], "data": data}}
             else:
                 raise Malformed("a request is an action or an info")

@@ -25,7 +25,7 @@ from perpbot.simulation.wire.okx.ledger import Ledger
 from perpbot.simulation.wire.okx.market import Market
 from perpbot.simulation.wire.okx.private import PrivateStreams
 from perpbot.simulation.wire.okx.rest import PREFIX, Fault, Rest
-from perpbot.simulation.wire.okx.session import Session
+from perpbot.simulation.wire.okx.session import Rooms, Session
 from perpbot.simulation.wire.okx.streams import Streams
 from perpbot.simulation.wire.server import Topics, VenueServer, encode
 
@@ -59,6 +59,7 @@ class Server(VenueServer):
             exchange, self.account, market, self.ledger, self.desk, self.topics, clock_ns
         )
         self._market = market
+        self._rooms = Rooms(self.keys, self.topics, self.desk, self.streams, self.private)
         self._rest = Rest(self.keys, clock_ns, market, self.ledger, self.desk)
 
     @staticmethod
@@ -90,7 +91,7 @@ class Server(VenueServer):
         return application
 
     async def _open(self, request: web.Request) -> web.WebSocketResponse:
-        return await self.accept(Session(self, request, request.match_info["kind"]))
+        return await self.accept(Session(self, self._rooms, request, request.match_info["kind"]))
 
     def on_news(self, news: ExchangeNews) -> None:
         """Turn a piece of news into frames."""
@@ -111,10 +112,7 @@ class Server(VenueServer):
         """Send what is due; close the idle."""
         self.streams.pump()
         self.private.pump()
-        now = self.clock_ns()
-        for client in list(self.clients):
-            if isinstance(client, Session):
-                client.close_if_idle(now)
+        self.close_idle()
 
     def fail_next(self, code: str, text: str = "", *, acted: bool = False) -> None:
         """Answer the next private request with a code; with `acted` after it took effect."""

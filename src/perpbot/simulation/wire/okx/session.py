@@ -6,22 +6,20 @@ A frame that cannot be read comes back inside an error of code 60012, without it
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from perpbot.simulation.wire.okx.auth import Denied, check_login
-from perpbot.simulation.wire.okx.desk import MAX_BATCH, envelope_code
+from perpbot.simulation.wire.okx.auth import Denied, OkxKey, check_login
+from perpbot.simulation.wire.okx.desk import MAX_BATCH, Desk, envelope_code
+from perpbot.simulation.wire.okx.private import PrivateStreams
 from perpbot.simulation.wire.okx.rows import Row
-from perpbot.simulation.wire.server import Client, encode
+from perpbot.simulation.wire.okx.streams import Streams
+from perpbot.simulation.wire.server import IdleClient, Topics, VenueServer, encode
 
-if TYPE_CHECKING:
-    from perpbot.simulation.wire.okx.server import Server
-
-IDLE_NS = 30_000_000_000
-_CLOSE_IDLE = 4004
 _ORDER_OPS = {
     "order": ("place", False),
     "batch-orders": ("place", True),
@@ -32,33 +30,33 @@ _ORDER_OPS = {
 }
 
 
-class Session(Client):
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What the connections of one server share."""
+
+    keys: Mapping[str, OkxKey]
+    topics: Topics
+    desk: Desk
+    streams: Streams
+    private: PrivateStreams
+
+
+class Session(IdleClient):
     """One connection to one of the three paths."""
 
-    def __init__(self, server: Server, request: web.Request, kind: str) -> None:
+    idle_ns = 30_000_000_000
+    goodbye = (4004, "No data received in 30s.")
+
+    def __init__(self, server: VenueServer, rooms: Rooms, request: web.Request, kind: str) -> None:
         super().__init__(server, request)
         self.kind = kind
         self.is_logged_in = False
-        self._server = server
+        self._rooms = rooms
         self._connection_id = f"{server.rng.getrandbits(32):08x}"
-        self._sent_ns = self.opened_ns
-        self._closing: asyncio.Task[None] | None = None
-
-    def send(self, frame: bytes) -> None:
-        """Queue a text frame and note when."""
-        self._sent_ns = self._server.clock_ns()
-        super().send(frame)
-
-    def close_if_idle(self, now_ns: int) -> None:
-        """Close when nothing was pushed for 30 s (a pong counts)."""
-        if now_ns - self._sent_ns > IDLE_NS and self._closing is None:
-            self._closing = asyncio.create_task(
-                self.close(_CLOSE_IDLE, "No data received in 30s.")
-            )
 
     def on_closed(self) -> None:
         """Forget what this client listened to."""
-        self._server.topics.leave_all(self)
+        self._rooms.topics.leave_all(self)
 
     def on_text(self, data: bytes) -> None:
         """Handle one message."""
@@ -104,7 +102,7 @@ class Session(Client):
                 raise Denied("60009", "Login failed: the public path has no login")
             if not args or not isinstance(args[0], dict):
                 raise Denied("60012", "Invalid request: login needs its arguments")
-            check_login(self._server.keys, args[0], self._server.clock_ns())
+            check_login(self._rooms.keys, args[0], self._clock_ns())
         except Denied as denied:
             self._error(denied.code, denied.text)
             return
@@ -118,7 +116,7 @@ class Session(Client):
         if not isinstance(arg, dict) or not isinstance(arg.get("channel"), str):
             self._error("60012", "Invalid request: an argument needs a channel", message)
             return
-        private = self._server.private
+        private = self._rooms.private
         is_private = private.serves(self.kind, arg["channel"])
         if is_private and not self.is_logged_in:
             self._error("60011", "Please log in", message)
@@ -126,7 +124,7 @@ class Session(Client):
         name = str(arg.get("instId") or arg.get("instType") or "")
         topic = private.topic(arg) if is_private else None
         known = topic is not None or (
-            self.kind == "public" and self._server.streams.knows(arg["channel"], name)
+            self.kind == "public" and self._rooms.streams.knows(arg["channel"], name)
         )
         if not known:
             text = f"Wrong URL or {arg['channel']} {name} doesn't exist"
@@ -140,11 +138,11 @@ class Session(Client):
             if topic is not None:
                 private.subscribe(arg, self)
             else:
-                self._server.streams.subscribe(arg["channel"], name, self)
+                self._rooms.streams.subscribe(arg["channel"], name, self)
         elif topic is not None:
-            self._server.topics.leave(topic, self)
+            self._rooms.topics.leave(topic, self)
         else:
-            self._server.streams.unsubscribe(arg["channel"], name, self)
+            self._rooms.streams.unsubscribe(arg["channel"], name, self)
 
     # --- orders ----------------------------------------------------------------------------------
 
@@ -159,8 +157,8 @@ class Session(Client):
         if not right_size or not expiry.isdigit() or not all(isinstance(i, dict) for i in items):
             self._error("60013", "Invalid args", message)
             return
-        now_us = str(self._server.clock_ns() // 1_000)
-        act = getattr(self._server.desk, verb)
+        now_us = str(self._clock_ns() // 1_000)
+        act = getattr(self._rooms.desk, verb)
         results = [act(item, by_code=True, expires_ns=int(expiry) * 1_000_000) for item in items]
         code, text = envelope_code(results)
         frame: Row = {"op": operation, "code": code, "msg": text, "data": results}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.plan import START_NS, Fault, Plan
 from perpbot.research.chaos.wires.meddler import HUGE, PlannedMeddler
 from perpbot.research.chaos.wires.plan import draw
+from perpbot.simulation.virtual.pipes import Pipe
 
 BOOK = b'{"e":"depthUpdate","s":"BTCUSDT","pu":7,"u":9}'
 ORDER = b'{"id":"5","op":"order","args":[]}'
@@ -65,13 +67,17 @@ class Desk:
         """What goes out."""
         return list(self.meddler.said(self.ear, frame))
 
-    async def ask(self, path: str = "/x", method: str = "GET", **headers: str) -> web.Response:
-        """Return the answer to a request whose handler says ok."""
+    async def ask(
+        self, path: str = "/x", method: str = "GET", *, gone: bool = False, **headers: str
+    ) -> web.Response:
+        """Return the answer to a request whose handler says ok; of who is `gone` by then."""
 
         async def handler(_request: web.Request) -> web.StreamResponse:
             return web.Response(body=b'{"price":"1.5","id":7}')
 
-        request = make_mocked_request(method, path, headers=headers)
+        pipe: Any = Pipe.__new__(Pipe)
+        pipe.link = SimpleNamespace(client=SimpleNamespace(lost=gone))
+        request = make_mocked_request(method, path, headers=headers, transport=pipe)
         answer = await self.meddler.answer(request, handler)
         assert isinstance(answer, web.Response)
         return answer
@@ -147,6 +153,15 @@ async def test_a_call_before_retry_after_is_a_violation() -> None:
     desk.meddler.forget()
     await desk.ask()
     assert len(desk.violations) == 1
+
+
+async def test_who_died_with_the_question_hears_no_refusal() -> None:
+    """What its last request was told binds no other node."""
+    desk = Desk("9", 2)
+    await desk.ask(gone=True)
+    desk.now_ns += 2 * SECOND
+    await desk.ask()
+    assert desk.violations == []
 
 
 def test_row_9_refuses_operations_on_the_socket() -> None:

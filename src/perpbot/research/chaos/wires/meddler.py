@@ -286,8 +286,9 @@ class PlannedMeddler:
             told = str(pause_s)
         else:
             told = formatdate(-(-now_ns // SECOND) + pause_s, usegmt=True)
-        key = "" if self.venue == "binance" else f"{request.method} {request.path}"
-        self._closed_until_ns[key] = (now_ns, now_ns + pause_s * SECOND)
+        if not _is_gone(request):
+            key = "" if self.venue == "binance" else f"{request.method} {request.path}"
+            self._closed_until_ns[key] = (now_ns, now_ns + pause_s * SECOND)
         status = 418 if self.venue == "binance" and fault.variant == 5 else 429
         return limited(self.venue, status, told)
 
@@ -306,3 +307,9 @@ class PlannedMeddler:
         if told_ns + _LATE_NS < now_ns < until_ns - _LATE_NS and not self._hears_late(told_ns):
             left_ms = (until_ns - now_ns) // MS
             self._violate(f"B9 {self.venue} was called {left_ms} ms before Retry-After was over")
+
+
+def _is_gone(request: web.Request) -> bool:
+    """Whether who asked does not stand any more: a node that died hears no refusal."""
+    transport = request.transport
+    return transport is None or (isinstance(transport, Pipe) and transport.link.client.lost)

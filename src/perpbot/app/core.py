@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from decimal import Decimal
 
-from perpbot.app.folds import Folds
+from perpbot.app.folds import BOOKS, Folds
 from perpbot.app.markets import Markets
 from perpbot.app.overrides import Overrides
 from perpbot.configuration import Settings
@@ -109,7 +109,7 @@ class Core:
             hard_limit=settings.bus.hard_limit_events,
         )
         self.state = folds.state()
-        self.state.attach(self.bus)
+        self.state.attach(self.bus, books=BOOKS)
         self.bus.subscribe(BusOverflow, self._overflow)
         self._build_market()
         self._build_portfolio()

@@ -19,6 +19,10 @@ from perpbot.portfolio.reservations import Reservations
 from perpbot.portfolio.transfers import BookedTransfers
 from perpbot.risk.latches import RiskLatches
 
+BOOKS = frozenset({Reservations.name, PairBook.name, RiskLatches.name})
+"""What an order need not wait for. The order table and the leases speak before it leaves: an id or
+a leg that is taken stops it."""
+
 
 class Folds:
     """Every component whose state is the fold of durable events."""

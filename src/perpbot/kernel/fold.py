@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from perpbot.domain.errors import InvalidValue, PerpbotError, StateConflict
-from perpbot.domain.events import EVENTS, Event, Lane, event_class
+from perpbot.domain.events import EVENTS, Event, Lane, OrderIntent, event_class
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.journal.record import Record
 
@@ -77,11 +77,16 @@ class DurableState:
                 self._folds[folded] = (*self._folds.get(folded, ()), fold)
                 self._names[folded] = (*self._names.get(folded, ()), component.name)
 
-    def attach(self, bus: EventBus) -> None:
-        """Subscribe every fold; call this before any other subscription."""
+    def attach(self, bus: EventBus, *, books: Collection[str] = ()) -> None:
+        """Subscribe every fold; call this before any other subscription.
+
+        An order does not wait for the components named in `books`: they fold what it says once it
+        has left, before anything else happens.
+        """
         for folded, folds in self._folds.items():
-            for fold in folds:
-                bus.subscribe(folded, fold, name="fold")
+            for fold, name in zip(folds, self._names[folded], strict=True):
+                late = name in books and issubclass(folded, OrderIntent)
+                bus.subscribe(folded, fold, late=late, name="fold")
 
     def apply(self, event: Event) -> None:
         """Fold one event."""

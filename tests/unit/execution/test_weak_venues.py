@@ -83,7 +83,8 @@ def test_dust_on_the_other_side_does_not_hold_a_leg_for_ever() -> None:
     """Seed 283: what something opposite has closed already stays behind as dust."""
     stand = Stand(capabilities={"reduce_only": False})
     stand.run(2_500)
-    stand.by_hand(SHORT, Side.BUY, "0.05")
+    stand.by_hand(SHORT, Side.BUY, "0.055")
+    stand.by_hand(SHORT, Side.SELL, "0.05")
     stand.run(500)
     stand.open()
     stand.run(8_000)
@@ -92,7 +93,7 @@ def test_dust_on_the_other_side_does_not_hold_a_leg_for_ever() -> None:
     stand.check_settled()
     assert not stand.pairs
     assert stand.held(LONG) == stand.held(SHORT) == 0
-    assert stand.told(TradeCompleted)[-1].dust_short == d("-0.05")
+    assert stand.told(TradeCompleted)[-1].dust_short == d("-0.005")
 
 
 def test_rest_below_the_minimum_notional_is_dust_without_reduce_only() -> None:

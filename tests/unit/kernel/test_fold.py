@@ -8,12 +8,20 @@ from typing import Any
 import pytest
 
 from perpbot.domain.errors import InvalidValue, StateConflict
-from perpbot.domain.events import AlertFired, BusOverflow, Event, Heartbeat, OrderFact
+from perpbot.domain.events import (
+    AlertFired,
+    BusOverflow,
+    Event,
+    Heartbeat,
+    OrderFact,
+    SubmitOrders,
+)
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import VirtualTime
 from perpbot.kernel.fold import DurableState, PoisonRecord
 from perpbot.kernel.journal.memory import MemoryJournal
 from perpbot.kernel.journal.record import Record
+from tests.unit.portfolio.office import DECISION
 
 
 class Counter:
@@ -66,6 +74,19 @@ def test_folds_come_before_every_other_handler() -> None:
     bus.publish(AlertFired(name="n", severity="low", text="t"))
 
     assert seen == [1]
+
+
+def test_books_fold_what_an_order_says_once_it_has_left() -> None:
+    """An order waits for who may stop it, not for who only notes it down."""
+    guard, book = Counter("guard", SubmitOrders), Counter("book", SubmitOrders)
+    bus, seen = EventBus(VirtualTime(), MemoryJournal()), list[tuple[int, int]]()
+    DurableState([guard, book]).attach(bus, books={"book"})
+    bus.subscribe(SubmitOrders, lambda _event: seen.append((guard.count, book.count)))
+
+    bus.publish(SubmitOrders(orders=(), decision=DECISION))
+
+    assert seen == [(1, 0)]
+    assert (guard.count, book.count) == (1, 1)
 
 
 def test_two_components_of_one_name_are_refused() -> None:

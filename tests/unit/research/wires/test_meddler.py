@@ -53,6 +53,8 @@ class Desk:
         self.violations: list[str] = []
         self.nonces: list[int] = []
         self.ear: Any = Ear()
+        self.pipe: Any = None
+        """What requests come by, where that matters."""
         self.meddler = PlannedMeddler(
             plan, venue, lambda: self.now_ns, self.counters, self.violations.append,
             self.nonces.append,
@@ -67,17 +69,15 @@ class Desk:
         """What goes out."""
         return list(self.meddler.said(self.ear, frame))
 
-    async def ask(
-        self, path: str = "/x", method: str = "GET", *, gone: bool = False, **headers: str
-    ) -> web.Response:
-        """Return the answer to a request whose handler says ok; of who is `gone` by then."""
+    async def ask(self, path: str = "/x", method: str = "GET", **headers: str) -> web.Response:
+        """Return the answer to a request whose handler says ok."""
 
         async def handler(_request: web.Request) -> web.StreamResponse:
             return web.Response(body=b'{"price":"1.5","id":7}')
 
-        pipe: Any = Pipe.__new__(Pipe)
-        pipe.link = SimpleNamespace(client=SimpleNamespace(lost=gone))
-        request = make_mocked_request(method, path, headers=headers, transport=pipe)
+        request = make_mocked_request(method, path, headers=headers)
+        if self.pipe is not None:
+            setattr(request.protocol, "transport", self.pipe)  # noqa: B010 - read only
         answer = await self.meddler.answer(request, handler)
         assert isinstance(answer, web.Response)
         return answer
@@ -158,7 +158,9 @@ async def test_a_call_before_retry_after_is_a_violation() -> None:
 async def test_who_died_with_the_question_hears_no_refusal() -> None:
     """What its last request was told binds no other node."""
     desk = Desk("9", 2)
-    await desk.ask(gone=True)
+    desk.pipe = Pipe.__new__(Pipe)
+    desk.pipe.link = SimpleNamespace(client=SimpleNamespace(lost=True))
+    await desk.ask()
     desk.now_ns += 2 * SECOND
     await desk.ask()
     assert desk.violations == []

@@ -65,7 +65,11 @@ class Life:
         self.ready = False
         self.failed: Exception | None = None
         self.awake_ns = clock.now_ns()
-        """Since when it is looked after: its start, or its last awakening."""
+        """Since when it is looked after: its last awakening, or when it was open.
+
+        Until its venues have said what they list it can ask for nothing, and where that answer is
+        lost it takes seconds. How long a leg stays open meanwhile is bound like any absence.
+        """
         self._settings = settings
         self._ground = ground
         self._clock = clock
@@ -85,6 +89,7 @@ class Life:
             await node.open()
             self._listen(node)
             self.ready = True
+            self.awake_ns = max(self.awake_ns, self._clock.now_ns())
             await node.run()
         except Exception as error:  # noqa: BLE001 - what ends a node is the finding of its seed
             self.failed = error

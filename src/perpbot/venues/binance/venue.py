@@ -16,7 +16,7 @@ from perpbot.kernel.clock import Clock
 from perpbot.venues.binance.account import BinanceAccount
 from perpbot.venues.binance.codec import Codec
 from perpbot.venues.binance.errors import OFF_GRID
-from perpbot.venues.binance.feed import BinanceMarketData
+from perpbot.venues.binance.market_data import BinanceMarketData
 from perpbot.venues.binance.permissions import PATH, UNTOLD, WALLET_URL, Restrictions
 from perpbot.venues.binance.rest import WINDOWS, RestClient
 from perpbot.venues.binance.session import API_PATH, ApiSession

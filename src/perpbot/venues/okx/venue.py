@@ -22,7 +22,7 @@ from perpbot.venues.okx.budgets import Budgets
 from perpbot.venues.okx.catalogue import VENUE, Catalogue
 from perpbot.venues.okx.codec import ConfigRow
 from perpbot.venues.okx.errors import OFF_GRID
-from perpbot.venues.okx.feed import OkxMarketData
+from perpbot.venues.okx.market_data import OkxMarketData
 from perpbot.venues.okx.orders import PositionMode
 from perpbot.venues.okx.permissions import PATH, KeyRow
 from perpbot.venues.okx.rest import RestClient

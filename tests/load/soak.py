@@ -29,6 +29,7 @@ import msgspec
 
 from perpbot.app.demo import node_at_home
 from perpbot.app.folds import Folds
+from perpbot.app.heap import set_aside
 from perpbot.app.node import Node
 from perpbot.configuration import Settings, load_configuration
 from perpbot.domain.events import (
@@ -191,9 +192,11 @@ async def measure(directory: Path, pace: Pace) -> dict[str, Any]:
         async with _flood(servers, pace) as (fronts, sent):
             node = _node(servers, fronts, directory, pace)
             await node.open()
+            set_aside()  # as `perpbot run` does
             try:
                 figures = await _run(node, pace, sent)
             finally:
+                gc.unfreeze()
                 await node.close("measured")
             say("load: comparing order by order")
             figures |= _compare(directory / "journal", begin, await _taken(servers), node)

@@ -42,7 +42,7 @@ from perpbot.execution.watch import MISSING_FILLS
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import Clock
 from perpbot.kernel.supervisor import Supervisor
-from perpbot.portfolio.intake import EXPIRY_MARGIN_NS
+from perpbot.portfolio.absence import EXPIRY_MARGIN_NS
 from perpbot.portfolio.orders import OrderTable
 from perpbot.venues.port import PromptTrading, Venue
 

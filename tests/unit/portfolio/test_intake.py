@@ -123,9 +123,9 @@ def test_any_order_of_reports_gives_the_same_books(order: tuple[str, ...]) -> No
     assert found is not None
     assert (found.state, found.filled, found.settled) == (S.CANCELLED, d(5), True)
     assert desk.positions.quantity("okx", "main", "BTC-PERP") == d(5)
-    assert desk.intake._told == {}
+    assert desk.intake._fills._told == {}
     assert desk.intake._unfolded == {}
-    assert desk.intake._in_flight == {}
+    assert desk.intake._fills._in_flight == {}
 
 
 def test_reports_of_one_answer_are_judged_one_after_another() -> None:
@@ -263,7 +263,7 @@ def test_without_expiry_absence_needs_two_answers_apart_and_late() -> None:
 
     assert state(desk) is S.PROVEN_ABSENT
     assert "twice, 5 s apart" in desk.seen(OrderProvenAbsent)[0].evidence
-    assert desk.intake._absences == {}
+    assert desk.intake._absences._first_ns == {}
 
 
 def test_an_order_that_was_seen_in_between_is_not_absent() -> None:
@@ -276,7 +276,7 @@ def test_an_order_that_was_seen_in_between_is_not_absent() -> None:
     say(desk, ABSENT)
 
     assert state(desk) is S.ACCEPTED
-    assert desk.intake._absences == {}
+    assert desk.intake._absences._first_ns == {}
 
 
 def test_an_order_with_a_fill_is_never_absent() -> None:
@@ -284,7 +284,7 @@ def test_an_order_with_a_fill_is_never_absent() -> None:
     booked = Office()
     booked.submit(request(expires_ns=1))
     say(booked, order_report(S.UNKNOWN))
-    booked.intake._told["a"] = d(1)
+    booked.intake._fills._told["a"] = d(1)
     say(booked, ABSENT)
 
     assert state(booked) is S.UNKNOWN

@@ -24,6 +24,7 @@ from perpbot.execution.watch import OrderWatch
 from perpbot.kernel.fold import DurableState
 from perpbot.kernel.ids import IdMaker
 from perpbot.market.slot import Slot
+from perpbot.portfolio.absence import Absences
 from perpbot.portfolio.booked import BookedTrades
 from perpbot.portfolio.intake import ReportIntake
 from perpbot.portfolio.orders import OrderTable
@@ -297,7 +298,7 @@ PATCHES: Mapping[str, tuple[Patch, ...]] = {
     "hedge_never_sent": ((PairTrader, "_hedge", _half_decision),),
     "ids_repeat_after_restart": ((IdMaker, "__init__", _epoch_repeats),),
     "kill_switch_not_persisted": ((DurableState, "replay", _kill_switch_forgotten),),
-    "not_found_is_rejected": ((ReportIntake, "_proof_of_absence", _not_found_is_rejected),),
+    "not_found_is_rejected": ((Absences, "evidence", _not_found_is_rejected),),
     "old_grid_kept": ((InstrumentWatch, "_take", _old_grid),),
     "opens_before_reconcile": ((Readiness, "refusal", _opens_unreconciled),),
     "orders_never_asked_for": ((OrderWatch, "_look", _watch_asleep),),

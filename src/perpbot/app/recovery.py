@@ -16,11 +16,7 @@ import msgspec
 
 from perpbot.app.folds import Folds
 from perpbot.domain.errors import JournalCorrupt, StateConflict
-from perpbot.domain.events import (
-    JournalRepaired,
-    KillSwitchEngaged,
-    RecordPassedOver,
-)
+from perpbot.domain.events import JournalRepaired, KillSwitchEngaged, RecordPassedOver
 from perpbot.kernel.clock import Clock
 from perpbot.kernel.fold import DurableState, PoisonRecord
 from perpbot.kernel.journal.files import take_lock

@@ -8,12 +8,7 @@ import pytest
 
 from perpbot.venues.okx.venue import OkxVenue
 from tests.venues.okx.loopback import LoopbackOkx, loopback_okx
-from tests.venues.okx.rig import (
-    CONFIG,
-    INSTRUMENTS,
-    NET_ACCOUNT,
-    make_venue,
-)
+from tests.venues.okx.rig import CONFIG, INSTRUMENTS, NET_ACCOUNT, make_venue
 from tests.venues.okx.support import INSTRUMENT_ROW
 
 

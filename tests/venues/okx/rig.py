@@ -8,11 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from perpbot.domain.events import (
-    ConnectionState,
-    Event,
-    VenueConnectionChanged,
-)
+from perpbot.domain.events import ConnectionState, Event, VenueConnectionChanged
 from perpbot.kernel.clock import RealClock
 from perpbot.venues.okx.venue import OkxVenue
 from perpbot.venues.options import VenueConnection

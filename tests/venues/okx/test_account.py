@@ -7,22 +7,12 @@ from typing import Any
 
 import pytest
 
-from perpbot.domain.errors import (
-    Unavailable,
-)
-from perpbot.domain.events import (
-    AccountReported,
-    ConnectionState,
-    FillReported,
-    OrderReported,
-)
+from perpbot.domain.errors import Unavailable
+from perpbot.domain.events import AccountReported, ConnectionState, FillReported, OrderReported
 from perpbot.kernel.clock import RealClock
 from perpbot.venues.okx.venue import OkxVenue
 from tests.venues.okx.loopback import LoopbackOkx
-from tests.venues.okx.rig import (
-    INSTRUMENTS,
-    running,
-)
+from tests.venues.okx.rig import INSTRUMENTS, running
 from tests.venues.okx.support import INSTRUMENT_ROW, an_id, an_order
 from tests.venues.okx.test_reports import ORDER
 from tests.venues.waiting import until

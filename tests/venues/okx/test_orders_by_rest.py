@@ -23,11 +23,7 @@ from perpbot.kernel.clock import RealClock
 from perpbot.venues.okx.orders import PositionMode
 from perpbot.venues.okx.venue import OkxVenue
 from tests.venues.okx.loopback import LoopbackOkx, loopback_okx
-from tests.venues.okx.rig import (
-    Sent,
-    make_venue,
-    refused,
-)
+from tests.venues.okx.rig import Sent, make_venue, refused
 from tests.venues.okx.support import BTC, an_id, an_order
 
 

@@ -9,31 +9,15 @@ from typing import Any
 
 import pytest
 
-from perpbot.domain.errors import (
-    OutcomeUnknown,
-    RateLimited,
-    Rejected,
-    Unavailable,
-    VenueError,
-)
-from perpbot.domain.events import (
-    ConnectionState,
-    VenueConnectionChanged,
-)
+from perpbot.domain.errors import OutcomeUnknown, RateLimited, Rejected, Unavailable, VenueError
+from perpbot.domain.events import ConnectionState, VenueConnectionChanged
 from perpbot.domain.sides import OrderState
 from perpbot.kernel.clock import MS, RealClock
 from perpbot.venues.okx import account, session
 from perpbot.venues.okx.venue import OkxVenue
 from perpbot.venues.wire import pending
 from tests.venues.okx.loopback import LoopbackOkx, Socket, accept_subscriptions
-from tests.venues.okx.rig import (
-    Heard,
-    Sent,
-    accepted,
-    refused,
-    reply_to_orders,
-    running,
-)
+from tests.venues.okx.rig import Heard, Sent, accepted, refused, reply_to_orders, running
 from tests.venues.okx.support import an_id, an_order
 from tests.venues.okx.test_reports import ORDER
 from tests.venues.waiting import until

@@ -6,22 +6,11 @@ from typing import Any
 
 import pytest
 
-from perpbot.domain.errors import (
-    Unavailable,
-)
-from perpbot.domain.events import (
-    BookUpdated,
-    ConnectionState,
-    MarkUpdated,
-    VenueConnectionChanged,
-)
+from perpbot.domain.errors import Unavailable
+from perpbot.domain.events import BookUpdated, ConnectionState, MarkUpdated, VenueConnectionChanged
 from perpbot.venues.okx.venue import OkxVenue
 from tests.venues.okx.loopback import LoopbackOkx
-from tests.venues.okx.rig import (
-    INSTRUMENTS,
-    feeding,
-    make_venue,
-)
+from tests.venues.okx.rig import INSTRUMENTS, feeding, make_venue
 from tests.venues.okx.support import BTC, ETH, INSTRUMENT_ROW
 from tests.venues.waiting import until
 

@@ -22,11 +22,7 @@ from perpbot.venues.okx.orders import PositionMode
 from perpbot.venues.okx.venue import OkxVenue, create
 from perpbot.venues.options import VenueConnection
 from tests.venues.okx.loopback import LoopbackOkx
-from tests.venues.okx.rig import (
-    CONFIG,
-    Sent,
-    make_venue,
-)
+from tests.venues.okx.rig import CONFIG, Sent, make_venue
 from tests.venues.okx.support import BTC, an_order
 
 

@@ -24,13 +24,7 @@ from perpbot.domain.events import (
     VenueConnectionChanged,
 )
 from perpbot.kernel.clock import SECOND, Clock
-from perpbot.venues.binance.codec import (
-    UNREADABLE,
-    AlgoEvent,
-    Codec,
-    OrderEvent,
-    PositionEvent,
-)
+from perpbot.venues.binance.codec import UNREADABLE, AlgoEvent, Codec, OrderEvent, PositionEvent
 from perpbot.venues.binance.errors import NO_LISTEN_KEY
 from perpbot.venues.binance.reads import ALL_MOVED, AccountReads
 from perpbot.venues.binance.rest import WEIGHT, RestClient

@@ -6,9 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.unit.simulation.wire.hyperliquid.rig import (
-    Rig,
-)
+from tests.unit.simulation.wire.hyperliquid.rig import Rig
 
 
 @pytest.fixture

@@ -7,16 +7,8 @@ import pytest
 from perpbot.domain.sides import Side
 from perpbot.simulation.wire.hyperliquid import Server
 from perpbot.simulation.wire.hyperliquid.rows import direction
-from perpbot.simulation.wire.hyperliquid.signing import (
-    address_of_secret,
-)
-from tests.unit.simulation.wire.hyperliquid.rig import (
-    CLOID,
-    D,
-    Rig,
-    tif,
-    wire,
-)
+from perpbot.simulation.wire.hyperliquid.signing import address_of_secret
+from tests.unit.simulation.wire.hyperliquid.rig import CLOID, D, Rig, tif, wire
 
 
 async def test_the_universe_keeps_the_slots_of_the_delisted(rig: Rig) -> None:

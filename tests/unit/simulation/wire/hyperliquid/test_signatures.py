@@ -12,13 +12,7 @@ from perpbot.simulation.wire.hyperliquid.signing import (
     agent_digest,
     recover,
 )
-from tests.unit.simulation.wire.hyperliquid.rig import (
-    _BY_CLOID,
-    SIGNER,
-    Rig,
-    signature,
-    wire,
-)
+from tests.unit.simulation.wire.hyperliquid.rig import _BY_CLOID, SIGNER, Rig, signature, wire
 
 SECRET = "0x" + "0123456789" * 6 + "0123"
 _IOC = {

@@ -10,16 +10,8 @@ import pytest
 
 from perpbot.domain.sides import Side
 from perpbot.simulation.wire.hyperliquid import Server
-from perpbot.simulation.wire.hyperliquid.signing import (
-    address_of_secret,
-)
-from tests.unit.simulation.wire.hyperliquid.rig import (
-    SECOND,
-    D,
-    Rig,
-    tif,
-    wire,
-)
+from perpbot.simulation.wire.hyperliquid.signing import address_of_secret
+from tests.unit.simulation.wire.hyperliquid.rig import SECOND, D, Rig, tif, wire
 
 
 async def test_ping_greeting_and_unreadable_frames(rig: Rig, old_rig: Rig) -> None:

@@ -34,11 +34,20 @@ class _Desk:
 
     def __init__(self, exchange: Exchange, contract: Contract) -> None:
         self.exchange = exchange
+        self.next_funding_ns = 0
+        self._take(contract)
+
+    def _take(self, contract: Contract) -> None:
         self.contract = contract
         self.tick = contract.tick_size
         self.step = contract.quantity_step
         self.min_lots = math.ceil(contract.min_quantity / contract.quantity_step)
-        self.next_funding_ns = 0
+
+    def follow(self) -> None:
+        """Go on with the steps that hold now."""
+        contract = self.exchange.contract(self.contract.symbol)
+        if contract is not self.contract:
+            self._take(contract)
 
     def tick_at(self, price: float) -> Decimal:
         """The tick at a price: the contract's, coarser where digits are limited."""
@@ -95,6 +104,7 @@ class MarketDriver:
         return applied
 
     def _apply(self, desk: _Desk, update: MarketUpdate) -> None:
+        desk.follow()
         if isinstance(update, MarketQuote):
             self._quote(desk, update)
         elif isinstance(update, MarketTrade):

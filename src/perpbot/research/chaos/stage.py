@@ -35,7 +35,7 @@ from perpbot.research.chaos.reaper import Death, NodeCrash, Reaper
 from perpbot.research.chaos.unhedged import Window
 from perpbot.simulation.accountant import Accountant
 from perpbot.simulation.exchange import Exchange
-from perpbot.simulation.model import ExchangeNews, ExchangeRefusal, OrderUpdate, Ticket
+from perpbot.simulation.model import Contract, ExchangeNews, ExchangeRefusal, OrderUpdate, Ticket
 from perpbot.simulation.translation import instrument_of
 
 ACCOUNT = "main"
@@ -44,7 +44,7 @@ CLOSE_AFTER_NS = 4 * SECOND
 """After healing: how long pairs may go on before all are asked to close."""
 CONVERGE_NS = 60 * SECOND
 LIVES = 40
-_REGRIDS = (
+REGRIDS = (
     (Decimal(5), Decimal(5)),
     (Decimal(10), Decimal(10)),
     (Decimal(2), Decimal("0.1")),
@@ -71,6 +71,17 @@ PACES: Mapping[str, Mapping[str, float]] = {
     },
 }
 """Times of the execution settings, from a tenth to some times of the usual ones."""
+
+
+def regridded(contract: Contract, ticks: Decimal, steps: Decimal) -> Contract:
+    """Return a contract whose tick and step are these many times as large."""
+    step = contract.quantity_step * steps
+    return msgspec.structs.replace(
+        contract,
+        tick_size=contract.tick_size * ticks,
+        quantity_step=step,
+        min_quantity=max(contract.min_quantity, step) if steps > 1 else contract.min_quantity,
+    )
 
 
 @lru_cache(maxsize=8)
@@ -495,20 +506,12 @@ class Stage:
     def _relist(self, fault: Fault, *, back: bool = False) -> None:
         """The venue trades the symbol in coarser or finer steps from now on."""
         exchange, symbol = self.exchanges[fault.venue], self._symbol(fault)
-        ticks, steps = _REGRIDS[fault.variant // 2]
+        ticks, steps = REGRIDS[fault.variant // 2]
         if back:
             ticks, steps = 1 / ticks, 1 / steps
         now = exchange.contract(symbol)
-        step = now.quantity_step * steps
-        self.witness.regridded(fault.venue, fault.asset, step)
-        exchange.relist(
-            msgspec.structs.replace(
-                now,
-                tick_size=now.tick_size * ticks,
-                quantity_step=step,
-                min_quantity=max(now.min_quantity, step) if steps > 1 else now.min_quantity,
-            )
-        )
+        self.witness.regridded(fault.venue, fault.asset, now.quantity_step * steps)
+        exchange.relist(regridded(now, ticks, steps))
 
     def _flip_funding(self, fault: Fault) -> None:
         """Settle at a steep rate, one way and then the other."""

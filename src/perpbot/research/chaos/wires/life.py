@@ -16,6 +16,7 @@ from perpbot.app.venues import make_venue
 from perpbot.configuration import Settings
 from perpbot.domain.events import (
     ConnectionState,
+    InstrumentsListed,
     VenueConnectionChanged,
     VenueSnapshot,
 )
@@ -139,6 +140,9 @@ class Life:
         self.counters.watch(node.core)
         bus.subscribe(VenueConnectionChanged, self._connection, core=False)
         bus.subscribe(VenueSnapshot, self._compared, core=False)
+        bus.subscribe(
+            InstrumentsListed, lambda event: self.witness.listed(event.instruments), core=False
+        )
 
     def _connection(self, event: VenueConnectionChanged) -> None:
         live = event.state is ConnectionState.LIVE

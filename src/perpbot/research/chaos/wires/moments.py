@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
 from perpbot.kernel.clock import SECOND
 from perpbot.research.chaos.plan import Fault
+from perpbot.research.chaos.stage import REGRIDS, regridded
 from perpbot.research.chaos.wires.life import Life
 from perpbot.research.chaos.wires.weather import DOMAIN, PRIVATE, PUBLIC, kind_of
 from perpbot.simulation.virtual.pipes import Link
@@ -20,6 +22,7 @@ DETECT_NS = 18 * SECOND
 _POINTS = ("moment", "before", "after", "write", "after", "sent")
 _AT_TRADING = (1, 4)
 """Variants that count records of orders and pairs only."""
+_DIGITS = (Decimal("0.1"), Decimal(10))
 _CLOCK_STEPS_S = (-7, -3, 2, 6, 40, -40)
 
 
@@ -36,6 +39,7 @@ class Moments:
             "19": self._step_clock,
             "21": self._doom,
             "29": self._freeze,
+            "35": self._relist,
             "38": self._revoke,
             "42": self._cut_off,
         }
@@ -102,6 +106,18 @@ class Moments:
         )
         self._stage.loop.freeze(life.host, duration_ns)
         life.awake_ns = self._stage.clock.now_ns() + duration_ns
+
+    def _relist(self, fault: Fault) -> None:
+        """The venue trades an asset in other steps from now on."""
+        self._stage.counters.hit("35")
+        exchange = self._stage.ground.exchanges[fault.venue]
+        now = next(one for one in exchange.contracts() if one.asset == fault.asset)
+        ticks, steps = REGRIDS[fault.variant % 3]
+        if now.price_digits is not None:
+            ticks, steps = _DIGITS  # Hyperliquid: the digits that a size loses a price gains
+        step = now.quantity_step * steps
+        self._stage.witness.regridded(fault.venue, fault.asset, step)
+        exchange.relist(regridded(now, ticks, steps))
 
     def _revoke(self, fault: Fault) -> None:
         for link in self._links(fault, PRIVATE):

@@ -41,6 +41,7 @@ ROWS: dict[str, str] = {
     "21": "the node dies: at a moment, at a journal append, at a send",
     "29": "the node stands still",
     "32": "malformed, truncated and huge frames and answers",
+    "35": "tick, step and minimum of an instrument change",
     "38": "the key is revoked",
     "42": "names do not resolve, certificates are bad, connections refused",
     "drip": "bytes come late and in small pieces",

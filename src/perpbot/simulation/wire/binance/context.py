@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from perpbot.simulation.listing import Listing
 from perpbot.simulation.model import Contract, ExchangeView, OrderView
 from perpbot.simulation.wire.binance.errors import Refused
 from perpbot.simulation.wire.binance.requests import Params
@@ -52,7 +53,7 @@ class Context:
         self.clock_ns = clock_ns
         self.rng = rng
         self.account = account
-        self.contracts = {contract.symbol: contract for contract in exchange.contracts()}
+        self.contracts = Listing(exchange)
         self.triggered: set[int] = set()
         """Conditional orders that became normal ones."""
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from perpbot.domain.money import ZERO
+from perpbot.simulation.listing import Listing
 from perpbot.simulation.model import (
     Contract,
     ExchangeView,
@@ -53,15 +54,15 @@ class Info:
         self._account = account
         self._clock_ns = clock_ns
         self._gate = gate
-        self._by_coin = {contract.symbol: contract for contract in exchange.contracts()}
+        self._by_coin = Listing(exchange)
         self._positions: dict[str, Decimal] = {}
         self._fills: list[Row] = []
         self._settled: dict[str, list[Mark]] = {}
         self._last_mark: dict[str, Mark] = {}
         self._answers: dict[str, Callable[[Row], Any]] = {
-            "meta": lambda _: rows.meta(),
-            "allPerpMetas": lambda _: [rows.meta()],
-            "metaAndAssetCtxs": lambda _: [rows.meta(), self._contexts()],
+            "meta": lambda _: rows.meta(self._by_coin),
+            "allPerpMetas": lambda _: [rows.meta(self._by_coin)],
+            "metaAndAssetCtxs": lambda _: [rows.meta(self._by_coin), self._contexts()],
             "spotMeta": lambda _: rows.spot_meta(),
             "spotMetaAndAssetCtxs": lambda _: [rows.spot_meta(), []],
             "perpDexs": lambda _: [None],
@@ -343,7 +344,7 @@ class Info:
         return {
             "clearinghouseState": self.clearinghouse(user),
             "openOrders": self._frontend_open_orders({"user": user}),
-            "meta": rows.meta(),
+            "meta": rows.meta(self._by_coin),
             "assetCtxs": self._contexts(),
             "serverTime": self._now_ms(),
             "isVault": False,

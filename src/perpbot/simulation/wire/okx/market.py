@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 from perpbot.domain.money import ZERO
+from perpbot.simulation.listing import Listing
 from perpbot.simulation.model import Contract, ExchangeView, Mark, PublicTrade
 from perpbot.simulation.wire.okx import rows
 from perpbot.simulation.wire.okx.desk import Wrong
@@ -38,7 +39,7 @@ class Market:
     def __init__(self, exchange: ExchangeView, clock_ns: Callable[[], int]) -> None:
         self._exchange = exchange
         self._clock_ns = clock_ns
-        self.contracts = {contract.symbol: contract for contract in exchange.contracts()}
+        self.contracts = Listing(exchange)
         self._settled: dict[str, list[Mark]] = {symbol: [] for symbol in self.contracts}
         self._last: dict[str, Mark] = {}
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from perpbot.domain.money import ZERO
-from perpbot.simulation.model import BookView, Mark, PublicTrade
+from perpbot.simulation.model import BookView, Contract, Mark, PublicTrade
 from perpbot.simulation.wire.hyperliquid.contracts import UNIVERSE
 from perpbot.simulation.wire.hyperliquid.rows.units import Row, ms, number, side_of
 
 
-def meta() -> Row:
+def meta(listed: Mapping[str, Contract]) -> Row:
     """Return the universe; delisted entries keep their slot."""
     universe = []
     for slot in UNIVERSE:
+        contract = listed.get(slot.name)
         row: Row = {
-            "szDecimals": slot.size_decimals,
+            "szDecimals": slot.size_decimals
+            if contract is None
+            else -contract.quantity_step.adjusted(),
             "name": slot.name,
             "maxLeverage": slot.max_leverage,
             "marginTableId": slot.max_leverage,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from perpbot.domain.errors import JournalCorrupt, JournalFull
-from perpbot.kernel.journal.files import is_settled, segment_files
+from perpbot.kernel.journal.files import is_settled, records_size, segment_files
 from perpbot.kernel.journal.reading import JournalCursor
 from perpbot.kernel.journal.record import read_one
 from perpbot.kernel.journal.survey import survey
@@ -144,6 +144,24 @@ def test_a_full_segment_that_the_disk_refuses_ends_the_journal(
     again = Journal(tmp_path, reserve_bytes=0)
     assert (again.last_sequence, again.repaired_bytes) == (7, 0)
     assert all(is_settled(path) for _, path in segment_files(tmp_path))
+
+
+def test_with_one_thread_the_record_waits_and_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written into a segment behind one that did not reach the disk."""
+    journal = Journal(tmp_path, reserve_bytes=0, segment_bytes=300)
+    for number in range(1, 5):
+        journal.append(alert(number))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", broken)
+        with pytest.raises(JournalFull, match="broken"):
+            journal.append(alert(5))
+    with pytest.raises(JournalFull, match="a full segment did not reach the disk"):
+        journal.append(alert(5))
+
+    assert segment_files(tmp_path)[-1][1].stat().st_size == 0
+    assert events(tmp_path) == [alert(n) for n in range(1, 5)]
 
 
 def test_no_descriptor_stays_open(
@@ -327,6 +345,9 @@ def test_a_reader_that_listed_an_unsettled_segment_finds_it_settled(
     monkeypatch.setattr("perpbot.kernel.journal.reading.segment_files", lambda _path: listed)
 
     assert [record.sequence for record in journal.records()] == list(range(1, 8))
+    sizes = [path.stat().st_size for _, path in segment_files(tmp_path)]
+    monkeypatch.setattr("perpbot.kernel.journal.files.segment_files", lambda _path: listed)
+    assert records_size(tmp_path) == sum(sizes)
     listed[0][1].unlink()
     with pytest.raises(FileNotFoundError):
         list(journal.records())

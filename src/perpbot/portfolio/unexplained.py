@@ -11,7 +11,7 @@ stays open where money is gone. Told apart only by time, so the rule is about ti
   grow too old to open anything.
 - While a gap is open that is not counted yet (or not any more) and larger than
   `unexplained_ratio` of the venue's equity, nothing opens anywhere, and the venue is asked what
-  moved: at once, and then every few seconds.
+  moved: at once, and again from time to time.
 - A transfer moves our books, the peaks, the start of the day and the gap in one fold, before or
   after the balance that contains it.
 
@@ -36,8 +36,8 @@ from perpbot.portfolio.equity import EquityBook
 from perpbot.portfolio.settings import CapitalSettings
 from perpbot.portfolio.snapshot import CapitalSnapshotProvider
 
-ASK_AGAIN_NS = 5 * SECOND
-"""How often a venue is asked what moved, while a gap is open."""
+ASK_AGAIN_NS = 15 * SECOND
+"""How often a venue is asked out of turn, while a gap is open: it costs its rate budget."""
 
 
 class _Gap(msgspec.Struct):

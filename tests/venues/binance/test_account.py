@@ -277,43 +277,47 @@ async def test_funding_is_paged_without_repeats(stub: StubBinance, venue: Binanc
     assert found[0].amount == Decimal("-0.1")
 
 
-async def test_seldom_transfers_are_asked_for_after_a_connect_only(
+async def test_every_kind_of_transfer_is_looked_for_where_the_stream_was_not_heard(
     stub: StubBinance, venue: BinanceVenue
 ) -> None:
-    """Every kind the first time, and again while an answer is missing; then the usual kind."""
-    row = {"symbol": "", "income": "-0.375", "asset": "USDT", "time": 9, "info": "TRANSFER"}
-    stub.answers["GET", "/fapi/v1/income"] = lambda request: (
-        [row | {"incomeType": request.params["incomeType"], "tranId": 9689322392}]
-        if request.params["incomeType"] in {"TRANSFER", "WELCOME_BONUS"}
-        else []
-    )
+    """In the history of everything, until that was answered; then the usual kind is asked for."""
+    row = {"symbol": "", "asset": "USDT", "time": 9, "info": "", "tranId": 9689322392}
+    moved = row | {"incomeType": "TRANSFER", "income": "-0.375"}
+    rows = [
+        moved,
+        row | {"incomeType": "WELCOME_BONUS", "income": "5"},
+        row | {"incomeType": "AUTO_EXCHANGE", "income": "-7"},
+        row | {"incomeType": "AUTO_EXCHANGE", "income": "6.9", "asset": "USDC"},
+        row | {"incomeType": "COMMISSION", "income": "-1", "symbol": "BTCUSDT"},
+        row | {"incomeType": "INSURANCE_CLEAR", "income": "-1", "symbol": "BTCUSDT"},
+    ]
 
     def asked() -> list[str]:
-        return [one.params["incomeType"] for one in stub.sent("GET", "/fapi/v1/income")]
+        return [one.params.get("incomeType", "") for one in stub.sent("GET", "/fapi/v1/income")]
 
-    first = await venue.account.transfers(0)
-    assert len(asked()) == 8
-    assert "AUTO_EXCHANGE" in asked()
-    assert {(one.transfer_id, one.amount, one.venue_ns) for one in first} == {
-        ("TRANSFER:9689322392:USDT", Decimal("-0.375"), 9_000_000),
-        ("WELCOME_BONUS:9689322392:USDT", Decimal("-0.375"), 9_000_000),
-    }
-    await venue.account.transfers(0)
-    assert asked()[8:] == ["TRANSFER"]
-
-
-async def test_seldom_transfers_are_asked_for_again_without_an_answer(
-    stub: StubBinance, venue: BinanceVenue
-) -> None:
-    """An error is not an answer."""
     stub.answers["GET", "/fapi/v1/income"] = refusal(-1000, status=500)
     with pytest.raises(Unavailable):
         await venue.account.transfers(0)
-    stub.answers["GET", "/fapi/v1/income"] = []
-    before = len(stub.sent("GET", "/fapi/v1/income"))
-    await venue.account.transfers(0)
-
-    assert len(stub.sent("GET", "/fapi/v1/income")) - before == 8
+    stub.answers["GET", "/fapi/v1/income"] = lambda request: (
+        [moved] if "incomeType" in request.params else rows
+    )
+    before = len(asked())
+    first = await venue.account.transfers(0)
+    assert asked()[before:] == [""]
+    assert {(one.transfer_id, one.amount, one.venue_ns) for one in first} == {
+        ("TRANSFER:9689322392:USDT", Decimal("-0.375"), 9_000_000),
+        ("WELCOME_BONUS:9689322392:USDT", Decimal(5), 9_000_000),
+        ("AUTO_EXCHANGE:9689322392:USDT", Decimal(-7), 9_000_000),
+        ("AUTO_EXCHANGE:9689322392:USDC", Decimal("6.9"), 9_000_000),
+    }
+    assert [one.kind for one in await venue.account.transfers(0)] == ["TRANSFER"]
+    assert asked()[before:] == ["", "TRANSFER"]
+    venue.account.unheard()
+    venue.account.unheard()
+    assert len(await venue.account.transfers(0)) == 4
+    assert asked()[before:] == ["", "TRANSFER", "TRANSFER", ""]
+    last = stub.sent("GET", "/fapi/v1/income")[-1]
+    assert int(last.params["startTime"]) > time.time_ns() // MS - 62_000
 
 
 class _Stream:
@@ -451,9 +455,7 @@ async def test_a_balance_that_no_trade_changed_asks_for_transfers(
 ) -> None:
     """The stream tells an amount but no id; whatever may be a transfer is asked for."""
     row = {"symbol": "", "incomeType": "TRANSFER", "income": "5", "asset": "USDT"}
-    ready.answers["GET", "/fapi/v1/income"] = lambda request: (
-        [row | {"time": 5, "tranId": 6}] if request.params["incomeType"] == "TRANSFER" else []
-    )
+    ready.answers["GET", "/fapi/v1/income"] = [row | {"time": 5, "tranId": 6}]
     balance = {"a": "USDT", "wb": "505", "cw": "505", "bc": "5"}
     moved = {"e": "ACCOUNT_UPDATE", "E": 1, "T": 1, "a": {"m": reason, "B": [balance], "P": []}}
     async with _Stream(venue.account) as stream:

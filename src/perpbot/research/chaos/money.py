@@ -12,12 +12,28 @@ from decimal import Decimal
 from typing import Any
 
 from perpbot.research.chaos.checkers import Witness
+from perpbot.research.chaos.plan import Fault
 from perpbot.simulation.accountant import Accountant
+from perpbot.simulation.exchange import Exchange
 
 ZERO = Decimal(0)
+CENT = Decimal("0.01")
 NEAR = Decimal("0.01")
 """How far the node may be off, of equity: it samples every few seconds, at marks of its own."""
 LOSS_RULES = ("drawdown", "daily_loss")
+
+
+def move_money(
+    fault: Fault, exchange: Exchange, account: str, currency: str, balance: Decimal
+) -> Decimal:
+    """Bring up to `balance`, or take up to half of what is free; return what came (or went)."""
+    share = Decimal(str(fault.intensity))
+    amount = balance * share
+    if fault.variant % 2:
+        free = sum((view.free for view in exchange.balances(account)), ZERO)
+        amount = -(free * share / 2).quantize(CENT)
+    exchange.transfer(account, currency, amount)
+    return amount
 
 
 class Unit:

@@ -28,6 +28,7 @@ from perpbot.portfolio.absence import Absences
 from perpbot.portfolio.booked import BookedTrades
 from perpbot.portfolio.intake import ReportIntake
 from perpbot.portfolio.orders import OrderTable
+from perpbot.portfolio.payments import PaymentIntake
 from perpbot.portfolio.readiness import Readiness
 from perpbot.portfolio.transfers import BookedTransfers
 from perpbot.portfolio.unexplained import UnexplainedMoney
@@ -316,7 +317,7 @@ PATCHES: Mapping[str, tuple[Patch, ...]] = {
     ),
     "transfer_booked_again": ((BookedTransfers, "__contains__", _dedupe_off),),
     "transfers_are_losses": ((UnexplainedMoney, "equity", _balance_believed_at_once),),
-    "transfers_unheard": ((ReportIntake, "take_transfer", _transfer_unheard),),
+    "transfers_unheard": ((PaymentIntake, "take_transfer", _transfer_unheard),),
     "timeout_is_failure": ((ReportIntake, "take_order", _timeout_is_failure),),
 }
 MUTANTS = tuple(sorted(PATCHES))

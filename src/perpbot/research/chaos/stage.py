@@ -28,7 +28,7 @@ from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.door import CHANNELS, Door, Wire
 from perpbot.research.chaos.market import LARGEST_JUMP, ChaosMarket, Tick
-from perpbot.research.chaos.money import Unit
+from perpbot.research.chaos.money import Unit, move_money
 from perpbot.research.chaos.node import ChaosJournal, Life
 from perpbot.research.chaos.plan import START_NS, Fault, Plan
 from perpbot.research.chaos.reaper import Death, NodeCrash, Reaper
@@ -581,13 +581,8 @@ class Stage:
         self.market.jump(fault.asset, LARGEST_JUMP * (1 if fault.variant % 2 else -1))
 
     def _move_money(self, fault: Fault) -> None:
-        """Bring up to as much as was there at first, or take up to half of what is free."""
-        exchange, share = self.exchanges[fault.venue], Decimal(str(fault.intensity))
-        amount = self.plan.balance * share
-        if fault.variant % 2:
-            free = sum((view.free for view in exchange.balances(ACCOUNT)), Decimal(0))
-            amount = -(free * share / 2).quantize(Decimal("0.01"))
-        exchange.transfer(ACCOUNT, "USDT", amount)
+        exchange = self.exchanges[fault.venue]
+        amount = move_money(fault, exchange, ACCOUNT, "USDT", self.plan.balance)
         self.unit.moved(amount)
         self.witness.brought += max(amount, Decimal(0))
         self.counters.hit("transfer")

@@ -26,7 +26,7 @@ from perpbot.domain.events import (
 from perpbot.kernel.clock import SECOND, Clock
 from perpbot.venues.binance.codec import UNREADABLE, AlgoEvent, Codec, OrderEvent, PositionEvent
 from perpbot.venues.binance.errors import NO_LISTEN_KEY
-from perpbot.venues.binance.reads import ALL_MOVED, AccountReads
+from perpbot.venues.binance.reads import AccountReads
 from perpbot.venues.binance.rest import WEIGHT, RestClient
 from perpbot.venues.binance.session import ApiSession
 from perpbot.venues.binance.universe import VENUE
@@ -42,8 +42,6 @@ _PING_INTERVAL_S = 5.0
 """So that a half-open socket is found within ten seconds."""
 _REFRESH_S = 1.0
 """Shortest time between two REST refreshes that the stream asked for."""
-_MOVED_LATELY_NS = 60 * SECOND
-"""How far back transfers are asked for that the stream just told of."""
 _BY_TRADING = frozenset({"ORDER", "FUNDING_FEE", "MARGIN_TYPE_CHANGE", "INSURANCE_CLEAR"})
 """Reasons (`m`) of ACCOUNT_UPDATE behind which no transfer stands; DEPOSIT, WITHDRAW,
 ADMIN_DEPOSIT, ASSET_TRANSFER, COIN_SWAP_DEPOSIT and whatever comes new may be one (documents,
@@ -200,7 +198,7 @@ class BinanceAccount(AccountReads):
         if change.m == "FUNDING_FEE":
             self._funding_paid.set()
         elif change.B and change.m not in _BY_TRADING:
-            self._seldom_due = True
+            self.unheard()
             self._money_moved.set()
         if change.P:
             event_ms = event.T or event.E
@@ -230,9 +228,9 @@ class BinanceAccount(AccountReads):
         # What was missed is the reconcile's business, which this event starts; balances are soft.
         self._emit_state(ConnectionState.LIVE, "")
         self._balances_changed.set()
-        self._seldom_due = True
 
     def _on_down(self, reason: str) -> None:
+        self.unheard()
         self._emit_state(ConnectionState.DOWN, reason)
 
     async def _keep_alive(self) -> None:
@@ -278,8 +276,7 @@ class BinanceAccount(AccountReads):
             )
 
     async def _ask_transfers(self) -> None:
-        since_ns = self._clock.now_ns() - _MOVED_LATELY_NS
-        transfers = tuple(await self.moved(ALL_MOVED, since_ns))
+        transfers = tuple(await self.moved_lately())
         if transfers:
             self._emit(
                 AccountReported(

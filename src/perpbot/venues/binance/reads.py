@@ -19,7 +19,7 @@ from perpbot.domain.orders import (
     PositionReport,
     TransferReport,
 )
-from perpbot.kernel.clock import MS
+from perpbot.kernel.clock import MS, SECOND
 from perpbot.venues.binance.codec import (
     ALGO_PREFIX,
     AlgoRow,
@@ -43,21 +43,23 @@ T = TypeVar("T")
 _PAGE = 1000
 _WEEK_MS = 7 * 86_400_000
 _STABLES = ("USDT", "USDC")
-_OFTEN_MOVED = ("TRANSFER",)
-ALL_MOVED = (
-    *_OFTEN_MOVED,
-    "INTERNAL_TRANSFER",
-    "CROSS_COLLATERAL_TRANSFER",
-    "STRATEGY_UMFUTURES_TRANSFER",
-    "COIN_SWAP_DEPOSIT",
-    "COIN_SWAP_WITHDRAW",
-    "AUTO_EXCHANGE",
-    "WELCOME_BONUS",
+_TRANSFER = "TRANSFER"
+_MOVED = frozenset(
+    {
+        _TRANSFER,
+        "INTERNAL_TRANSFER",
+        "CROSS_COLLATERAL_TRANSFER",
+        "STRATEGY_UMFUTURES_TRANSFER",
+        "COIN_SWAP_DEPOSIT",
+        "COIN_SWAP_WITHDRAW",
+        "AUTO_EXCHANGE",
+        "WELCOME_BONUS",
+    }
 )
 """Kinds of income that move money and are no trade's result (documents, "Get Income History").
-Each costs a question of weight 30, so the seldom ones are asked for after a connect and when the
-stream tells a balance that neither an order nor funding changed. INSURANCE_CLEAR, fees and
-rebates are not among them: they are gains and losses."""
+INSURANCE_CLEAR, fees and rebates are not among them: they are gains and losses."""
+_LATELY_NS = 60 * SECOND
+"""How far back the history of everything is asked for, of what the stream just told."""
 
 
 class AccountReads:
@@ -68,8 +70,8 @@ class AccountReads:
         self._codec = codec
         self.symbols: set[str] = set()
         self._client_ids: dict[tuple[str, str], str] = {}
-        self._seldom_due = True
-        """Whether the seldom kinds of transfers have to be asked for, too."""
+        self._unheard_ns: int | None = 0
+        """Since when (UTC) money may have moved that the stream did not tell of; None: not."""
 
     async def order(self, order: OrderRequest, venue_order_id: str) -> OrderReport | None:
         """Return the order's state; None when the venue definitely does not know it.
@@ -125,29 +127,46 @@ class AccountReads:
         return self._reports(self._codec.funding, rows)
 
     async def transfers(self, since_ns: int) -> Sequence[TransferReport]:
-        """Return transfers since a UTC time, oldest first; the seldom kinds only when due."""
-        seldom_due, self._seldom_due = self._seldom_due, False
-        try:
-            return await self.moved(ALL_MOVED if seldom_due else _OFTEN_MOVED, since_ns)
-        except Unavailable:
-            self._seldom_due = self._seldom_due or seldom_due
-            raise
+        """Return transfers since a UTC time, oldest first.
 
-    async def moved(self, kinds: Sequence[str], since_ns: int) -> list[TransferReport]:
-        """Return transfers of these kinds since a UTC time, oldest first."""
-        rows = [row for kind in kinds for row in await self._income(kind, since_ns)]
-        found = self._reports(self._codec.transfer, rows)
-        return sorted(found, key=lambda report: report.venue_ns)
+        A question costs the same weight for one kind of income as for all of them, and only one
+        kind is usual. The others are looked for in the history of everything, for the time in
+        which the stream was not heard, or when it told that money moved.
+        """
+        unheard_ns = self._unheard_ns
+        found: dict[str, TransferReport] = {}
+        if unheard_ns is None or unheard_ns > since_ns:
+            found |= await self._moved(_TRANSFER, since_ns)
+        if unheard_ns is not None:
+            found |= await self._moved("", max(since_ns, unheard_ns))
+            if self._unheard_ns == unheard_ns:
+                self._unheard_ns = None
+        return sorted(found.values(), key=lambda report: report.venue_ns)
+
+    async def moved_lately(self) -> Sequence[TransferReport]:
+        """Return transfers of every kind of the last minute, oldest first."""
+        found = await self._moved("", self._rest.now_ns() - _LATELY_NS)
+        return sorted(found.values(), key=lambda report: report.venue_ns)
+
+    def unheard(self) -> None:
+        """From about now on the stream may miss money that moves, or has told of some."""
+        lately_ns = self._rest.now_ns() - _LATELY_NS
+        self._unheard_ns = lately_ns if self._unheard_ns is None else self._unheard_ns
+
+    async def _moved(self, kind: str, since_ns: int) -> dict[str, TransferReport]:
+        rows = [row for row in await self._income(kind, since_ns) if row.income_type in _MOVED]
+        return {one.transfer_id: one for one in self._reports(self._codec.transfer, rows)}
 
     async def _income(self, kind: str, since_ns: int) -> list[IncomeRow]:
-        """Page through one kind of income, without repeats: a page begins where one ended."""
+        """Page through a kind of income ("": all); a page begins where one ended."""
         since_ms = since_ns // MS
-        seen: dict[tuple[str, str, str], IncomeRow] = {}
+        seen: dict[tuple[str, ...], IncomeRow] = {}
+        chosen = f"incomeType={kind}&" if kind else ""
         while True:
-            query = f"incomeType={kind}&startTime={since_ms}&limit={_PAGE}"
+            query = f"{chosen}startTime={since_ms}&limit={_PAGE}"
             rows = await self._rest.read("/fapi/v1/income", list[IncomeRow], query, weight=30)
             before = len(seen)
-            seen.update(((str(row.tran_id), row.symbol, row.asset), row) for row in rows)
+            seen.update((_income_key(row), row) for row in rows)
             if len(rows) < _PAGE or len(seen) == before:
                 return list(seen.values())
             since_ms = max(row.time for row in rows)
@@ -202,3 +221,8 @@ class AccountReads:
             return [convert(row) for row in rows]
         except InvalidValue as error:
             raise Unavailable(VENUE, f"an answer could not be read: {error}") from error
+
+
+def _income_key(row: IncomeRow) -> tuple[str, ...]:
+    """Return what makes a row unique: an id is of one kind, and an exchange moves two assets."""
+    return row.income_type, str(row.tran_id), row.symbol, row.asset

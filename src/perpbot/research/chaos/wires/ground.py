@@ -15,6 +15,7 @@ from perpbot.kernel.clock import MS, SECOND, Clock
 from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.market import ChaosMarket
+from perpbot.research.chaos.money import move_money
 from perpbot.research.chaos.plan import Fault, Plan
 from perpbot.research.chaos.wires.meddler import PlannedMeddler
 from perpbot.research.chaos.wires.weather import DOMAIN
@@ -176,6 +177,12 @@ class Ground:
     def settle(self, venue: str) -> str:
         """Return the currency in which a venue settles."""
         return self.plan.venues[venue].profile.settle
+
+    def move_money(self, fault: Fault) -> Decimal:
+        """Move money into the account of a venue, or out of it; return what came (or went)."""
+        venue = fault.venue
+        account, settle = self.servers[venue].account, self.settle(venue)
+        return move_money(fault, self.exchanges[venue], account, settle, self.plan.balance)
 
     async def open(self) -> None:
         """Start every server on a host of its own."""

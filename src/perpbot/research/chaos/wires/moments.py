@@ -7,6 +7,7 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
+from perpbot.domain.money import ZERO
 from perpbot.kernel.clock import SECOND
 from perpbot.research.chaos.plan import Fault
 from perpbot.research.chaos.stage import REGRIDS, regridded
@@ -42,6 +43,7 @@ class Moments:
             "35": self._relist,
             "38": self._revoke,
             "42": self._cut_off,
+            "transfer": self._move_money,
         }
         start = starts.get(fault.row)
         now_ns = self._stage.clock.now_ns()
@@ -123,6 +125,15 @@ class Moments:
         for link in self._links(fault, PRIVATE):
             self._stage.counters.hit("38")
             link.reset()
+
+    def _move_money(self, fault: Fault) -> None:
+        stage = self._stage
+        if any(f.row == "19" and f.venue == fault.venue for f in stage.plan.faults):
+            return  # by its clock it may have been before our books began
+        amount = stage.ground.move_money(fault)
+        stage.unit.moved(amount)
+        stage.witness.brought += max(amount, ZERO)
+        stage.counters.hit("transfer")
 
     def _cut_off(self, fault: Fault) -> None:
         for link in self._links(fault):

@@ -45,6 +45,7 @@ ROWS: dict[str, str] = {
     "38": "the key is revoked",
     "42": "names do not resolve, certificates are bad, connections refused",
     "drip": "bytes come late and in small pieces",
+    "transfer": "money is brought or taken away",
 }
 """Every row that tier B expresses."""
 
@@ -72,8 +73,8 @@ def draw(seed: int, row: str | None = None) -> Plan:
     names = VENUES if rng.random() < 0.6 else tuple(rng.sample(VENUES, 2))
     assets = ASSETS[: rng.choice((1, 1, 2))]
     chaos_ns = rng.randrange(22, 36) * SECOND
-    chosen = rng.sample(sorted(ROWS), rng.randrange(1, 6))
-    if row is not None and row not in chosen:
+    chosen = rng.sample(sorted(ROWS.keys() - {"transfer"}), rng.randrange(1, 6))
+    if row is not None and row not in {*chosen, "transfer"}:
         chosen.append(row)
     faults = [
         fault
@@ -81,6 +82,7 @@ def draw(seed: int, row: str | None = None) -> Plan:
         for _ in range(rng.choice((1, 1, 2)))
         for fault in _fault(rng, name, names, assets, chaos_ns)
     ]
+    faults += _moves(seed, names, assets, chaos_ns, always=row == "transfer")
     return Plan(
         seed=seed,
         venues={name: _venue(rng, name) for name in names},
@@ -117,6 +119,19 @@ def _fault(
         numbers=tuple(rng.randrange(1, 30) for _ in range(rng.choice((1, 1, 2)))),
     )
     return [fault] if able else []
+
+
+def _moves(
+    seed: int, venues: tuple[str, ...], assets: tuple[str, ...], chaos_ns: int, *, always: bool
+) -> list[Fault]:
+    """Return the transfers of a seed; they are drawn apart and change nothing else of it."""
+    rng = random.Random(f"wires moves {seed}")
+    if not always and rng.random() >= 0.4:
+        return []
+    count = rng.randrange(1, 4)
+    return [
+        fault for _ in range(count) for fault in _fault(rng, "transfer", venues, assets, chaos_ns)
+    ]
 
 
 def _venue(rng: random.Random, name: str) -> VenuePlan:

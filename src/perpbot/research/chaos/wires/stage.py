@@ -20,6 +20,7 @@ from perpbot.kernel.clock import MS, SECOND
 from perpbot.kernel.journal.reading import read_records
 from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
+from perpbot.research.chaos.money import Unit
 from perpbot.research.chaos.plan import (
     QUOTE_INTERVAL_S,
     START_NS,
@@ -98,6 +99,8 @@ class Stage:
         weather.on_bytes = self._on_bytes
         self.network = Network(self.loop, weather)
         self.ground = Ground(plan, self.loop, self.clock, self.network, self.witness, counters)
+        accounts = ((v, s.account, self.ground.settle(v)) for v, s in self.ground.servers.items())
+        self.unit = Unit(self.ground.accountant, accounts)
         self.doom = Doom(counters)
         self.life: Life | None = None
         self.dead: list[Life] = []
@@ -227,6 +230,7 @@ class Stage:
             self.witness.violate(f"E3 the core halted: {type(halted).__name__}: {halted}")
             return
         self.witness.inspect(core, self.life.awake_ns)
+        self.unit.inspect(core, self.witness)
         if self._healed:
             self._on_host(core.stop_opening)
 
@@ -272,13 +276,17 @@ class Stage:
             self.witness.violate("V1 the journal does not fold to the state of the node")
 
     def _check_ledger(self, core: Core) -> None:
-        """M1, M2: wallets of the exchanges, the accountant and the node's books agree."""
+        """M1, M2, M6: exchanges, the accountant and the node's books agree."""
         for venue, exchange in self.ground.exchanges.items():
             account = self.ground.servers[venue].account
             told = sum((view.equity for view in exchange.balances(account)), Decimal(0))
             true = self.ground.accountant.equity(venue, account, self.ground.settle(venue))
             if abs(told - true) > Decimal("0.0001"):
                 self.witness.violate(f"M1 equity of {venue} is {told}, the accountant has {true}")
+            moves = [moved.amount for moved in exchange.transfers(account)]
+            wrong = self.unit.check_books(core, venue, self.plan.balance, moves)
+            if wrong:
+                self.witness.violate(wrong)
         flat = not any(self.witness.true.values()) and not any(self.witness.booked.values())
         ours = core.folds.positions.profit({}).net if flat else None
         net = self.ground.accountant.summary()["net"]

@@ -16,10 +16,12 @@ from typing import Protocol
 import msgspec
 import picows
 
-from perpbot.domain.errors import PerpbotError, Unavailable
+from perpbot.domain.errors import AuthFailed, PerpbotError, Unavailable
 from perpbot.kernel.clock import SECOND, Clock
 from perpbot.venues.wire.backoff import Backoff
 
+REFUSED_PAUSE_S = 5.0
+"""At least so long between two logins where the venue refuses our key: three in ten seconds."""
 _TEXT = picows.WSMsgType.TEXT
 _BINARY = picows.WSMsgType.BINARY
 _CONTINUATION = picows.WSMsgType.CONTINUATION
@@ -263,6 +265,10 @@ class WebSocketChannel:
         self._backoff = Backoff(base_s=backoff_base_s, cap_s=backoff_cap_s, rng=rng)
         self._socket: _Socket | None = None
         self._up = False
+        self._opened = False
+        """Whether `on_open` finished on the newest connection."""
+        self._refused = False
+        """Whether it ended because the venue does not let us in."""
         self._told_down = False
         self._statistics = ChannelStatistics(reasons={})
 
@@ -280,9 +286,11 @@ class WebSocketChannel:
                         await socket.finished()
                     if socket.fault is not None:
                         raise socket.fault
-                    if socket.had_data:
+                    # The words of a refusal are data too, and prove nothing.
+                    if socket.had_data and self._opened:
                         self._backoff.reset()
-                await asyncio.sleep(self._backoff.next_s())
+                delay_s = self._backoff.next_s()
+                await asyncio.sleep(max(delay_s, REFUSED_PAUSE_S) if self._refused else delay_s)
         finally:
             self._up = False
             self._socket = None
@@ -312,6 +320,7 @@ class WebSocketChannel:
     async def _connect(self) -> _Socket | None:
         # Frames may be read before ws_connect returns; reconnect() must find the socket by then.
         attempt = _Attempt(self._new_socket, self._answered)
+        self._opened = self._refused = False
         try:
             url = await self._url()
             _, listener = await picows.ws_connect(
@@ -329,6 +338,7 @@ class WebSocketChannel:
                 logger_name=f"{self._venue}.{self._name}",
             )
         except (OSError, PerpbotError, picows.WSError, picows.WSInvalidURL) as error:
+            self._refused = isinstance(error, AuthFailed)
             self._lost("connect", f"cannot connect: {str(error) or type(error).__name__}")
             return None
         except asyncio.CancelledError:
@@ -359,7 +369,7 @@ class WebSocketChannel:
         self._told_down = False  # what on_open announces must be taken back
         if not await self._open(socket):
             return
-        self._up = True
+        self._up = self._opened = True
         next_ping_ns = self._clock.monotonic_ns() + int(self._ping_interval_s * SECOND)
         silence_ns = int(self._silence_s * SECOND)
         while not socket.gone.is_set() and not socket.reason:
@@ -397,6 +407,7 @@ class WebSocketChannel:
             try:
                 opening.result()
             except PerpbotError as error:
+                self._refused = isinstance(error, AuthFailed)
                 socket.end("open", f"opening failed: {error}")
                 return False
             return not socket.reason

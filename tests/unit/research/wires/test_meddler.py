@@ -234,6 +234,21 @@ async def test_row_38_knows_the_key_no_more(
     assert [told.get("code") for told in desk.ear.told] == ["60005", None]
 
 
+async def test_a_storm_of_refused_logins_is_a_violation() -> None:
+    """Three in ten seconds are let pass, however they are asked for; a new node begins anew."""
+    desk = Desk("38", venue="binance")
+    for _ in range(2):
+        assert not desk.meddler.heard(desk.ear, b'{"op":"login","args":[]}')
+    await desk.ask("/fapi/v1/listenKey", "POST", **{"X-MBX-APIKEY": "key"})
+    assert desk.violations == []
+    desk.meddler.forget()
+    for _ in range(3):
+        desk.meddler.heard(desk.ear, b'{"op":"login","args":[]}')
+    assert desk.violations == []
+    desk.meddler.heard(desk.ear, b'{"op":"login","args":[]}')
+    assert "B10 4 logins at binance in 10 s" in desk.violations[0]
+
+
 async def test_after_its_window_nothing_is_changed() -> None:
     """Everything passes."""
     for row in ("4", "5", "6", "7", "9", "16", "20", "32", "38"):

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from perpbot.domain.errors import OutcomeUnknown, ProtocolViolation, Unavailable
+from perpbot.domain.errors import AuthFailed, OutcomeUnknown, ProtocolViolation, Unavailable
 from perpbot.venues.wire.pending import PendingReplies
-from perpbot.venues.wire.websocket import Connection
+from perpbot.venues.wire.websocket import REFUSED_PAUSE_S, Connection
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Frame = Callable[..., bytes]
@@ -303,6 +303,50 @@ async def test_failing_url_and_failing_open_are_retried(
             "cannot connect: venue: no listen key",
             "opening failed: venue: login refused",
         ]
+
+
+async def test_refused_logins_come_slowly_and_slower(
+    serve: Any,
+    listen: Any,
+    upgrade: Script,
+    websocket_frame: Frame,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The words of the refusal are data, and prove nothing: the ceiling of the delay grows."""
+    port = await serve(_sends(upgrade, websocket_frame(b"60005 invalid key")))
+    slept: list[float] = []
+    ceilings: list[float] = []
+    enough = asyncio.Event()
+
+    class Recorder(random.Random):
+        def uniform(self, a: float, b: float) -> float:
+            ceilings.append(b)
+            return 0.0
+
+    sleep_really = asyncio.sleep
+
+    async def sleep(delay_s: float) -> None:
+        if delay_s != REFUSED_PAUSE_S:
+            await sleep_really(delay_s)  # somebody's pings
+            return
+        slept.append(delay_s)
+        if len(slept) == 3:
+            enough.set()
+            await asyncio.Event().wait()
+
+    async def on_open(connection: Connection) -> None:
+        connection.send(b"login")
+        raise AuthFailed("venue", "invalid key")
+
+    monkeypatch.setattr("perpbot.venues.wire.websocket.asyncio.sleep", sleep)
+    async with listen(
+        port, on_open=on_open, rng=Recorder(), backoff_base_s=1.0, backoff_cap_s=60.0
+    ):
+        async with asyncio.timeout(5):
+            await enough.wait()
+
+    assert slept == [REFUSED_PAUSE_S] * 3
+    assert ceilings == [1.0, 2.0, 4.0]
 
 
 async def test_open_that_takes_too_long_closes_the_socket(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+from collections import deque
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
 
@@ -54,6 +55,9 @@ _NEVER_S = 12.0
 _OTHER_ID = 7_000_000_000
 HUGE = 1_300_000
 """Bytes: beyond what an adapter takes in one frame."""
+LOGINS = 3
+LOGINS_NS = 10 * SECOND
+"""Logins that may be refused in such a time: no more (row 38)."""
 _LATE_NS = 300 * MS
 """After a refusal for rate: what may still be on its way."""
 _LATEST_NS = 4 * SECOND
@@ -87,7 +91,8 @@ class PlannedMeddler:
         self._held: dict[Client, bytes] = {}
         self._closed_until_ns: dict[str, tuple[int, int]] = {}
         """By path (Binance: the whole venue): told at, and no call before."""
-        self.logins = 0
+        self._refused_ns: deque[int] = deque(maxlen=LOGINS)
+        """When a login was refused last."""
 
     def _active(self, row: str) -> Fault | None:
         now_ns = self._now_ns()
@@ -105,6 +110,7 @@ class PlannedMeddler:
     def forget(self) -> None:
         """The node died: the next one was told nothing yet."""
         self._closed_until_ns.clear()
+        self._refused_ns.clear()
 
     # --- frames of the venue ---------------------------------------------------------------------
 
@@ -204,12 +210,23 @@ class PlannedMeddler:
         return True
 
     def _let_in(self, client: Client) -> bool:
-        self.logins += 1
         if self._active("38") is None:
             return True
         self._counters.hit("38")
+        self._refuse_login()
         client.send_value({"event": "error", "code": "60005", "msg": "Invalid apiKey"})
         return False
+
+    def _refuse_login(self) -> None:
+        """Who is not let in does not storm the door."""
+        self._counters.hit("38 login")
+        now_ns, refused = self._now_ns(), self._refused_ns
+        calm = now_ns - refused[0] >= LOGINS_NS if len(refused) == LOGINS else True
+        if not calm and not self._hears_late(refused[0]):
+            self._violate(
+                f"B10 {LOGINS + 1} logins at {self.venue} in {LOGINS_NS // SECOND} s, all refused"
+            )
+        refused.append(now_ns)
 
     def _spend(self, data: bytes) -> None:
         if self._spend_nonce is None or self._strikes("20") is None:
@@ -264,6 +281,8 @@ class PlannedMeddler:
     def _refusal(self, request: web.Request) -> web.Response | None:
         if self._is_private(request) and self._active("38") is not None:
             self._counters.hit("38")
+            if request.method == "POST" and request.path.endswith("/listenKey"):
+                self._refuse_login()
             return unauthorised(self.venue)
         fault = self._strikes("9")
         if fault is None:

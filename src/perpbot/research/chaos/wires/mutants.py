@@ -28,6 +28,17 @@ def _retry_after_ignored(old: Any) -> Any:
     return lambda self, retry_after_s: None
 
 
+def _login_storm(old: Any) -> Any:
+    """The words of a refusal count as a connection that proved itself."""
+
+    async def open_socket(self: Any, socket: Any) -> bool:
+        opened: bool = await old(self, socket)
+        self._opened, self._refused = True, False
+        return opened
+
+    return open_socket
+
+
 def _half_open_undetected(old: Any) -> Any:
     """Sockets are neither pinged nor watched."""
 
@@ -72,6 +83,7 @@ PATCHES: dict[str, tuple[Patch, ...]] = {
     "channels_ignored": ((Readiness, "refusal", _channels_ignored),),
     "gap_unnoticed": ((SequencedBook, "_follows", _gap_unnoticed),),
     "half_open_undetected": ((WebSocketChannel, "__init__", _half_open_undetected),),
+    "logins_storm": ((WebSocketChannel, "_open", _login_storm),),
     "real_clock_read": ((NonceSource, "next_ms", _real_clock_read),),
     "retry_after_ignored": ((RateBudget, "penalise", _retry_after_ignored),),
     "tasks_left_behind": ((Supervisor, "close", _tasks_left_behind),),
@@ -85,6 +97,7 @@ PATCHES: dict[str, tuple[Patch, ...]] = {
             "reduce_without_reduce_only",
             "release_before_hedged",
             "retry_without_proof",
+            "transfers_unheard",
         )
     },
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from perpbot.domain.instruments import Instrument
 from perpbot.domain.money import ONE_BP, decimal_of_float
 from perpbot.domain.orders import OrderRequest
 from perpbot.domain.pairs import PairPlan
@@ -13,7 +14,8 @@ from perpbot.execution.surroundings import Surroundings
 from perpbot.kernel.clock import MS, Clock
 from perpbot.kernel.ids import IdMaker
 
-_BUY, _LIMIT = Side.BUY, OrderType.LIMIT  # an enum's attribute costs more than a name
+# An enum's attribute costs more than a name.
+_BUY, _SELL, _LIMIT, _OPEN = Side.BUY, Side.SELL, OrderType.LIMIT, Purpose.OPEN
 _SHRINKING = frozenset({Purpose.REDUCE, Purpose.PROTECT})
 
 
@@ -87,6 +89,48 @@ class OrderMaker:
             expires_ns=(
                 self._clock.now_ns() + self._expiry_ns if capabilities.request_expiry else 0
             ),
+        )
+
+    def entry(
+        self,
+        plan: PairPlan,
+        leg: int,
+        instrument: Instrument,
+        style: OrderStyle,
+        reference: Decimal,
+    ) -> OrderRequest:
+        """Return the taker's order of a leg: size and price of the plan, on the grid already.
+
+        The same as `order` gives for them, on the way where it counts.
+        """
+        if leg:
+            venue, account, side = plan.short_venue, plan.account_short, _SELL
+            price, position_side = plan.short_price, plan.side_short
+        else:
+            venue, account, side = plan.long_venue, plan.account_long, _BUY
+            price, position_side = plan.long_price, plan.side_long
+        instrument.check_order(price, plan.quantity, reduce_only=False)
+        expires = self._around.capabilities[venue].request_expiry
+        return OrderRequest(
+            client_id=self._ids.order_id(
+                account=account, strategy=plan.strategy, purpose=_OPEN, leg=leg, attempt=leg
+            ),
+            venue=venue,
+            account=account,
+            asset=plan.asset,
+            symbol=instrument.symbol,
+            side=side,
+            order_type=style.order_type,
+            time_in_force=style.time_in_force,
+            quantity=plan.quantity,
+            price=price if style.order_type is _LIMIT else None,
+            reference_price=reference,
+            purpose=_OPEN,
+            position_side=position_side,
+            owner=plan.pair_id,
+            leg=leg,
+            reservation_id=plan.reservation_id,
+            expires_ns=self._clock.now_ns() + self._expiry_ns if expires else 0,
         )
 
     def touch(self, venue: str, asset: str, side: Side, fallback: Decimal) -> Decimal:

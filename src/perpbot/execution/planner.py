@@ -160,8 +160,8 @@ class PairPlanner:
             return plan, (self._maker_leg(plan, terms, maker),)
         style = self._fallback.entry(condition, terms.slippage_bps)
         return plan, (
-            _entry(plan, 0, ask, style, maker),
-            _entry(plan, 1, bid, style, maker),
+            maker.entry(plan, 0, course.long, style, ask),
+            maker.entry(plan, 1, course.short, style, bid),
         )
 
     def _maker_leg(self, plan: PairPlan, terms: PairTerms, maker: OrderMaker) -> OrderRequest:
@@ -196,20 +196,3 @@ def _quantity(opportunity: Opportunity, course: Course, price: Decimal, share: D
             f" is below twice the larger minimum of both venues, {plain(least)}"
         )
     return quantity
-
-
-def _entry(
-    plan: PairPlan, index: int, touch: Decimal, style: OrderStyle, maker: OrderMaker
-) -> OrderRequest:
-    """Return the taker's order of a leg, at the worst price that the plan accepts."""
-    return maker.order(
-        plan,
-        leg=index,
-        side=Side.SELL if index else Side.BUY,
-        quantity=plan.quantity,
-        purpose=Purpose.OPEN,
-        style=style,
-        reference=touch,
-        limit=plan.short_price if index else plan.long_price,
-        attempt=index,
-    )

@@ -100,9 +100,9 @@ class ExecutionSettings(SettingsModel):
     )
 
     rehearse_every_ms: int = setting(
-        2,
+        1,
         "Time between two rehearsals of an order, which keep the code of the next real one fast"
-        " (a few percent of a core); 0: none.",
+        " (about a tenth of a core at 1); 0: none.",
         ge=0,
         le=1_000,
     )

@@ -1,9 +1,9 @@
 """Keeps the way of an order warm: rehearses one at a bounded rate and throws it away.
 
 Code that is rarely used is slow: what it needs has left the processor's caches after some
-milliseconds, and the first order after a pause takes three times as long. A rehearsal
-decides on two quotes of now as if they were worth a pair, asks every gate, makes the bytes of the
-record, and lets the venues format and sign the orders. Nothing of it is published, journalled,
+milliseconds, and the first order after a pause takes three times as long. A rehearsal decides on
+two quotes of now as if they were worth a pair, asks every gate, writes the record where nobody
+reads it, and lets the venues format and sign the orders. Nothing of it is published, journalled,
 reserved or sent; its ids are its own, and what is signed no venue would take. What the gates
 measured for it may stand for the real one.
 """
@@ -11,8 +11,6 @@ measured for it may stand for the real one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-
-import msgspec
 
 from perpbot.domain.errors import InvalidValue, VenueError
 from perpbot.domain.quotes import Opportunity
@@ -22,7 +20,6 @@ from perpbot.execution.surroundings import Surroundings
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import MS, Clock, Timers
 from perpbot.kernel.ids import IdMaker
-from perpbot.kernel.journal.record import pack_record
 from perpbot.venues.port import RehearsedTrading
 
 
@@ -53,7 +50,6 @@ class Warmer:
         self._imagine = imagine
         self._interval_ns = interval_ms * MS
         self._maker = OrderMaker(clock, IdMaker(epoch=1), around, expiry_ms=1_000)
-        self._encoder = msgspec.msgpack.Encoder()
         self.rehearsals = 0
 
     def start(self) -> None:
@@ -71,9 +67,8 @@ class Warmer:
     def _rehearse(self, opportunity: Opportunity) -> None:
         try:
             rehearsal = self._engine.rehearse(opportunity, self._maker)
-            record = rehearsal.record
-            if record is not None:
-                pack_record(0, record, self._encoder.encode(record))
+            if rehearsal.record is not None:
+                self._bus.rehearse(rehearsal.record)
             for order in rehearsal.orders:
                 trading = self._tradings.get(order.venue)
                 if trading is not None:

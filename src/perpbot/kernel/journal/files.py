@@ -52,6 +52,14 @@ def read_segment(path: Path) -> bytes:
         return file.read()
 
 
+def open_scratch(directory: Path) -> int:
+    """Return the descriptor of a file without a name, -1 where there is no such thing."""
+    try:
+        return os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except (AttributeError, OSError):  # Linux has them, on most of its file systems
+        return -1
+
+
 def segment_files(directory: Path) -> list[tuple[int, Path]]:
     """Return (first sequence, path) of every segment, oldest first."""
     found = [(m, path) for path in directory.iterdir() if (m := _SEGMENT.fullmatch(path.name))]

@@ -26,6 +26,10 @@ class MemoryJournal:
         )
         return self.last_sequence
 
+    def rehearse(self, event: Event) -> None:
+        """Encode one event, and forget it."""
+        self._encoder.encode(event)
+
     def records(self, after: int = 0) -> Iterator[Record]:
         """Yield records from sequence `after` + 1."""
         return iter(self._records[after:])

@@ -38,6 +38,25 @@ def test_writing_goes_on_where_it_ended(tmp_path: Path) -> None:
     journal.close()
 
 
+@pytest.mark.parametrize("scratch", [True, False], ids=["a nameless file", "no such thing"])
+def test_a_rehearsal_leaves_no_trace(
+    scratch: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in the records, not in the directory, not in the numbers."""
+    if not scratch:
+        monkeypatch.delattr(os, "O_TMPFILE")
+    journal = Journal(tmp_path)
+    journal.append(alert(1))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+
+    journal.rehearse(alert(2))
+
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
+    assert journal.append(alert(3)) == 2
+    journal.close()
+    assert events(tmp_path) == [alert(1), alert(3)]
+
+
 def test_segments_rotate_and_read_as_one(tmp_path: Path) -> None:
     """Each is named after its first record."""
     segments = fill(tmp_path, 20, segment_bytes=200)

@@ -31,6 +31,7 @@ def sources_of(core: Core, version: str) -> Sources:
         capital=core.capital,
         snapshots=core.snapshots,
         equity=core.folds.equity,
+        transfers=core.folds.transfers,
         latches=core.folds.latches,
         readiness=core.readiness,
         kill_switch=core.kill_switch,

@@ -79,10 +79,16 @@ def status_rows(status: dict[str, Any]) -> list[tuple[str, str]]:
         ("open orders", str(overview["open_orders"])),
         ("profit", f"{overview['realised_usd']} USD realised"),
         ("equity", f"{overview['equity_usd'] or 'unknown'} USD"),
+        *_transferred(overview.get("transferred_usd", "0")),
         ("kill switch", f"level {killed}: {overview['kill_reason']}" if killed else "off"),
     ]
     rows += [(f"venue {name}", text) for name, text in overview["venues"].items()]
     return rows
+
+
+def _transferred(usd: str) -> list[tuple[str, str]]:
+    """Return a line where anything came in or went out since the books began."""
+    return [("transferred", f"{usd} USD, neither profit nor loss")] if usd != "0" else []
 
 
 def run_health(*, mode: str | None, as_json: bool, files: Sequence[Path] | None) -> int:

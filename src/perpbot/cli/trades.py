@@ -1,4 +1,4 @@
-"""`perpbot trades export`: trades, orders, fills and equity as CSV."""
+"""`perpbot trades export`: trades, orders, fills, transfers and equity as CSV."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from perpbot.domain.events import (
     RiskRejected,
     TradeCompleted,
 )
-from perpbot.domain.money import plain
+from perpbot.domain.money import ZERO, plain
 from perpbot.domain.quotes import Opportunity
 from perpbot.execution.pair import Pair
 from perpbot.kernel.clock import MS, SECOND
@@ -84,6 +84,7 @@ class ConsoleState:
             "open_orders": sum(1 for _ in s.orders.unsettled()),
             "realised_usd": plain(s.pairs.realised.net),
             "equity_usd": None if total is None else plain(total),
+            "transferred_usd": plain(sum((s.transfers.total(v) for v in s.venues), ZERO)),
             "worst_unhedged_ms": s.pairs.worst_unhedged_ns // MS,
             "kill_level": s.latches.kill_level,
             "kill_reason": s.latches.kill_reason,
@@ -210,6 +211,7 @@ class ConsoleState:
                     "equity_usd": plain(balance.equity),
                     "free_usd": plain(balance.free),
                     "wallet_usd": plain(balance.wallet),
+                    "transferred_usd": plain(s.transfers.total(venue)),
                     "age_s": round(s.snapshots.age_s(venue) or 0.0, 1),
                 }
         return {

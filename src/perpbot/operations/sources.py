@@ -18,6 +18,7 @@ from perpbot.portfolio.orders import OrderTable
 from perpbot.portfolio.positions import PositionBook
 from perpbot.portfolio.readiness import Readiness
 from perpbot.portfolio.snapshot import CapitalSnapshotProvider
+from perpbot.portfolio.transfers import BookedTransfers
 from perpbot.risk.latches import RiskLatches
 from perpbot.strategies.arbitrage.scanner import Scanner
 
@@ -42,6 +43,7 @@ class Sources:
     capital: CapitalOrchestrator
     snapshots: CapitalSnapshotProvider
     equity: EquityBook
+    transfers: BookedTransfers
     latches: RiskLatches
     readiness: Readiness
     kill_switch: KillSwitch

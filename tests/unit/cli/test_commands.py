@@ -161,7 +161,7 @@ def test_status_and_health_read_what_the_node_wrote() -> None:
     overview = {
         "quotes": 5, "opportunities": 1, "pairs_open": 0, "pairs_closed": 2, "open_orders": 0,
         "realised_usd": "1.5", "equity_usd": None, "kill_level": 2, "kill_reason": "why",
-        "venues": {"okx": "ready"},
+        "venues": {"okx": "ready"}, "transferred_usd": "-40",
     }  # fmt: skip
     now_ns = time.time_ns()
     good = {"score": 99.0, "grade": "ok"}
@@ -170,6 +170,7 @@ def test_status_and_health_read_what_the_node_wrote() -> None:
     text = perpbot_command("status").stdout
     assert "99 of 100" in text
     assert "level 2: why" in text
+    assert "-40 USD, neither profit nor loss" in text
     assert data(perpbot_command("status", "--json"))["status"]["overview"] == overview
     assert data(perpbot_command("health", "--json"))["healthy"]
     bad = {"score": 10.0, "grade": "critical"}

@@ -17,6 +17,8 @@ from sqlalchemy import inspect
 from sqlalchemy.exc import OperationalError
 
 from perpbot.domain.errors import InvalidValue
+from perpbot.domain.events import Transfer
+from perpbot.kernel.journal.writer import Journal
 from perpbot.operations.records import recorder as recorder_module
 from perpbot.operations.records.export import rows_of, write_csv
 from perpbot.operations.records.recorder import TradeRecorder
@@ -113,11 +115,47 @@ def test_csv_has_a_head_line_and_every_row(journal: Path, tmp_path: Path) -> Non
     recorder.close()
 
 
+def test_what_came_and_went_is_listed(tmp_path: Path) -> None:
+    """As the venue told it, and in USD."""
+    moved = Transfer(
+        ts_ns=7,
+        venue="okx",
+        account="main",
+        amount_usd=Decimal("-39.6"),
+        reference="12",
+        currency="USDT",
+        amount=Decimal(-40),
+        reason="transfer out",
+        venue_ns=5,
+    )
+    written = Journal(tmp_path / "journal", reserve_bytes=0)
+    written.append(moved)
+    written.close()
+    recorder = TradeRecorder(tmp_path / "r.db", tmp_path / "journal")
+    recorder.catch_up()
+
+    assert list(rows_of(recorder.engine, "transfers")) == [
+        {
+            "sequence": 1,
+            "ts_ns": 7,
+            "venue": "okx",
+            "account": "main",
+            "transfer_id": "12",
+            "reason": "transfer out",
+            "currency": "USDT",
+            "amount": "-40",
+            "amount_usd": "-39.6",
+            "venue_ns": 5,
+        }
+    ]
+    recorder.close()
+
+
 def test_an_unknown_table_is_named(journal: Path, tmp_path: Path) -> None:
     """With what would be right."""
     recorder = TradeRecorder(tmp_path / "r.db", journal)
 
-    with pytest.raises(InvalidValue, match="trades, orders, fills, equity"):
+    with pytest.raises(InvalidValue, match="trades, orders, fills, transfers, equity"):
         next(rows_of(recorder.engine, "wishes"))
     recorder.close()
 

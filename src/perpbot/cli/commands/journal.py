@@ -153,14 +153,16 @@ def journal_export(
 
 @command(trades_commands, "export", example="perpbot trades export --table fills --out fills.csv")
 def trades_export(
-    table: Annotated[str, typer.Option(help="trades, orders, fills or equity.")] = "trades",
+    table: Annotated[
+        str, typer.Option(help="trades, orders, fills, transfers or equity.")
+    ] = "trades",
     form: Annotated[str, typer.Option("--format", help="csv.")] = "csv",
     out: Annotated[Path | None, typer.Option(help="File; standard output without it.")] = None,
     mode: ModeOption = None,
     json: JsonFlag = False,
     config: ConfigFiles = None,
 ) -> int:
-    """Write trades, orders, fills or equity as CSV."""
+    """Write trades, orders, fills, transfers or equity as CSV."""
     from perpbot.cli.trades import run_export
 
     return run_export(table, form, out, mode=mode, as_json=json, files=config)

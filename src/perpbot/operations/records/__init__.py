@@ -1,1 +1,1 @@
-"""Tables of trades, orders, fills and equity: a projection of the journal, never its equal."""
+"""Tables of trades, orders, fills, transfers, equity: a projection of the journal, no equal."""

@@ -24,12 +24,13 @@ from perpbot.domain.events import (
     PairPlanned,
     SubmitOrders,
     TradeCompleted,
+    Transfer,
 )
 from perpbot.domain.money import plain
 from perpbot.domain.sides import OrderState
 from perpbot.kernel.clock import MS
 from perpbot.kernel.journal.record import Record
-from perpbot.operations.records.tables import EQUITY, FILLS, ORDERS, TRADES
+from perpbot.operations.records.tables import EQUITY, FILLS, ORDERS, TRADES, TRANSFERS
 
 _STATE: Mapping[type[Event], OrderState] = {
     OrderSent: OrderState.SENT,
@@ -151,6 +152,25 @@ def _completed(connection: Connection, _sequence: int, event: TradeCompleted) ->
     )
 
 
+def _transferred(connection: Connection, sequence: int, event: Transfer) -> None:
+    connection.execute(
+        insert(TRANSFERS)
+        .values(
+            sequence=sequence,
+            ts_ns=event.ts_ns,
+            venue=event.venue,
+            account=event.account,
+            transfer_id=event.reference,
+            reason=event.reason,
+            currency=event.currency,
+            amount=plain(event.amount),
+            amount_usd=plain(event.amount_usd),
+            venue_ns=event.venue_ns,
+        )
+        .on_conflict_do_nothing()
+    )
+
+
 def _sampled(connection: Connection, sequence: int, event: EquitySampled) -> None:
     for venue, amount in event.per_venue.items():
         connection.execute(
@@ -166,5 +186,6 @@ _WRITERS: Mapping[type[Event], Callable[[Connection, int, Any], None]] = {
     OrderFilled: _filled,
     TradeCompleted: _completed,
     EquitySampled: _sampled,
+    Transfer: _transferred,
 }
 _KINDS = {event_class.kind: event_class for event_class in (*_WRITERS, *_STATE)}

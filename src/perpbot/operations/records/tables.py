@@ -52,6 +52,15 @@ FILLS = Table(
     Index("fills_of_pair", "pair_id"),
 )
 
+TRANSFERS = Table(
+    "transfers",
+    METADATA,
+    Column("sequence", Integer, primary_key=True),
+    *_number("ts_ns"),
+    *_text("venue", "account", "transfer_id", "reason", "currency", "amount", "amount_usd"),
+    *_number("venue_ns"),
+)
+
 EQUITY = Table(
     "equity",
     METADATA,
@@ -61,5 +70,5 @@ EQUITY = Table(
     *_text("equity_usd"),
 )
 
-EXPORTED = {table.name: table for table in (TRADES, ORDERS, FILLS, EQUITY)}
+EXPORTED = {table.name: table for table in (TRADES, ORDERS, FILLS, TRANSFERS, EQUITY)}
 """What can be exported, by name."""

@@ -127,6 +127,6 @@ def test_books_have_every_transfer_once() -> None:
     for event in (told, moved):
         book.folds()[type(event)](event)
 
-    assert Unit.check_books(node, "okx", D(1000), [D(-40)]) == ""
-    wrong = Unit.check_books(node, "okx", D(1000), [D(-40), D(5)])
-    assert wrong == "M6 okx began with 960 and its transfers, 965 were expected"
+    assert Unit.unbooked(node, "okx", D(1000), [D(-40)]) == []
+    wrong = Unit.unbooked(node, "okx", D(1000), [D(-40), D(5)])
+    assert wrong == ["M6 okx began with 960 and its transfers, 965 were expected"]

@@ -80,10 +80,13 @@ class Unit:
             witness.violate(f"M6 {latched[0]} halts the node, {lost:.2f} USD are lost")
 
     @staticmethod
-    def check_books(core: Any, venue: str, began: Decimal, moves: Iterable[Decimal]) -> str:
-        """Return what is wrong with the transfers of a venue that the node has booked, or ""."""
+    def unbooked(core: Any, venue: str, began: Decimal, moves: Iterable[Decimal]) -> list[str]:
+        """Return what is wrong with the transfers of a venue in our books, or nothing.
+
+        They have every transfer once, or began after it.
+        """
         expected = began + sum(moves, ZERO)
         opening = core.folds.equity.opening(venue)
         if opening == expected:
-            return ""
-        return f"M6 {venue} began with {opening} and its transfers, {expected} were expected"
+            return []
+        return [f"M6 {venue} began with {opening} and its transfers, {expected} were expected"]

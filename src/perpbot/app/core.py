@@ -23,6 +23,7 @@ from perpbot.domain.events import (
 )
 from perpbot.domain.money import ZERO
 from perpbot.execution.engine import ExecutionEngine
+from perpbot.execution.forgotten import ForgottenOrders
 from perpbot.execution.instrument_watch import InstrumentWatch
 from perpbot.execution.killswitch import KillSwitch
 from perpbot.execution.order_maker import OrderMaker
@@ -225,6 +226,15 @@ class Core:
             self.clock,
             self.folds.orders,
             self.ids,
+            lambda venue: self.markets.accounts[venue].name,
+            friends=(GUARDIAN,),
+        )
+        ForgottenOrders(
+            self.bus,
+            self.clock,
+            self.folds.orders,
+            self.ids,
+            self.markets.instruments,
             lambda venue: self.markets.accounts[venue].name,
             friends=(GUARDIAN,),
         )

@@ -10,6 +10,7 @@ orders too. Nothing is retried here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ from perpbot.domain.errors import (
     VenueError,
 )
 from perpbot.domain.events import (
+    CancelForgotten,
     CancelOrders,
     OrderCancelFailed,
     OrderIntent,
@@ -99,6 +101,7 @@ class VenueGateway:
         self._write = trading.begin if isinstance(trading, PromptTrading) else None
         bus.subscribe(OrderIntent, self._submit)
         bus.subscribe(CancelOrders, self._cancel)
+        bus.subscribe(CancelForgotten, self._cancel_forgotten)
         bus.subscribe(QueryOrder, self._query)
         bus.subscribe(ReconcileVenue, self._reconcile)
 
@@ -115,6 +118,16 @@ class VenueGateway:
             if order is not None and order.request.venue == self._venue.name:
                 self._fence()
                 self._run("cancel", self._take_back(order.request, order.venue_order_id))
+
+    def _cancel_forgotten(self, command: CancelForgotten) -> None:
+        if command.order.venue == self._venue.name:
+            self._fence()
+            self._run("cancel", self._take_back_forgotten(command))
+
+    async def _take_back_forgotten(self, command: CancelForgotten) -> None:
+        """No order of our table: what still rests is seen, and asked for, again."""
+        with contextlib.suppress(VenueError, InvalidValue):
+            await self._venue.trading.cancel(command.order, command.venue_order_id)
 
     def _query(self, command: QueryOrder) -> None:
         order = self._orders.get(command.client_id)

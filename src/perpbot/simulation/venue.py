@@ -17,6 +17,7 @@ from typing import Any
 from perpbot.domain.capabilities import Capabilities, Lookup
 from perpbot.domain.events import (
     AccountReported,
+    CancelForgotten,
     CancelOrders,
     ConnectionState,
     Event,
@@ -96,6 +97,7 @@ class SimulatedVenue:
         exchange.listen(self._on_news, PRIVATE_NEWS)
         bus.subscribe(OrderIntent, self._on_submit)
         bus.subscribe(CancelOrders, self._on_cancel)
+        bus.subscribe(CancelForgotten, self._on_cancel_forgotten)
         bus.subscribe(QueryOrder, self._on_query)
         bus.subscribe(ReconcileVenue, self._on_reconcile)
 
@@ -223,6 +225,20 @@ class SimulatedVenue:
             order = self._ours(client_id)
             if order is not None:
                 self._cancel(order)
+
+    def _on_cancel_forgotten(self, command: CancelForgotten) -> None:
+        """Nobody waits for an answer: what still rests is seen, and asked for, again."""
+        order = command.order
+        if order.venue != self.name:
+            return
+        fate = self._faults.request(Message.CANCEL, order.client_id)
+        if not fate.drop and not fate.reject:
+            self._there(fate, lambda: self._forgotten_goes(order))
+
+    def _forgotten_goes(self, order: OrderRequest) -> None:
+        view = self.exchange.order_by_client_id(self.account_name, order.client_id)
+        if view is not None and view.is_open:
+            self.exchange.cancel(self.account_name, order.symbol, view.order_id)
 
     def _cancel(self, order: OrderRequest) -> None:
         fate = self._faults.request(Message.CANCEL, order.client_id)

@@ -24,6 +24,7 @@ from perpbot.domain.events.capital import (
     SafeModeChanged,
 )
 from perpbot.domain.events.commands import (
+    CancelForgotten,
     CancelOrders,
     ClosePair,
     EvaluatePair,
@@ -126,6 +127,7 @@ __all__ = [
     "BookChanged",
     "BookUpdated",
     "BusOverflow",
+    "CancelForgotten",
     "CancelOrders",
     "CandleClosed",
     "CapitalRejected",

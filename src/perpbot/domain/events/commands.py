@@ -74,6 +74,16 @@ class CancelOrders(Event, frozen=True, kw_only=True):
     reason: str
 
 
+@event(EventKind.CANCEL_FORGOTTEN)
+class CancelForgotten(Event, frozen=True, kw_only=True):
+    """Cancel a resting order of an earlier run of ours whose intent the journal has lost."""
+
+    order: OrderRequest
+    """As the venue tells it."""
+    venue_order_id: str
+    reason: str
+
+
 @event(EventKind.CLOSE_PAIR)
 class ClosePair(Event, frozen=True, kw_only=True):
     """Leave a pair: convergence, take_profit, stop, max_hold, funding, shutdown, kill."""

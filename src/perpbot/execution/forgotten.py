@@ -1,0 +1,121 @@
+"""Finds resting orders of ours that the journal has lost, and has them cancelled.
+
+A power loss may take acknowledged intents with it. The ids of such orders still decode to our
+account and to a run of ours before this one, and no record knows them. What they executed is
+adopted as a stray execution, with an alarm; what still rests would open what nobody owns, so it is
+taken back wherever it is seen, at the start first of all. Protective stops stay. An order of
+another run that lives is not ours to cancel: `perpbot.portfolio.fence` judges those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+from perpbot.domain.events import AlertFired, CancelForgotten, VenueSnapshot
+from perpbot.domain.instruments import Instrument
+from perpbot.domain.orders import OrderReport, OrderRequest
+from perpbot.domain.sides import OrderState, OrderType, Purpose, TimeInForce
+from perpbot.kernel.bus import EventBus
+from perpbot.kernel.clock import SECOND, Clock
+from perpbot.kernel.ids import IdMaker, OrderIdentity, decode_order_id, stable_bits
+from perpbot.portfolio.orders import OrderTable
+
+CLOCKS_NS = 10 * SECOND
+"""By which a venue's clock may be ahead of ours."""
+_RESTING = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED})
+
+
+class ForgottenOrders:
+    """See the module. Looks through every answer of open orders."""
+
+    def __init__(
+        self,
+        bus: EventBus,
+        clock: Clock,
+        orders: OrderTable,
+        ids: IdMaker,
+        instruments: Mapping[tuple[str, str], Instrument],
+        account_of: Callable[[str], str],
+        friends: Collection[str] = (),
+    ) -> None:
+        """`account_of(venue)` is our name for the account; `friends` are others' strategies."""
+        self._bus = bus
+        self._clock = clock
+        self._orders = orders
+        self._ids = ids
+        self._instruments = instruments
+        self._account_of = account_of
+        self._friends = frozenset(stable_bits(name) for name in friends)
+        self._began_ns = clock.now_ns()
+        self._told: set[str] = set()
+        bus.subscribe(VenueSnapshot, self._look_through)
+
+    def _look_through(self, snapshot: VenueSnapshot) -> None:
+        for report in snapshot.orders or ():
+            identity = decode_order_id(report.client_id) if report.client_id else None
+            if (
+                identity is not None
+                and report.state in _RESTING
+                and self._orders.get(report.client_id) is None
+                and self._is_forgotten(report, identity)
+            ):
+                self._take_back(report, identity)
+
+    def _is_forgotten(self, report: OrderReport, identity: OrderIdentity) -> bool:
+        return (
+            identity.account == stable_bits(self._account_of(report.venue))
+            and identity.strategy not in self._friends
+            and identity.epoch < self._ids.epoch
+            and identity.purpose is not Purpose.PROTECT
+            and report.venue_ns <= self._began_ns + CLOCKS_NS
+        )
+
+    def _take_back(self, report: OrderReport, identity: OrderIdentity) -> None:
+        instrument = next(
+            (
+                known
+                for known in self._instruments.values()
+                if (known.venue, known.symbol) == (report.venue, report.symbol)
+            ),
+            None,
+        )
+        if instrument is None or report.side is None or report.quantity is None:
+            return
+        now_ns = self._clock.now_ns()
+        reason = f"the journal has lost its intent of run {identity.epoch}"
+        self._bus.publish(
+            CancelForgotten(
+                ts_ns=now_ns,
+                order=OrderRequest(
+                    client_id=report.client_id,
+                    venue=report.venue,
+                    account=report.account,
+                    asset=instrument.asset,
+                    symbol=report.symbol,
+                    side=report.side,
+                    order_type=OrderType.LIMIT,
+                    time_in_force=TimeInForce.GTC,
+                    quantity=report.quantity,
+                    price=report.price,
+                    reference_price=report.price or report.quantity,
+                    purpose=identity.purpose,
+                    reduce_only=report.reduce_only,
+                    position_side=report.position_side,
+                    owner="",
+                    leg=identity.leg,
+                ),
+                venue_order_id=report.venue_order_id,
+                reason=reason,
+            )
+        )
+        if report.client_id not in self._told:
+            self._told.add(report.client_id)
+            self._bus.publish(
+                AlertFired(
+                    ts_ns=now_ns,
+                    name="forgotten_order",
+                    severity="high",
+                    text=f"{report.venue}: order {report.client_id} of {report.quantity} "
+                    f"{instrument.asset} rests there and {reason}; it is cancelled",
+                )
+            )

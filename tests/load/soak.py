@@ -68,6 +68,8 @@ CALM = MarketModel(
 )
 LAG_EVERY_S = 0.02
 SETTLE_S = 15.0
+LOOK_EVERY_S = 1.5
+"""Twenty looks are as long as a venue is left unasked."""
 LAG_MS = 50.0
 GROWTH_MB = 1.0
 """By million events, after warm-up."""
@@ -88,6 +90,8 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     warm_up_s: float = 60.0
     """At least; longer until what is kept of orders and executions is this run's own."""
     warm_up_at_most_s: float = 300.0
+    looks: int = 20
+    """At the memory, before and after."""
     history: int = 1_000_000
     """Records that the node has lived through before."""
     snapshot_every: int = 10_000
@@ -308,7 +312,8 @@ async def _run(node: Node, pace: Pace, flooded: list[int]) -> dict[str, Any]:
     sending = asyncio.create_task(orders.run())
     try:
         warm_up = await _warm_up(orders, pace)
-        before_mb, blocks, begun = _memory_mb(), sys.getallocatedblocks(), time.monotonic()
+        before_mb = await _memory_mb(pace)
+        blocks, begun = sys.getallocatedblocks(), time.monotonic()
         first, orders_first, flooded_first = _counts(node), orders.sent, flooded[0]
         watching = asyncio.create_task(lag.watch())
         told = 0.0
@@ -324,7 +329,7 @@ async def _run(node: Node, pace: Pace, flooded: list[int]) -> dict[str, Any]:
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
     await _settled(node)
-    after_mb = _memory_mb()
+    after_mb = await _memory_mb(pace)
     blocks = sys.getallocatedblocks() - blocks
     grown_mb = after_mb - before_mb
     handled = {name: last[name] - first[name] for name in last}
@@ -399,13 +404,20 @@ async def _taken(servers: RunningServers) -> list[dict[str, Any]]:
     return await servers.orders()
 
 
-def _memory_mb() -> float:
-    """Return resident memory, without what the allocator keeps for later where it can be told."""
-    gc.collect()
+async def _memory_mb(pace: Pace) -> float:
+    """Return resident memory, without what the allocator keeps for later where it can be told.
+
+    The least of some looks: a venue's answer that is being read just then is megabytes.
+    """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-    return resident_mb()
+    found: list[float] = []
+    for _ in range(pace.looks):
+        gc.collect()
+        if trim is not None:
+            trim(0)
+        found.append(resident_mb())
+        await asyncio.sleep(LOOK_EVERY_S)
+    return min(found)
 
 
 async def _settled(node: Node) -> None:

@@ -37,7 +37,12 @@ async def test_cut_lines_leave_nothing_behind(tmp_path: Path) -> None:
 async def test_every_order_of_a_loaded_node_is_in_its_journal(tmp_path: Path) -> None:
     """And every record that was dispatched, while quotes rain."""
     pace = soak.Pace(
-        seconds=8.0, warm_up_s=3.0, warm_up_at_most_s=3.0, history=5_000, snapshot_every=500
+        seconds=8.0,
+        warm_up_s=3.0,
+        warm_up_at_most_s=3.0,
+        looks=1,
+        history=5_000,
+        snapshot_every=500,
     )
 
     figures = await soak.measure(tmp_path, pace)

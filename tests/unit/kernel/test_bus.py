@@ -163,6 +163,9 @@ def test_a_halt_that_the_journal_cannot_record_is_told_all_the_same() -> None:
         def append(self, event: Event) -> int:
             raise JournalFull("no room")
 
+        def rehearse(self, event: Event) -> None:
+            raise AssertionError("nobody rehearses here")
+
     told: list[BaseException] = []
     bus = EventBus(VirtualTime(), Full(), on_halt=told.append)
 

@@ -228,6 +228,19 @@ def test_a_deposit_does_not_pay_for_what_is_missing() -> None:
     assert vault.wait() == d(1400)
 
 
+def test_money_that_is_explained_late_is_no_doubt_any_more() -> None:
+    """It never counted; once it is known whose it is, it does."""
+    vault = opened()
+    vault.holds += 500
+    vault.tell()
+    vault.wait(WAIT_S)
+    vault.tell()
+    assert (vault.wait(), vault.money.doubt()) == (d(1000), "")
+    vault.learn(500)
+    vault.tell()
+    assert (vault.wait(), vault.money.doubt(), vault.drawdown) == (d(1500), "", d(0))
+
+
 def test_small_differences_shut_nothing_and_count_all_the_same() -> None:
     """Marks differ and reports come one after the other."""
     vault = opened()

@@ -30,7 +30,7 @@ from perpbot.domain.sides import (
     Side,
     TimeInForce,
 )
-from perpbot.kernel.clock import MS
+from perpbot.kernel.clock import MS, RealClock
 from perpbot.venues.hyperliquid.signing import (
     _AGENT_PREFIX,
     _DIGEST_PREFIX,
@@ -300,6 +300,26 @@ async def test_silence_is_an_unknown_outcome() -> None:
         with pytest.raises(OutcomeUnknown):
             await venue.trading.submit(order_request(), Sent())
     assert loopback.by == ["ws", "rest"]
+
+
+async def test_an_order_without_rate_is_refused_at_its_expiry() -> None:
+    """It is not held until the window has rolled: the other leg of its pair may stand already."""
+    async with serving() as loopback, adapter(loopback) as venue:
+        venue.budget.penalise(60.0)
+        order = order_request(expires_ns=RealClock().now_ns() + 20 * MS)
+        with pytest.raises(Rejected) as refused:
+            await venue.trading.submit(order, Sent())
+    assert refused.value.code == "expired"
+    assert loopback.by == []
+
+
+async def test_what_became_of_an_order_is_asked_with_the_hedges() -> None:
+    """Opens and reads may have spent their share: a leg may stand open until it is known."""
+    async with serving() as loopback, adapter(loopback) as venue:
+        loopback.info["orderStatus"] = {"status": "unknownOid"}
+        while venue.budget.try_acquire(Lane.READ, {"weight": 20}):
+            pass
+        assert await venue.account.order(order_request(), "") is None
 
 
 async def test_a_socket_that_does_not_answer_takes_no_more_orders(

@@ -29,7 +29,7 @@ from perpbot.venues.binance.session import LimitCount
 from perpbot.venues.binance.signing import Signer
 from perpbot.venues.binance.universe import VENUE
 from perpbot.venues.wire.http import HttpClient, HttpReply
-from perpbot.venues.wire.limits import Lane, RateBudget, Window
+from perpbot.venues.wire.limits import Lane, RateBudget, Window, before_expiry
 
 T = TypeVar("T")
 
@@ -173,7 +173,7 @@ class RestClient:
         """
         if self._signer is None:
             raise ReadOnly(VENUE)
-        await self.acquire(lane, costs)
+        await self.acquire(lane, costs, expires_ns)
         query = self.signed_query(parameters, expires_ns) if signed else parameters
         try:
             reply = await self._send(method, path, query, sent=sent)
@@ -226,10 +226,15 @@ class RestClient:
         except UNREADABLE as error:
             raise Unavailable(VENUE, f"{path} could not be read: {error}") from error
 
-    async def acquire(self, lane: Lane, costs: Mapping[str, int]) -> None:
-        """Wait for the rate budget; raise `RateLimited` where that takes too long."""
-        if self.budget.try_acquire(lane, costs):
-            return
+    async def acquire(self, lane: Lane, costs: Mapping[str, int], expires_ns: int = 0) -> None:
+        """Wait for the rate budget; raise `RateLimited` where that takes too long.
+
+        `Rejected` where the request expires meanwhile.
+        """
+        if not self.budget.try_acquire(lane, costs):
+            await before_expiry(VENUE, self._queue(lane, costs), expires_ns, self._clock)
+
+    async def _queue(self, lane: Lane, costs: Mapping[str, int]) -> None:
         try:
             async with asyncio.timeout(_LONGEST_QUEUE_S):
                 await self.budget.acquire(lane, costs)

@@ -100,7 +100,7 @@ class BinanceTrading:
         signer, session = self._writable(), self._session
         lane = _LANES[order.purpose]
         if session.is_ready:
-            await self._rest.acquire(lane, ORDER_COSTS)
+            await self._rest.acquire(lane, ORDER_COSTS, order.expires_ns)
             window_ms = self._rest.window_ms(order.expires_ns)
             number = session.next_id()
             frame = self._place_frame(number, order, signer, window_ms, self._rest.server_ms())

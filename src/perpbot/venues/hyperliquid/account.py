@@ -60,6 +60,7 @@ from perpbot.venues.hyperliquid.user_codec import (
 from perpbot.venues.hyperliquid.user_socket import UserSocket
 from perpbot.venues.port import Publish
 from perpbot.venues.wire.decoding import ns_of_ms
+from perpbot.venues.wire.limits import Lane
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -117,7 +118,8 @@ class HyperliquidAccount:
         """Return the order's state; None when the venue definitely does not know it."""
         await self._need_universe()
         oid = cloid_of(order.client_id) if order.client_id else _order_number(venue_order_id)
-        answer = await self._info.ask_user(OrderAnswer, "orderStatus", oid=oid)
+        # A leg may stand open until this is known: it goes with the hedges.
+        answer = await self._info.ask_user(OrderAnswer, "orderStatus", lane=Lane.HEDGE, oid=oid)
         if answer.status == "unknownOid":
             return None
         if answer.order is None:

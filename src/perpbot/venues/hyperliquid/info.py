@@ -43,10 +43,10 @@ class InfoClient:
         self._budget = budget
         self.user = user
 
-    async def ask(self, answer: type[T], kind: str, **fields: Any) -> T:
+    async def ask(self, answer: type[T], kind: str, *, lane: Lane = Lane.READ, **fields: Any) -> T:
         """Ask one question; raise `Unavailable` without a usable answer."""
         body = msgspec.json.encode({"type": kind, **fields})
-        await self._budget.acquire(Lane.READ, {WEIGHT: info_weight(kind)})
+        await self._budget.acquire(lane, {WEIGHT: info_weight(kind)})
         try:
             reply = await self._http.request("POST", "/info", headers=_JSON, body=body)
         except OutcomeUnknown as error:
@@ -63,11 +63,13 @@ class InfoClient:
         except UNREADABLE as error:
             raise Unavailable(VENUE, f"{kind}: unreadable answer: {error}") from None
 
-    async def ask_user(self, answer: type[T], kind: str, **fields: Any) -> T:
+    async def ask_user(
+        self, answer: type[T], kind: str, *, lane: Lane = Lane.READ, **fields: Any
+    ) -> T:
         """Ask about the account."""
         if not self.user:
             raise Unavailable(VENUE, f"{kind}: no account address is set", code="read_only")
-        return await self.ask(answer, kind, user=self.user, **fields)
+        return await self.ask(answer, kind, lane=lane, user=self.user, **fields)
 
     async def all_rows(
         self,

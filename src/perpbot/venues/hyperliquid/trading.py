@@ -59,7 +59,7 @@ from perpbot.venues.hyperliquid.statement import cloid_of
 from perpbot.venues.hyperliquid.universe import VENUE, Universe, wire_price, wire_size
 from perpbot.venues.hyperliquid.user_socket import UserSocket
 from perpbot.venues.wire.http import HttpClient
-from perpbot.venues.wire.limits import Lane, RateBudget
+from perpbot.venues.wire.limits import Lane, RateBudget, before_expiry
 from perpbot.venues.wire.nonces import NonceSource
 from perpbot.venues.wire.pending import Later
 
@@ -358,7 +358,7 @@ class HyperliquidTrading:
         """Sign and send an action once; return the body of the answer."""
         if self._signer is None:
             raise ReadOnly(VENUE)
-        await self._budget.acquire(lane, _COST)
+        await before_expiry(VENUE, self._budget.acquire(lane, _COST), expires_ns, self._clock)
         self._check_deadline(expires_ns)
         request = self._signed(action, nonce or self.nonces.next_ms(), expires_ns)
         try:

@@ -28,7 +28,7 @@ from perpbot.venues.okx.rest import RestClient, result_of
 from perpbot.venues.okx.session import PrivateSession
 from perpbot.venues.okx.stops import OkxStops
 from perpbot.venues.wire.decoding import ns_of_text
-from perpbot.venues.wire.limits import Lane
+from perpbot.venues.wire.limits import Lane, before_expiry
 from perpbot.venues.wire.pending import Later
 
 DEAD_MAN_MIN_S = 10
@@ -65,7 +65,8 @@ class OkxTrading:
         session = self._writable()
         instrument = self._catalogue.require(order.symbol)
         orders.check(order, instrument)
-        await self._budgets.place(order.symbol, LANES[order.purpose])
+        place = self._budgets.place(order.symbol, LANES[order.purpose])
+        await before_expiry(self._venue, place, order.expires_ns, self._clock)
         self._check_deadline(order)
 
         async def by_websocket() -> ItemResult:

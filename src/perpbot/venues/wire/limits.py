@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import IntEnum
 
 import msgspec
 
-from perpbot.domain.errors import InvalidValue
+from perpbot.domain.errors import InvalidValue, Rejected
 from perpbot.kernel.clock import SECOND, Clock, LoopTimers, TimerHandle, Timers
 
 _PROBATION_MIN_S = 1.0
@@ -326,6 +326,22 @@ class RateBudget:
             self._timers = LoopTimers(asyncio.get_running_loop())
         # One ns more than asked: a timer that fires early would only have to be armed again.
         self._timer = self._timers.call_later(max(min(due) - now_ns, 0) + 1, self._pump)
+
+
+async def before_expiry(venue: str, wait: Awaitable[None], expires_ns: int, clock: Clock) -> None:
+    """Wait for rate, but no longer than a request may be sent (UTC ns; 0: for ever).
+
+    Raises `Rejected` then: nothing was sent, and whoever counts on it hears so in time. The other
+    leg of a pair may stand already.
+    """
+    if not expires_ns:
+        await wait
+        return
+    try:
+        async with asyncio.timeout(max(expires_ns - clock.now_ns(), 0) / SECOND):
+            await wait
+    except TimeoutError:
+        raise Rejected(venue, "not sent: it expired while it waited", code="expired") from None
 
 
 def retry_after_s(headers: Mapping[str, str], now_ns: int) -> float:

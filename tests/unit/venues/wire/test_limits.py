@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perpbot.domain.errors import InvalidValue
-from perpbot.kernel.clock import SECOND, VirtualTime, VirtualTimer
-from perpbot.venues.wire.limits import Lane, RateBudget, Window, retry_after_s
+from perpbot.domain.errors import InvalidValue, Rejected
+from perpbot.kernel.clock import MS, SECOND, RealClock, VirtualTime, VirtualTimer
+from perpbot.venues.wire.limits import Lane, RateBudget, Window, before_expiry, retry_after_s
 
 WEIGHT = {"weight": 1}
 
@@ -338,3 +338,33 @@ def test_a_date_is_read_by_the_clock_that_said_it() -> None:
     }
     assert retry_after_s(header, NOON_NS + 60 * SECOND) == 30.0
     assert retry_after_s(header | {"date": "now"}, NOON_NS) == 30.0
+
+
+async def test_nobody_waits_for_rate_beyond_an_expiry() -> None:
+    """Nothing was sent, which is said at once: the other leg may stand already."""
+    budget = _budget(VirtualTime(), limit=1)
+    assert budget.try_acquire(Lane.REDUCE, WEIGHT)
+    clock = RealClock()
+
+    for expires_ns in (clock.now_ns() + 5 * MS, clock.now_ns() - SECOND):
+        with pytest.raises(Rejected) as refused:
+            await before_expiry("venue", budget.acquire(Lane.OPEN, WEIGHT), expires_ns, clock)
+        assert refused.value.code == "expired"
+    assert budget.statistics().waiting == 0
+
+
+@pytest.mark.parametrize("lasts_ns", [0, 60 * SECOND])
+async def test_who_gets_rate_before_an_expiry_goes_on(lasts_ns: int) -> None:
+    """With or without one."""
+    clock, time = RealClock(), VirtualTime()
+    budget = _budget(time, limit=1, period_s=1.0)
+    assert budget.try_acquire(Lane.REDUCE, WEIGHT)
+    expires_ns = lasts_ns and clock.now_ns() + lasts_ns
+    waiting = asyncio.ensure_future(
+        before_expiry("venue", budget.acquire(Lane.REDUCE, WEIGHT), expires_ns, clock)
+    )
+    await _settle()
+    assert not waiting.done()
+    time.run_until(2 * SECOND)
+    await waiting
+    assert budget.statistics().granted == 2

@@ -297,7 +297,6 @@ class Core:
             folds.positions,
             self.intake,
             self.markets.capabilities.values(),
-            self.markets.steps,
             confirmations=settings.reconcile_confirmations,
             quiet_s=settings.reconcile_quiet_s,
         )

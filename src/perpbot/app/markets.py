@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from decimal import Decimal
 
 import msgspec
 
@@ -21,11 +20,3 @@ class Markets(msgspec.Struct, frozen=True):
     capabilities: Mapping[str, Capabilities]
     accounts: Mapping[str, Account]
     rates: CurrencyRates
-
-    def steps(self, venue: str) -> dict[str, Decimal]:
-        """Return the quantity step of each asset that is traded on a venue."""
-        return {
-            asset: instrument.quantity_step
-            for (name, asset), instrument in self.instruments.items()
-            if name == venue
-        }

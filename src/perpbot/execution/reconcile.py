@@ -64,12 +64,10 @@ class ReconcileDriver:
         book: PositionBook,
         intake: ReportIntake,
         capabilities: Iterable[Capabilities],
-        tolerance: Callable[[str], dict[str, Decimal]],
         *,
         confirmations: int = 2,
         quiet_s: float = 5.0,
     ) -> None:
-        """`tolerance(venue)` gives the quantity step of each asset that is traded there."""
         self._bus = bus
         self._clock = clock
         self._timers = timers
@@ -80,7 +78,6 @@ class ReconcileDriver:
         self._interval_ns = {c.venue: int(c.reconcile_interval_s * SECOND) for c in known}
         self._forgets = frozenset(c.venue for c in known if c.lookup is not Lookup.FULL)
         """Venues that do not find an order by its id once it has ended."""
-        self._tolerance = tolerance
         self._confirmations = confirmations
         self._quiet_ns = int(quiet_s * SECOND)
         self._since_ns: dict[str, int] = {}
@@ -257,7 +254,7 @@ class ReconcileDriver:
         One that was seen before and may be moving just now is looked at again soon: a leg whose
         orders are refused one after the other would else never be seen twice in a row.
         """
-        differing = position_differences(snapshot, self._book, self._tolerance(snapshot.venue))
+        differing = position_differences(snapshot, self._book)
         found = {(d.key, d.theirs - d.ours): d for d in differing or ()}
         seen = {k: d for k, d in found.items() if not self._under_way(d.key, snapshot)}
         self._seen = {

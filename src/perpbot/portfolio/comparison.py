@@ -35,12 +35,12 @@ class PositionDifference(msgspec.Struct, frozen=True):
 
 
 def position_differences(
-    snapshot: VenueSnapshot, book: PositionBook, tolerance: dict[str, Decimal]
+    snapshot: VenueSnapshot, book: PositionBook
 ) -> list[PositionDifference] | None:
-    """Return the legs that differ by at least one step (`tolerance` asset -> step).
+    """Return the legs that differ, by however little: steps change, and what lies below one stays.
 
-    None when the venue did not answer. Assets without a tolerance are not traded here and are
-    reported when the venue holds any.
+    None when the venue did not answer. What the venue holds of assets that are not traded here
+    differs too.
     """
     if snapshot.positions is None:
         return None
@@ -53,7 +53,7 @@ def position_differences(
     for key in [*ours, *(key for key in theirs if key not in ours)]:
         mine = ours[key].quantity if key in ours else ZERO
         quantity, price = theirs.get(key, (ZERO, ZERO))
-        if abs(mine - quantity) >= tolerance.get(key[2], ZERO) and mine != quantity:
+        if mine != quantity:
             fallback = ours[key].entry_price if key in ours else ZERO
             differences.append(PositionDifference(key, mine, quantity, price or fallback))
     return differences

@@ -102,7 +102,6 @@ class Table:
                 )
                 for venue in (LONG, SHORT)
             ],
-            lambda _venue: {ASSET: d("0.001")},
         )
         self.said: list[Event] = []
         self.bus.subscribe(Event, self.said.append)

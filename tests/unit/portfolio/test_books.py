@@ -361,23 +361,21 @@ def test_an_answer_that_did_not_come_is_unknown_and_never_flat() -> None:
     """None is not an empty list."""
     _, positions = book((Side.BUY, "2", "100"))
 
-    assert position_differences(snapshot(), positions, {}) is None
-    [difference] = position_differences(snapshot(positions=()), positions, {}) or []
+    assert position_differences(snapshot(), positions) is None
+    [difference] = position_differences(snapshot(positions=()), positions) or []
     assert (difference.ours, difference.theirs, difference.price) == (d(2), d(0), d(100))
     assert difference.text == "okx/main/BTC-PERP/net: ours 2, venue 0"
 
 
 @pytest.mark.parametrize(
     ("theirs", "differs"),
-    [("2", False), ("2.009", False), ("2.01", True)],
-    ids=["same", "below", "step"],
+    [("2", False), ("2.000", False), ("2.0001", True)],
+    ids=["same", "written longer", "below any step"],
 )
-def test_less_than_a_step_is_no_difference(theirs: str, differs: bool) -> None:
-    """Venues round."""
+def test_less_than_a_step_is_a_difference_too(theirs: str, differs: bool) -> None:
+    """Seed 8841: a step grew, and what lay below the new one was never booked."""
     _, positions = book((Side.BUY, "2", "100"))
-    found = position_differences(
-        snapshot(positions=(position(theirs),)), positions, {"BTC-PERP": d("0.01")}
-    )
+    found = position_differences(snapshot(positions=(position(theirs),)), positions)
 
     assert bool(found) == differs
 
@@ -394,7 +392,6 @@ def test_what_only_the_venue_holds_is_a_difference() -> None:
             )
         ),
         positions,
-        {},
     )
 
     assert found is not None

@@ -134,13 +134,15 @@ class OrderMaker:
         )
 
     def touch(self, venue: str, asset: str, side: Side, fallback: Decimal) -> Decimal:
-        """Return the price that `side` would take: the newest quote, else `fallback`.
+        """Return the price that `side` would take: of the newest quote, else `fallback`.
 
         For hedges and reductions only: they are never blocked by a stale quote.
         """
-        quote = self._around.market.latest(venue, asset)
-        price = 0.0 if quote is None else (quote.ask if side is Side.BUY else quote.bid)
-        return decimal_of_float(price) if price > 0 else fallback
+        touch = self._around.market.touch(venue, asset)
+        if touch is None:
+            return fallback
+        bid, ask = touch
+        return decimal_of_float(ask if side is _BUY else bid)
 
 
 def slipped(reference: Decimal, side: Side, slip_bps: Decimal) -> Decimal:

@@ -21,6 +21,9 @@ class MarketView(Protocol):
     def latest(self, venue: str, asset: str) -> QuoteUpdated | None:
         """Return the last accepted quote, however old."""
 
+    def touch(self, venue: str, asset: str) -> tuple[float, float] | None:
+        """Return the newest bid and ask, be they late or old: for what must leave a position."""
+
     def usable(self, venue: str, asset: str) -> bool:
         """Whether that quote may open something: fresh, uncrossed, in sequence."""
 

@@ -159,6 +159,11 @@ class QuoteEngine:
         slot = self._slots.get((venue, asset))
         return None if slot is None else slot.quote
 
+    def touch(self, venue: str, asset: str) -> tuple[float, float] | None:
+        """Return the newest bid and ask, be they late or old: for what must leave a position."""
+        slot = self._slots.get((venue, asset))
+        return None if slot is None else slot.touch()
+
     def usable(self, venue: str, asset: str) -> bool:
         """Whether that quote may open something: fresh, uncrossed, in sequence, not polled."""
         slot = self._slots.get((venue, asset))

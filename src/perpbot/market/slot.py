@@ -2,7 +2,8 @@
 
 A good quote passes one chain of comparisons and is published; anything else goes through `_fault`,
 which says what is wrong with it. A refused quote also ends the use of the one before it: what the
-market is now is not known, so nothing may open on what it was.
+market is now is not known, so nothing may open on what it was. One that is only late is kept: to
+leave a position it says more than an older one that was in time.
 """
 
 from __future__ import annotations
@@ -75,7 +76,10 @@ class SlotLimits:
 
 
 class Slot:
-    """A `QuoteSlot`. Read `quote` for the last accepted quote, `fresh_until_ns` for its use."""
+    """A `QuoteSlot`. Read `quote` for the last accepted quote, `fresh_until_ns` for its use.
+
+    `touch` is for those who must trade whatever is known: hedges and reductions.
+    """
 
     __slots__ = (
         "_anchor",
@@ -85,6 +89,8 @@ class Slot:
         "_candidate",
         "_jump_high",
         "_jump_low",
+        "_late",
+        "_late_ns",
         "_least_touch",
         "_level",
         "_level_ns",
@@ -143,6 +149,9 @@ class Slot:
         self._level_ns = 0
         self._candidate = 0.0
         self._quarantine = 0
+        # Bid and ask of the last quote that was only late, and when it came (monotonic).
+        self._late = (0.0, 0.0)
+        self._late_ns = 0
 
     # --- the hot path ---
 
@@ -205,6 +214,8 @@ class Slot:
         if fault is None:
             return False
         self._count(fault)
+        if fault is Refusal.LAGGING and self._same_order((bid + ask) * 0.5):
+            self._late, self._late_ns = (bid, ask), recv_ns
         # An old quote that overtook nothing says nothing against the newer one.
         if fault is not Refusal.OUT_OF_ORDER:
             self.fresh_until_ns = 0
@@ -255,9 +266,8 @@ class Slot:
         if not level:
             self._believe(mid, recv_ns)
             return None
-        factor = self._limits.sanity_factor
         known = self.quote is not None and recv_ns - self.recv_ns <= FORGET_NS
-        if known and not level / factor < mid < level * factor:
+        if known and not self._same_order(mid):
             self._doubt(level, level)
             return Refusal.PRICE_ERROR
         if not self._quarantine:
@@ -280,6 +290,11 @@ class Slot:
         self._level = mid
         self._level_ns = recv_ns
 
+    def _same_order(self, mid: float) -> bool:
+        """Whether a mid may be a price of this market at all, as far as one is known."""
+        level, factor = self._anchor or self._level, self._limits.sanity_factor
+        return not level or level / factor < mid < level * factor
+
     def _near(self, mid: float, level: float) -> bool:
         return abs(mid - level) <= level * self._limits.jump
 
@@ -292,7 +307,14 @@ class Slot:
     def _count(self, reason: str) -> None:
         self.refused[str(reason)] = self.refused.get(str(reason), 0) + 1
 
-    # --- what others tell it ---
+    # --- what others ask and tell it ---
+
+    def touch(self) -> tuple[float, float] | None:
+        """Return the newest bid and ask that are known, in time or late; None without any."""
+        if self._late_ns > self.recv_ns:
+            return self._late
+        quote = self.quote
+        return None if quote is None else (quote.bid, quote.ask)
 
     def level(self, now_ns: int) -> float:
         """Return the mid that is believed, be it in band or not; 0 when it is unknown or old."""

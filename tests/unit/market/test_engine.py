@@ -38,6 +38,7 @@ def test_unwatched_market_has_nothing() -> None:
     engine = Floor().engine
     assert engine.find("okx", BTC) is None
     assert engine.latest("okx", BTC) is None
+    assert engine.touch("okx", BTC) is None
     assert engine.mark("okx", BTC) is None
     assert engine.funding("okx", BTC) is None
     assert engine.usd_rate("okx", BTC) is None

@@ -256,6 +256,39 @@ def test_impossible_venue_time_is_refused_and_does_not_spoil_the_offset() -> Non
     assert floor.refused() == {"bad_timestamp": 1}
 
 
+def test_late_quote_is_the_touch_for_leaving_until_one_is_in_time() -> None:
+    """A venue that set its clock back is late for minutes: nothing opens, prices are known."""
+    floor = Floor()
+    slot = floor.slot()
+    assert slot.touch() is None
+    floor.quote(100.0, 100.1, size=10)
+    floor.wait(1)
+    assert not floor.quote(98.0, 98.1, size=10, transit_ms=3_000)
+    assert slot.touch() == floor.engine.touch("okx", BTC) == (98.0, 98.1)
+    assert [quote.bid for quote in floor.quotes] == [100.0]
+    assert not floor.engine.usable("okx", BTC)
+    floor.wait(1)
+    floor.quote(100.0, 100.2, size=10)
+    assert slot.touch() == (100.0, 100.2)
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask"),
+    [
+        pytest.param(10.0, 10.01, id="a-tenth"),
+        pytest.param(1_000.0, 1_001.0, id="ten-times"),
+        pytest.param(100.1, 100.0, id="crossed"),
+    ],
+)
+def test_late_quote_with_another_fault_is_no_touch(bid: float, ask: float) -> None:
+    """A price that is wrong is not believed for leaving either."""
+    floor = Floor()
+    floor.quote(100.0, 100.1, size=10)
+    floor.wait(1)
+    assert not floor.quote(bid, ask, size=10, transit_ms=3_000)
+    assert floor.slot().touch() == (100.0, 100.1)
+
+
 def test_quotes_without_venue_time_are_used() -> None:
     """A venue that sends no time cannot be late."""
     floor = Floor()

@@ -10,11 +10,13 @@ another run that lives is not ours to cancel: `perpbot.portfolio.fence` judges t
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from decimal import Decimal
 
 from perpbot.domain.events import AlertFired, CancelForgotten, VenueSnapshot
 from perpbot.domain.instruments import Instrument
+from perpbot.domain.money import ZERO
 from perpbot.domain.orders import OrderReport, OrderRequest
-from perpbot.domain.sides import OrderState, OrderType, Purpose, TimeInForce
+from perpbot.domain.sides import OrderState, OrderType, Purpose, Side, TimeInForce
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import SECOND, Clock
 from perpbot.kernel.ids import IdMaker, OrderIdentity, decode_order_id, stable_bits
@@ -71,51 +73,56 @@ class ForgottenOrders:
         )
 
     def _take_back(self, report: OrderReport, identity: OrderIdentity) -> None:
-        instrument = next(
-            (
-                known
-                for known in self._instruments.values()
-                if (known.venue, known.symbol) == (report.venue, report.symbol)
-            ),
-            None,
-        )
-        if instrument is None or report.side is None or report.quantity is None:
-            return
-        now_ns = self._clock.now_ns()
-        reason = f"the journal has lost its intent of run {identity.epoch}"
-        self._bus.publish(
-            CancelForgotten(
-                ts_ns=now_ns,
-                order=OrderRequest(
-                    client_id=report.client_id,
-                    venue=report.venue,
-                    account=report.account,
-                    asset=instrument.asset,
-                    symbol=report.symbol,
-                    side=report.side,
-                    order_type=OrderType.LIMIT,
-                    time_in_force=TimeInForce.GTC,
-                    quantity=report.quantity,
-                    price=report.price,
-                    reference_price=report.price or report.quantity,
-                    purpose=identity.purpose,
-                    reduce_only=report.reduce_only,
-                    position_side=report.position_side,
-                    owner="",
-                    leg=identity.leg,
-                ),
-                venue_order_id=report.venue_order_id,
-                reason=reason,
-            )
-        )
-        if report.client_id not in self._told:
-            self._told.add(report.client_id)
+        asset = self._asset(report)
+        lost = f"order {report.client_id} rests there and the journal has lost its intent"
+        if asset is None or report.side is None or report.quantity is None:
+            told = f"{lost}; it cannot be told what it is: cancel it there by hand"
+        else:
+            told = f"{lost} of {report.quantity} {asset}; it is cancelled"
             self._bus.publish(
-                AlertFired(
-                    ts_ns=now_ns,
-                    name="forgotten_order",
-                    severity="high",
-                    text=f"{report.venue}: order {report.client_id} of {report.quantity} "
-                    f"{instrument.asset} rests there and {reason}; it is cancelled",
+                CancelForgotten(
+                    ts_ns=self._clock.now_ns(),
+                    order=_as_resting(report, identity, asset, report.side, report.quantity),
+                    venue_order_id=report.venue_order_id,
+                    reason=f"the journal has lost its intent of run {identity.epoch}",
                 )
             )
+        if report.client_id not in self._told:
+            self._told.add(report.client_id)
+            self._alarm(f"{report.venue}: {told}")
+
+    def _asset(self, report: OrderReport) -> str | None:
+        for known in self._instruments.values():
+            if (known.venue, known.symbol) == (report.venue, report.symbol):
+                return known.asset
+        return None
+
+    def _alarm(self, text: str) -> None:
+        now_ns = self._clock.now_ns()
+        self._bus.publish(
+            AlertFired(ts_ns=now_ns, name="forgotten_order", severity="high", text=text)
+        )
+
+
+def _as_resting(
+    report: OrderReport, identity: OrderIdentity, asset: str, side: Side, quantity: Decimal
+) -> OrderRequest:
+    """Return the request that a resting order must have come from, as far as it can be told."""
+    return OrderRequest(
+        client_id=report.client_id,
+        venue=report.venue,
+        account=report.account,
+        asset=asset,
+        symbol=report.symbol,
+        side=side,
+        order_type=OrderType.LIMIT,
+        time_in_force=TimeInForce.GTC,
+        quantity=quantity,
+        price=report.price,
+        reference_price=ZERO if report.price is None else report.price,
+        purpose=identity.purpose,
+        reduce_only=report.reduce_only,
+        position_side=report.position_side,
+        owner="",
+        leg=identity.leg,
+    )

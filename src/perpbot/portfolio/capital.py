@@ -170,7 +170,7 @@ class CapitalOrchestrator:
         return used / balance.equity
 
     def breach(self) -> str:
-        """Return which pool holds more than its equity after a loss, or ""."""
+        """Return which pools hold more than what their equity has shrunk to, or ""."""
         return ", ".join(sorted(self._breached)) if self._breached else ""
 
     def claim(self, pool: str, notional: Mapping[str, Decimal]) -> Claim:
@@ -406,8 +406,8 @@ class CapitalOrchestrator:
                 self._breached.add(pool)
                 self._alarm(
                     "pool_breached",
-                    f"pool {pool} holds {plain(held)} USD of {plain(figures['total'])} USD "
-                    "after a loss; no new pairs until positions shrink",
+                    f"pool {pool} holds {plain(held)} USD of {plain(figures['total'])} USD: its "
+                    "equity shrank by a loss or a withdrawal; no new pairs until positions shrink",
                 )
 
     def _watch_margin(self) -> None:

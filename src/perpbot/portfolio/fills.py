@@ -43,8 +43,10 @@ class FillIntake:
         self._leg_owner = leg_owner
         self._alarm = alarm
         self._told: dict[str, Decimal] = {}
-        self._in_flight: dict[BookedKey, tuple[str, Decimal]] = {}
-        """On their way to the books: key -> (client id, quantity)."""
+        self._in_flight: set[BookedKey] = set()
+        """Executions on their way to the books."""
+        self._under_way: dict[str, Decimal] = {}
+        """By client id: what is on its way to the books in all."""
         self._twins_in_flight: set[BookedKey] = set()
         self._doubtful: dict[str, dict[BookedKey, FillReport]] = {}
         """By order and key: executions that look like one that is booked already."""
@@ -98,12 +100,13 @@ class FillIntake:
             return False
         cumulative = report.quantity
         if order is not None:
-            cumulative += order.filled + self._under_way(client_id)
+            cumulative += order.filled + self._under_way.get(client_id, ZERO)
             if cumulative > order.request.quantity:
                 self._set_aside(key, order, cumulative)
                 return False
             self._check_fill(order)
-        self._in_flight[key] = (client_id, report.quantity)
+        self._in_flight.add(key)
+        self._under_way[client_id] = self._under_way.get(client_id, ZERO) + report.quantity
         if report.venue_ns:
             self._twins_in_flight.add(twin_key(report, client_id))
         fee_usd, fee_unpriced = self._pricing.usd(report.fee, report.fee_currency)
@@ -153,7 +156,8 @@ class FillIntake:
         if order is None:
             return True
         told = max(self._told.get(client_id, ZERO), order.venue_filled)
-        return order.filled + self._under_way(client_id) + report.quantity > told
+        under_way = self._under_way.get(client_id, ZERO)
+        return order.filled + under_way + report.quantity > told
 
     def _check_fill(self, order: Order) -> None:
         """Tell a person of a fill that should not be; it is booked all the same."""
@@ -180,11 +184,13 @@ class FillIntake:
             "the venue's position says so",
         )
 
-    def _under_way(self, client_id: str) -> Decimal:
-        """Return fills of an order that are published and not folded yet."""
-        return sum((q for order, q in self._in_flight.values() if order == client_id), ZERO)
-
     def folded(self, event: OrderFilled) -> None:
         """An execution has reached the books."""
-        self._in_flight.pop(fill_key(event), None)
         self._twins_in_flight.discard(twin_key(event, event.client_id))
+        key = fill_key(event)
+        if key not in self._in_flight:
+            return  # of an earlier run
+        self._in_flight.discard(key)
+        left = self._under_way.pop(event.client_id, ZERO) - event.quantity
+        if left:
+            self._under_way[event.client_id] = left

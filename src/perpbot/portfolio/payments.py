@@ -50,7 +50,7 @@ class PaymentIntake:
         if booked or self._booked.is_past(key, report.venue_ns):
             return False
         self._in_flight.add(key)
-        amount_usd, _ = self._pricing.usd(report.amount, report.currency)
+        amount_usd, unpriced = self._pricing.usd(report.amount, report.currency)
         self._bus.publish(
             FundingPaid(
                 ts_ns=self._clock.now_ns(),
@@ -59,6 +59,7 @@ class PaymentIntake:
                 asset=report.asset,
                 payment_id=report.payment_id,
                 amount_usd=amount_usd,
+                unpriced=unpriced,
                 owner=self._leg_owner(report.venue, report.account, report.asset),
                 venue_ns=report.venue_ns,
             )

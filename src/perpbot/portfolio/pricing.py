@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
-from perpbot.domain.events import HaltLatched
+from perpbot.domain.events import HaltCleared, HaltLatched
 from perpbot.domain.money import ONE, ZERO, plain
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import Clock
 from perpbot.portfolio.currency import CurrencyRates
 
+UNPRICED = "unpriced"
+"""Name of the halt and of its alarm."""
+
 
 class UsdPricing:
-    """Rates as they are now; a currency without one is told once."""
+    """Rates as they are now; a currency without one is told once for each halt."""
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class UsdPricing:
         self._venue_rate = venue_rate
         self._alarm = alarm
         self._unpriced: set[str] = set()
+        bus.subscribe(HaltCleared, self._cleared)
 
     def settle_rate(self, venue: str) -> Decimal:
         """Return the USD rate of a venue's settle currency."""
@@ -54,6 +58,11 @@ class UsdPricing:
         self._no_rate(currency)
         return ZERO, f"{plain(amount)} {currency}"
 
+    def _cleared(self, event: HaltCleared) -> None:
+        """What still has no rate halts again."""
+        if event.rule == UNPRICED:
+            self._unpriced.clear()
+
     def _no_rate(self, currency: str) -> None:
         """Money that cannot be counted: stop opens until a person has seen to it."""
         if currency in self._unpriced:
@@ -62,12 +71,12 @@ class UsdPricing:
         self._bus.publish(
             HaltLatched(
                 ts_ns=self._clock.now_ns(),
-                rule="unpriced",
+                rule=UNPRICED,
                 value=f"{currency} without a USD rate",
                 limit="a USD rate",
             )
         )
         self._alarm(
-            "unpriced",
+            UNPRICED,
             f"a fee or payment in {currency} has no USD rate; set one, then clear the halt",
         )

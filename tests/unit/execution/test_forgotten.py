@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from perpbot.domain.events import AlertFired, CancelForgotten, HaltLatched
-from perpbot.domain.sides import OrderType, Purpose, Side, TimeInForce
+from perpbot.domain.events import AlertFired, CancelForgotten, HaltLatched, VenueSnapshot
+from perpbot.domain.orders import OrderReport
+from perpbot.domain.sides import OrderState, OrderType, Purpose, Side, TimeInForce
 from perpbot.kernel.ids import OrderIdentity, decode_order_id, encode_order_id, stable_bits
 from perpbot.simulation.fates import Message
 from perpbot.simulation.model import Ticket
@@ -111,3 +112,37 @@ def test_what_is_not_forgotten_by_us_is_left_alone(changes: dict[str, int] | Non
     stand.run(10_000)
     left = [view.ticket.client_id for view in stand.exchanges[LONG].open_orders("main")]
     assert name in left
+
+
+def test_a_forgotten_order_of_an_unknown_market_is_told_a_person() -> None:
+    """Nothing is known to cancel it by; nobody may believe that it is gone."""
+    stand = Stand(MAKER)
+    stand.run(2_500)
+    stand.quoting.clear()
+    mine = OrderIdentity(
+        account=stable_bits("main"),
+        strategy=stable_bits("arbitrage"),
+        epoch=0,
+        sequence=7,
+        purpose=Purpose.OPEN,
+        leg=0,
+        attempt=0,
+    )
+    report = OrderReport(
+        venue=LONG,
+        account="main",
+        client_id=encode_order_id(mine),
+        venue_order_id="1",
+        symbol="GONE",
+        state=OrderState.ACCEPTED,
+        side=Side.BUY,
+        quantity=d(1),
+    )
+    for _ in range(2):
+        stand.core.bus.publish(
+            VenueSnapshot(venue=LONG, reason="test", asked_ns=0, orders=(report,))
+        )
+    assert not stand.told(CancelForgotten)
+    [alarm] = [event for event in stand.told(AlertFired) if event.name == "forgotten_order"]
+    assert report.client_id in alarm.text
+    assert "by hand" in alarm.text

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from perpbot.domain.events import (
     AlertFired,
+    HaltCleared,
     HaltLatched,
     OrderFilled,
 )
@@ -37,6 +38,19 @@ def test_a_fee_without_a_rate_halts_opens_and_is_never_taken_as_dollars() -> Non
     [halt] = desk.seen(HaltLatched)
     assert (halt.rule, halt.value) == ("unpriced", "BNB without a USD rate")
     assert [alert.name for alert in desk.seen(AlertFired)] == ["unpriced"]
+
+
+def test_a_currency_that_still_has_no_rate_halts_again() -> None:
+    """Clearing the halt does not make the next fee countable."""
+    desk = office()
+    tell_fill(desk, "t1", fee=d("0.001"), fee_currency="BNB")
+    desk.bus.publish(HaltCleared(rule="daily_loss", actor="calendar", reason="another day"))
+    tell_fill(desk, "t2", fee=d("0.001"), fee_currency="BNB")
+    assert len(desk.seen(HaltLatched)) == 1
+
+    desk.bus.publish(HaltCleared(rule="unpriced", actor="anna", reason="seen"))
+    tell_fill(desk, "t3", fee=d("0.001"), fee_currency="BNB")
+    assert len(desk.seen(HaltLatched)) == 2
 
 
 def test_a_free_fill_needs_no_rate() -> None:

@@ -42,6 +42,8 @@ class FundingPaid(Event, frozen=True, kw_only=True):
     asset: str
     payment_id: str
     amount_usd: Decimal
+    unpriced: str = ""
+    """Amount and currency where the currency has no USD rate; `amount_usd` is 0 then."""
     owner: str = ""
     venue_ns: int = 0
 

@@ -29,7 +29,7 @@ import msgspec
 
 from perpbot.app.demo import node_at_home
 from perpbot.app.folds import Folds
-from perpbot.app.heap import set_aside
+from perpbot.app.heap import give_large_back, set_aside
 from perpbot.app.node import Node
 from perpbot.configuration import Settings, load_configuration
 from perpbot.domain.events import (
@@ -196,7 +196,8 @@ async def measure(directory: Path, pace: Pace) -> dict[str, Any]:
         async with _flood(servers, pace) as (fronts, sent):
             node = _node(servers, fronts, directory, pace)
             await node.open()
-            set_aside()  # as `perpbot run` does
+            give_large_back()
+            set_aside()  # both as `perpbot run` does
             try:
                 figures = await _run(node, pace, sent)
             finally:

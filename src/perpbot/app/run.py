@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from perpbot import __version__
 from perpbot.app.attendants import Attendants
-from perpbot.app.heap import set_aside
+from perpbot.app.heap import give_large_back, set_aside
 from perpbot.app.keycheck import check_keys
 from perpbot.app.lifeline import Lifeline
 from perpbot.app.node import Node
@@ -165,6 +165,7 @@ async def _run_once(life: _Life) -> None:
         for venue in venues:
             await venue.close()
         return
+    give_large_back()
     set_aside()
     await _work(node, life)
 

@@ -1,8 +1,11 @@
-"""The garbage collector and what a node is made of."""
+"""The garbage collector, large buffers, and what a node is made of."""
 
 from __future__ import annotations
 
 import gc
+import platform
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
 
@@ -45,3 +48,34 @@ def test_what_has_ended_since_is_freed_by_the_next_call() -> None:
     assert seen() is not None
     set_aside()
     assert seen() is None
+
+
+HELD = """
+import os, sys
+from perpbot.app.heap import give_large_back
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+if sys.argv[1] == "back":
+    assert give_large_back()
+del_me = bytes(30 << 20)
+del del_me
+before, large, pins = resident(), [], []
+for _ in range(20):
+    large.append(b"x" * (1 << 20))
+    pins.append(bytearray(2_000))
+large.clear()
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="its allocator takes no wishes")
+def test_large_buffers_go_back_to_the_system() -> None:
+    """Beside small ones that stay, and after a larger one was freed."""
+
+    def held(how: str) -> int:
+        command = [sys.executable, "-c", HELD, how]
+        return int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+
+    assert held("back") < 2 << 20 < held("usual")

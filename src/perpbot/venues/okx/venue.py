@@ -117,6 +117,7 @@ class OkxVenue:
                 rng=rng,
                 timeout_s=settings.request_timeout_s,
             )
+            session.channel.dials = budgets.dials
         self.catalogue = catalogue = Catalogue()
         self.market_data = OkxMarketData(
             rest=rest,
@@ -124,6 +125,7 @@ class OkxVenue:
             url=ws_url,
             clock=clock,
             rng=rng,
+            dials=budgets.dials,
             books=books,
             trades=trades,
         )

@@ -12,7 +12,6 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from perpbot.app.core import Core
 from perpbot.cli.main import app
 from perpbot.domain.events import ComponentFailed, Event
 from perpbot.research.chaos.campaign import Campaign
@@ -49,14 +48,14 @@ def test_warnings_are_violations(monkeypatch: pytest.MonkeyPatch) -> None:
     async def forgotten() -> None:
         """Never started."""
 
-    finish = Stage._check_recovery
+    heal = Stage._heal
 
-    def careless(stage: Stage, core: Core) -> None:
+    def careless(stage: Stage) -> None:
         unawaited = forgotten()
         del unawaited
-        finish(stage, core)
+        heal(stage)
 
-    monkeypatch.setattr(Stage, "_check_recovery", careless)
+    monkeypatch.setattr(Stage, "_heal", careless)
 
     assert "was never awaited" in " ".join(wires.run_seed(1).violations)
 

@@ -14,7 +14,7 @@ from typing import Any
 from perpbot.domain.instruments import Instrument
 from perpbot.domain.orders import OrderRequest
 from perpbot.kernel.clock import MS, SECOND, Clock
-from perpbot.research.chaos.plan import QUOTE_INTERVAL_S, Plan
+from perpbot.research.chaos.plan import QUOTE_INTERVAL_S, START_NS, Plan
 from perpbot.research.chaos.unhedged import Spell
 from perpbot.simulation.model import Execution
 
@@ -109,13 +109,11 @@ class Witness:
         """Note a violation once."""
         if self._muted:
             return
-        line = f"{(self._clock.now_ns() - self.start_ns) / SECOND:.2f} s: {text}"
+        line = f"{(self._clock.now_ns() - START_NS) / SECOND:.2f} s: {text}"
         if len(self.violations) < _WORST_KEPT and all(
             known.split(": ", 1)[1] != text for known in self.violations
         ):
             self.violations.append(line)
-
-    start_ns = 0
 
     # --- the market as the node was told it ---
 

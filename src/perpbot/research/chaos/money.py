@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.plan import Fault
 from perpbot.simulation.accountant import Accountant
@@ -23,16 +25,28 @@ NEAR = Decimal("0.01")
 LOSS_RULES = ("drawdown", "daily_loss")
 
 
-def move_money(
-    fault: Fault, exchange: Exchange, account: str, currency: str, balance: Decimal
-) -> Decimal:
+class Purse(msgspec.Struct, frozen=True):
+    """The node's account at one venue."""
+
+    venue: str
+    exchange: Exchange
+    account: str
+    currency: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """As the accountant knows it."""
+        return self.venue, self.account, self.currency
+
+
+def move_money(fault: Fault, purse: Purse, balance: Decimal) -> Decimal:
     """Bring up to `balance`, or take up to half of what is free; return what came (or went)."""
     share = Decimal(str(fault.intensity))
     amount = balance * share
     if fault.variant % 2:
-        free = sum((view.free for view in exchange.balances(account)), ZERO)
+        free = sum((view.free for view in purse.exchange.balances(purse.account)), ZERO)
         amount = -(free * share / 2).quantize(CENT)
-    exchange.transfer(account, currency, amount)
+    purse.exchange.transfer(purse.account, purse.currency, amount)
     return amount
 
 

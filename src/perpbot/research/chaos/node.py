@@ -125,6 +125,11 @@ class Life:
             for key, instrument in markets.instruments.items()
         }
 
+    @property
+    def alive(self) -> bool:
+        """Whether anything of it still runs."""
+        return self.timers.alive
+
     def start(self) -> None:
         """Say what is connected and begin."""
         for door in self.doors.values():

@@ -64,7 +64,7 @@ def run_seed(
 
 def _verdict(plan: Plan, stage: Stage, counters: Counters) -> SeedResult:
     witness = stage.witness
-    loss = -stage.accountant.summary()["net"]
+    loss = -stage.ground.accountant.summary()["net"]
     bound = loss_bound(plan, witness.planned_usd)
     if loss > bound:
         witness.violate(f"the loss is {loss:.4f} USD, its bound {bound:.4f}")

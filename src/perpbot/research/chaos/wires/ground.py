@@ -15,7 +15,7 @@ from perpbot.kernel.clock import MS, SECOND, Clock
 from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.market import ChaosMarket
-from perpbot.research.chaos.money import move_money
+from perpbot.research.chaos.money import Purse, move_money
 from perpbot.research.chaos.plan import Fault, Plan
 from perpbot.research.chaos.wires.meddler import PlannedMeddler
 from perpbot.research.chaos.wires.weather import DOMAIN
@@ -178,11 +178,18 @@ class Ground:
         """Return the currency in which a venue settles."""
         return self.plan.venues[venue].profile.settle
 
+    @property
+    def purses(self) -> list[Purse]:
+        """The node's account at every venue."""
+        return [self._purse(venue) for venue in self.exchanges]
+
+    def _purse(self, venue: str) -> Purse:
+        account = self.servers[venue].account
+        return Purse(venue, self.exchanges[venue], account, self.settle(venue))
+
     def move_money(self, fault: Fault) -> Decimal:
         """Move money into the account of a venue, or out of it; return what came (or went)."""
-        venue = fault.venue
-        account, settle = self.servers[venue].account, self.settle(venue)
-        return move_money(fault, self.exchanges[venue], account, settle, self.plan.balance)
+        return move_money(fault, self._purse(fault.venue), self.plan.balance)
 
     async def open(self) -> None:
         """Start every server on a host of its own."""
@@ -207,9 +214,3 @@ class Ground:
         """Stop the servers."""
         for one in self.served:
             await one.stop()
-
-    def cut_private(self, fault: Fault) -> None:
-        """A revoked key ends the private streams that were opened with it."""
-        for link in list(self._network.links.values()):
-            if link.name == fault.venue + DOMAIN and link.label == "private":
-                link.reset()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from perpbot.domain.money import ZERO
 from perpbot.kernel.clock import SECOND
+from perpbot.research.chaos.grids import REGRIDS, regridded
 from perpbot.research.chaos.plan import Fault
-from perpbot.research.chaos.stage import REGRIDS, regridded
 from perpbot.research.chaos.wires.life import Life
 from perpbot.research.chaos.wires.weather import DOMAIN, PRIVATE, PUBLIC, kind_of
 from perpbot.simulation.virtual.pipes import Link

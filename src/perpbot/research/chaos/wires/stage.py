@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import lru_cache, partial
 from pathlib import Path
 
 from perpbot.app.core import Core
-from perpbot.app.folds import Folds
 from perpbot.configuration import Settings
 from perpbot.kernel.clock import MS, SECOND
 from perpbot.kernel.journal.reading import read_records
+from perpbot.kernel.journal.record import Record
 from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.money import Unit
@@ -28,7 +28,16 @@ from perpbot.research.chaos.plan import (
     VENUES,
     Plan,
 )
-from perpbot.research.chaos.stage import chaos_settings
+from perpbot.research.chaos.settings import chaos_settings
+from perpbot.research.chaos.settlement import (
+    CLOSE_AFTER_NS,
+    CONVERGE_NS,
+    check_profit,
+    check_recovery,
+    check_snapshot,
+    check_wallets,
+    unbooked,
+)
 from perpbot.research.chaos.wires.death import Doom
 from perpbot.research.chaos.wires.ground import Ground
 from perpbot.research.chaos.wires.life import Life
@@ -41,11 +50,10 @@ from perpbot.simulation.virtual.network import Network
 from perpbot.simulation.virtual.pipes import Link
 
 LOOK_S = 0.3
-CLOSE_AFTER_NS = 4 * SECOND
-"""After healing: how long pairs may go on before all are asked to close."""
-CONVERGE_NS = 60 * SECOND
 STARTING_NS = 2 * SECOND
 LIVES = 20
+PROFIT_NEAR = Decimal("0.01")
+"""USD by which our profit may differ: what venues tell has their own digits."""
 
 
 class WorldClock:
@@ -94,13 +102,11 @@ class Stage:
         self.loop = virtual.new_loop(random.Random(f"wires schedule {plan.seed}"))
         self.clock = WorldClock(self.loop)
         self.witness = Witness(plan, self.clock)
-        self.witness.start_ns = START_NS
         weather = PlannedWeather(plan, self.clock.now_ns, counters)
         weather.on_bytes = self._on_bytes
         self.network = Network(self.loop, weather)
         self.ground = Ground(plan, self.loop, self.clock, self.network, self.witness, counters)
-        accounts = ((v, s.account, self.ground.settle(v)) for v, s in self.ground.servers.items())
-        self.unit = Unit(self.ground.accountant, accounts)
+        self.unit = Unit(self.ground.accountant, [purse.key for purse in self.ground.purses])
         self.doom = Doom(counters)
         self.life: Life | None = None
         self.dead: list[Life] = []
@@ -146,16 +152,8 @@ class Stage:
         if len(self.dead) >= LIVES:
             self.witness.violate(f"the node died {LIVES} times")
             return
-        self._recovers_the_same()
+        check_snapshot(self.witness, self._records())
         self.network.later(self._rng.randrange(200, 4_000) * MS, self._begin_life)
-
-    def _recovers_the_same(self) -> None:
-        """V1: the journal folds, and a snapshot gives the state that it was taken of."""
-        first, second = Folds().state(), Folds().state()
-        first.replay(read_records(self._directory / "journal"))
-        second.load(first.dump())
-        if first.digest() != second.digest():
-            self.witness.violate("V1 a snapshot does not give the state that it was taken of")
 
     def _on_bytes(self, link: Link, up: bool) -> None:  # noqa: FBT001 - the weather's signature
         """Bytes are about to leave: the node may die before, or right after."""
@@ -258,8 +256,9 @@ class Stage:
             return
         for text in self._owed(core):
             self.witness.violate(f"not settled {CONVERGE_NS // SECOND} s after healing: {text}")
-        self._check_recovery(core)
-        self._check_ledger(core)
+        check_recovery(self.witness, self._records(), core)
+        check_wallets(self.witness, self.ground.purses, self.ground.accountant)
+        check_profit(self.witness, core, self.ground.accountant, PROFIT_NEAR)
         await life.host.run(life.close())
         await asyncio.sleep(1.0)
         left = [task.get_name() for task in life.host.tasks]
@@ -269,31 +268,10 @@ class Stage:
         if open_links:
             self.witness.violate(f"sockets are left behind: {', '.join(open_links)}")
 
+    def _records(self) -> Iterator[Record]:
+        return read_records(self._directory / "journal")
+
     def _owed(self, core: Core) -> list[str]:
-        """Return what keeps the world from being settled; M6: transfers that are not booked."""
+        """Return what keeps the world from being settled, or an empty list."""
         owed = self.witness.settled(core)
-        for venue, exchange in self.ground.exchanges.items():
-            account = self.ground.servers[venue].account
-            moves = [moved.amount for moved in exchange.transfers(account)]
-            owed += self.unit.unbooked(core, venue, self.plan.balance, moves)
-        return owed
-
-    def _check_recovery(self, core: Core) -> None:
-        folded = Folds().state()
-        folded.replay(read_records(self._directory / "journal"))
-        if folded.digest() != core.state.digest():
-            self.witness.violate("V1 the journal does not fold to the state of the node")
-
-    def _check_ledger(self, core: Core) -> None:
-        """M1, M2: wallets of the exchanges, the accountant and the node's books agree."""
-        for venue, exchange in self.ground.exchanges.items():
-            account = self.ground.servers[venue].account
-            told = sum((view.equity for view in exchange.balances(account)), Decimal(0))
-            true = self.ground.accountant.equity(venue, account, self.ground.settle(venue))
-            if abs(told - true) > Decimal("0.0001"):
-                self.witness.violate(f"M1 equity of {venue} is {told}, the accountant has {true}")
-        flat = not any(self.witness.true.values()) and not any(self.witness.booked.values())
-        ours = core.folds.positions.profit({}).net if flat else None
-        net = self.ground.accountant.summary()["net"]
-        if ours is not None and abs(ours - net) > Decimal("0.01"):
-            self.witness.violate(f"M2 our profit is {ours}, the accountant has {net}")
+        return owed + unbooked(core, self.ground.purses, self.plan.balance)

@@ -15,8 +15,6 @@ from tests.processes.guardian.rig import Rig, open_rig
 pytestmark = [pytest.mark.timeout(180)]
 
 ALONE = {"guardian.enabled": False}
-NOTICED_S = 10.0
-"""T_recon: by then both must have stopped opening."""
 
 
 async def test_second_node_in_one_directory(tmp_path: Path) -> None:
@@ -63,8 +61,8 @@ async def test_two_directories_meet_at_the_venue(tmp_path: Path) -> None:
             def traders() -> list[Rig]:
                 return [each for each in pair if planned(each) and not halts(each)]
 
-            await rig.until("a halt", lambda: any(map(halts, pair)), NOTICED_S)
-            await rig.until("one trader", lambda: len(traders()) < 2, NOTICED_S)
+            await rig.until("a halt", lambda: any(map(halts, pair)))
+            await rig.until("one trader", lambda: len(traders()) < 2)
             halted = [each for each in pair if halts(each)]
             before = [planned(each) for each in halted]
             await asyncio.sleep(1.0)  # time in which they would have opened several pairs

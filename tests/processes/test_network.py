@@ -25,10 +25,11 @@ SETTINGS = {
     f"venues.{BROKEN}.data_silence_s": 1.0,
     f"venues.{BROKEN}.heartbeat_interval_s": 0.1,
 }
-STALE_S = 1.5
-"""Longest time until the quotes of a broken venue open nothing any more: the silence, a check of
-the connection, and what a busy machine takes."""
-HELD_S = 2.5
+STALE_S = 4.0
+"""Time after which the quotes of a broken venue must open nothing any more: the silence and a
+check of the connection take a little more than a second, the rest is for a busy machine."""
+HELD_S = STALE_S + 2.0
+"""Two seconds on a dead market are time for a dozen pairs."""
 AT_ONCE = 3
 TRADED = 3
 """Pairs that are opened before anything breaks."""
@@ -118,7 +119,7 @@ async def trading(stage: Stage, child: Child, pairs: int = TRADED) -> None:
     try:
         await until(
             lambda: acks.intents - before >= pairs or child.ended.done(),
-            within_s=20,
+            within_s=60,
             what=f"{pairs} intents",
         )
     finally:

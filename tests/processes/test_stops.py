@@ -18,7 +18,7 @@ from tests.processes.test_network import STALE_S, opened, trading
 pytestmark = [pytest.mark.timeout(180)]
 
 STOPPED_S = 6.0
-HELD_S = 3.5
+HELD_S = STALE_S + 2.0
 
 
 async def _node_stands(stage: Stage, child: Child) -> tuple[int, int]:

@@ -144,7 +144,7 @@ async def test_websocket_never_opens(host: str, impostor: Impostor) -> None:
     )
     running = asyncio.create_task(channel.run())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not channel.statistics().last_reason:  # noqa: ASYNC110 - a count of another
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.5)

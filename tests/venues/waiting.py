@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+PATIENCE_S = 30.0
+"""Time in which a scripted venue must answer: more than the busiest machine takes. A test of
+silence lets it end with `patience_ends`."""
+
 
 async def until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
     """Let the loop run until `condition` holds; fail after `timeout_s`."""

@@ -12,6 +12,7 @@ from perpbot.kernel.clock import RealClock
 from perpbot.venues.binance.venue import BinanceVenue, create
 from perpbot.venues.options import VenueConnection
 from tests.venues.binance.stub import CREDENTIALS, StubBinance
+from tests.venues.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -35,7 +36,9 @@ async def stub() -> AsyncIterator[StubBinance]:
 @pytest.fixture
 async def venue(stub: StubBinance) -> AsyncIterator[BinanceVenue]:
     """The adapter with credentials, pointed at the stub."""
-    settings = VenueConnection(rest_url=stub.rest_url, ws_url=stub.ws_url, request_timeout_s=0.5)
+    settings = VenueConnection(
+        rest_url=stub.rest_url, ws_url=stub.ws_url, request_timeout_s=PATIENCE_S
+    )
     made = create(
         settings=settings,
         credentials=CREDENTIALS,

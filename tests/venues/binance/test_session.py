@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 
@@ -317,15 +317,25 @@ async def test_a_refused_timestamp_measures_the_clock(
     ids=["silence", "no json", "another's", "nobody's", "deep"],
 )
 async def test_no_answer_is_unknown(
-    stub: StubBinance, open_venue: BinanceVenue, reply: str | None
+    stub: StubBinance,
+    open_venue: BinanceVenue,
+    patience_ends: Callable[[], None],
+    reply: str | None,
 ) -> None:
     """After the patience of a request; it is not sent again."""
+    session = open_venue.trading._session
+    frames = session.channel.statistics().frames
     stub.api_answers["order.place"] = lambda _params: reply
+    answer = asyncio.create_task(wait_for(place(open_venue, make_order(), [])))
+    await until(lambda: stub.api_requests)
+    await until(lambda: session.channel.statistics().frames == frames + (reply is not None))
+    assert not answer.done()
+    patience_ends()
     with pytest.raises(OutcomeUnknown, match="no reply"):
-        await place(open_venue, make_order(), [])
+        await answer
 
     unreadable = reply is not None and not reply.startswith("{")
-    assert open_venue.trading._session.unreadable == unreadable
+    assert session.unreadable == unreadable
     assert stub.sent(*ORDER) == []
 
 
@@ -352,7 +362,10 @@ async def test_a_lost_socket_is_unknown(stub: StubBinance, open_venue: BinanceVe
 
 
 async def test_a_socket_that_does_not_answer_takes_no_more_orders(
-    stub: StubBinance, open_venue: BinanceVenue, monkeypatch: pytest.MonkeyPatch
+    stub: StubBinance,
+    open_venue: BinanceVenue,
+    patience_ends: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Half-open, it would swallow the next hedge too: that goes by REST, the socket is closed."""
     monkeypatch.setattr("perpbot.venues.wire.pending.LATE_NS", 5 * MS)
@@ -365,6 +378,7 @@ async def test_a_socket_that_does_not_answer_takes_no_more_orders(
     assert open_venue.trading.begin(make_order(), lambda: None) is None
     assert (await open_venue.trading.submit(make_order(), lambda: None)).filled == 0
     assert len(stub.api_requests) == 1
+    patience_ends()
     with pytest.raises(OutcomeUnknown):
         await unanswered
     await until(lambda: len(stub.api_sockets) == 2 and session.is_ready)
@@ -372,7 +386,10 @@ async def test_a_socket_that_does_not_answer_takes_no_more_orders(
 
 
 async def test_a_socket_that_answers_late_takes_orders_again(
-    stub: StubBinance, open_venue: BinanceVenue, monkeypatch: pytest.MonkeyPatch
+    stub: StubBinance,
+    open_venue: BinanceVenue,
+    patience_ends: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever it says: it is heard."""
     monkeypatch.setattr("perpbot.venues.wire.pending.LATE_NS", 5 * MS)
@@ -383,6 +400,7 @@ async def test_a_socket_that_answers_late_takes_orders_again(
     await stub.api_sockets[0].send_str('{"id":null,"status":400}')
     await until(lambda: session.is_ready)
 
+    patience_ends()
     with pytest.raises(OutcomeUnknown):
         await unanswered
     assert session.channel.statistics().losses == 0

@@ -20,6 +20,7 @@ from perpbot.venues.hyperliquid.credentials import HyperliquidCredentials
 from perpbot.venues.hyperliquid.venue import Hyperliquid, create
 from perpbot.venues.options import VenueConnection
 from tests.venues.orders import limit_buy
+from tests.venues.waiting import PATIENCE_S
 
 KEY = "0x" + "0123456789" * 6 + "0123"
 SIGNER = "0x14791697260e4c9a71f18484c9f997b308e59325"
@@ -218,7 +219,6 @@ async def adapter(
     *,
     keys: bool = True,
     clock: RealClock | None = None,
-    timeout_s: float = 2.0,
     testnet: bool = False,
     **options: Any,
 ) -> AsyncIterator[Hyperliquid]:
@@ -227,7 +227,7 @@ async def adapter(
         settings=VenueConnection(
             rest_url=loopback.rest_url,
             ws_url=loopback.ws_url,
-            request_timeout_s=timeout_s,
+            request_timeout_s=PATIENCE_S,
             testnet=testnet,
         ),
         credentials=(

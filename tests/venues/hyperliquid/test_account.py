@@ -20,7 +20,7 @@ from perpbot.domain.events import (
     VenueConnectionChanged,
 )
 from perpbot.domain.sides import OrderState
-from perpbot.kernel.clock import MS
+from perpbot.kernel.clock import MS, SECOND, RealClock
 from perpbot.venues.hyperliquid import user_socket
 from perpbot.venues.hyperliquid.venue import Hyperliquid
 from tests.venues.hyperliquid.loopback import (
@@ -260,6 +260,22 @@ def states(events: Iterable[Event]) -> list[ConnectionState]:
     return [one.state for one in moves if one.reason != "stopped"]
 
 
+class HandClock(RealClock):
+    """A clock whose monotonic time passes by hand; it counts who looks at that."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self._passed_ns = SECOND
+
+    def monotonic_ns(self) -> int:
+        self.looks += 1
+        return self._passed_ns
+
+    def pass_ns(self, ns: int) -> None:
+        """Let `ns` pass."""
+        self._passed_ns += ns
+
+
 def hurry(venue: Hyperliquid) -> None:
     """Reconnect and watch without delay."""
     assert venue.account._socket is not None
@@ -324,8 +340,7 @@ async def test_history_in_the_first_frame_is_told_from_where_we_know() -> None:
         wire_fill(tid, now_ms + ahead) for tid, ahead in ((1, -60_000), (2, 60_000), (3, 90_000))
     )
     async with serving() as loopback, adapter(loopback, clock=clock) as venue:
-        hurry(venue)
-        loopback.info["clearinghouseState"] = STATE
+        at_once(venue)
         async with running(venue.account.run(events.append)):
             await until(lambda: ConnectionState.LIVE in states(events))
             await loopback.send(history(old))
@@ -437,16 +452,29 @@ async def test_state_is_asked_for_where_it_is_not_pushed() -> None:
 
 
 async def test_state_is_not_asked_for_while_it_is_pushed() -> None:
-    """A fresh push is as good as an answer, and costs nothing."""
+    """A push is as good as an answer for as long as an answer would be; then it is asked for."""
+    clock = HandClock()
+    push = {"user": MASTER, "clearinghouseState": STATE}
+    events: list[Event] = []
+
+    def asked() -> int:
+        return [one["type"] for one in loopback.questions].count("clearinghouseState")
+
     async with serving() as loopback, adapter(loopback) as venue:
-        venue.account._state_interval_s = 0.0
-        async with running(venue.account.run(lambda _event: None)):
-            await until(lambda: len(loopback.frames) == 5)
-            asked = venue._http.statistics.requests
-            for _ in range(200):
-                venue.account._state_ns = 2**63  # pushed just now
-                await asyncio.sleep(0)
-            assert venue._http.statistics.requests == asked
+        venue.account._clock = clock
+        venue.account._state_interval_s = 0.001
+        async with running(venue.account.run(events.append)):
+            await until(lambda: states(events))
+            for _ in range(5):
+                clock.pass_ns(600_000)  # twice that without a push would be too long
+                await loopback.send(frame("clearinghouseState", push))
+                await until(lambda: only(AccountReported, events))
+                events.clear()
+                clock.looks = 0
+                await until(lambda: clock.looks)
+            assert not asked()
+            clock.pass_ns(1_000_000)
+            await until(asked)
 
 
 async def test_unreadable_private_frame_calls_for_a_reconcile() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -289,14 +290,17 @@ async def test_what_an_answer_means(by: str, answer: Any, error: type[VenueError
     assert venue.budget.statistics().penalties == (1 if error is RateLimited else 0)
 
 
-async def test_silence_is_an_unknown_outcome() -> None:
+async def test_silence_is_an_unknown_outcome(patience_ends: Callable[[], None]) -> None:
     """No answer to a post or a request in time: it may have happened."""
-    async with serving() as loopback, adapter(loopback, timeout_s=0.05) as venue:
+    async with serving() as loopback, adapter(loopback) as venue:
         loopback.exchange = lambda _request: None
         async with running(venue.account.run(ignore)):
             await user_is_up(venue)
+            unanswered = asyncio.ensure_future(venue.trading.submit(order_request(), Sent()))
+            await until(lambda: loopback.by)
+            patience_ends()
             with pytest.raises(OutcomeUnknown, match="no answer to a post"):
-                await venue.trading.submit(order_request(), Sent())
+                await unanswered
         with pytest.raises(OutcomeUnknown):
             await venue.trading.submit(order_request(), Sent())
     assert loopback.by == ["ws", "rest"]
@@ -323,11 +327,11 @@ async def test_what_became_of_an_order_is_asked_with_the_hedges() -> None:
 
 
 async def test_a_socket_that_does_not_answer_takes_no_more_orders(
-    monkeypatch: pytest.MonkeyPatch,
+    patience_ends: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half-open, it would swallow the next hedge too: that goes by REST, the socket is closed."""
     monkeypatch.setattr(pending, "LATE_NS", 5 * MS)
-    async with serving() as loopback, adapter(loopback, timeout_s=0.2) as venue:
+    async with serving() as loopback, adapter(loopback) as venue:
         loopback.exchange = lambda _request: filled("0.01") if "rest" in loopback.by else None
         async with running(venue.account.run(ignore)):
             await user_is_up(venue)
@@ -337,6 +341,7 @@ async def test_a_socket_that_does_not_answer_takes_no_more_orders(
             await until(lambda: socket._echo.is_late)
 
             report = await venue.trading.submit(order_request(), Sent())
+            patience_ends()
             with pytest.raises(OutcomeUnknown, match="no answer to a post"):
                 await unanswered
             await until(lambda: socket._channel.statistics().connects == 2 and socket.is_up)
@@ -358,14 +363,17 @@ async def test_connection_lost_while_waiting_is_an_unknown_outcome() -> None:
     assert loopback.by == ["ws"]
 
 
-async def test_late_answer_is_nobody_s() -> None:
+async def test_late_answer_is_nobody_s(patience_ends: Callable[[], None]) -> None:
     """An answer after the time limit changes nothing and breaks nothing."""
-    async with serving() as loopback, adapter(loopback, timeout_s=0.05) as venue:
+    async with serving() as loopback, adapter(loopback) as venue:
         loopback.exchange = lambda _request: None
         async with running(venue.account.run(ignore)):
             await user_is_up(venue)
+            unanswered = asyncio.ensure_future(venue.trading.submit(order_request(), Sent()))
+            await until(lambda: loopback.by)
+            patience_ends()
             with pytest.raises(OutcomeUnknown):
-                await venue.trading.submit(order_request(), Sent())
+                await unanswered
             late = {"id": 1, "response": {"type": "action", "payload": filled("0.01")}}
             await loopback.send({"channel": "post", "data": late})
             loopback.exchange = lambda _request: filled("0.01")

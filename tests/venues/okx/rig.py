@@ -15,7 +15,7 @@ from perpbot.venues.options import VenueConnection
 from tests.venues.okx.loopback import LoopbackOkx, Socket, accept_subscriptions
 from tests.venues.okx.support import BTC, CREDENTIALS
 from tests.venues.sink import Sink
-from tests.venues.waiting import until
+from tests.venues.waiting import PATIENCE_S, until
 
 INSTRUMENTS = "/api/v5/public/instruments"
 CONFIG = "/api/v5/account/config"
@@ -24,11 +24,11 @@ NET_ACCOUNT = [{"posMode": "net_mode", "acctLv": "2", "uid": "1"}]
 
 def make_venue(server: LoopbackOkx, **options: Any) -> OkxVenue:
     """Return a venue on the scripted server."""
-    keys = {"timeout_s": 0.3, "credentials": CREDENTIALS, "testnet": False, **options}
+    keys = {"credentials": CREDENTIALS, "testnet": False, **options}
     settings = VenueConnection(
         rest_url=server.rest_url,
         ws_url=server.ws_url,
-        request_timeout_s=keys.pop("timeout_s"),
+        request_timeout_s=PATIENCE_S,
         testnet=keys.pop("testnet"),
     )
     return OkxVenue(settings=settings, clock=RealClock(), rng=random.Random(1), **keys)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from perpbot.domain.sides import OrderState
 from perpbot.kernel.clock import MS, RealClock
 from perpbot.venues.okx import account, session
 from perpbot.venues.okx.venue import OkxVenue
-from perpbot.venues.wire import pending
+from perpbot.venues.wire import pending, websocket
 from tests.venues.okx.loopback import LoopbackOkx, Socket, accept_subscriptions
 from tests.venues.okx.rig import Heard, Sent, accepted, refused, reply_to_orders, running
 from tests.venues.okx.support import an_id, an_order
@@ -50,21 +51,38 @@ async def test_login_then_order_and_acknowledgement(server: LoopbackOkx, venue: 
         pytest.param(refused("50061"), RateLimited, id="rate"),
         pytest.param({"code": "50102", "msg": "expired", "data": []}, VenueError, id="time"),
         pytest.param({"code": "0", "msg": "", "data": []}, OutcomeUnknown, id="empty"),
-        pytest.param(None, OutcomeUnknown, id="no-reply"),
     ],
 )
 async def test_order_answers_become_errors(
     server: LoopbackOkx,
     venue: OkxVenue,
-    answer: dict[str, Any] | None,
+    answer: dict[str, Any],
     kind: type[VenueError],
 ) -> None:
-    """A refusal is definite; silence and the codes for it are unknown; nothing is sent twice."""
+    """A refusal is definite; codes for silence are unknown; nothing is sent twice."""
     server.private = reply_to_orders(lambda _frame: answer)
     sent = Sent()
     async with running(venue):
         with pytest.raises(kind):
             await venue.trading.submit(an_order(), sent)
+
+    assert len(server.said("order")) == 1
+    assert not server.asked("/api/v5/trade/order")
+    assert sent.times == 1
+
+
+async def test_silence_is_an_unknown_outcome(
+    server: LoopbackOkx, venue: OkxVenue, patience_ends: Callable[[], None]
+) -> None:
+    """The order may be there; it is not sent again."""
+    server.private = reply_to_orders(lambda _frame: None)
+    sent = Sent()
+    async with running(venue):
+        unanswered = asyncio.create_task(venue.trading.submit(an_order(), sent))
+        await until(lambda: server.said("order"))
+        patience_ends()
+        with pytest.raises(OutcomeUnknown):
+            await unanswered
 
     assert len(server.said("order")) == 1
     assert not server.asked("/api/v5/trade/order")
@@ -115,8 +133,11 @@ async def test_lost_connection_makes_waiting_orders_unknown(
     assert not server.asked("/api/v5/trade/order")
 
 
-async def test_refused_login_is_told_and_tried_again(server: LoopbackOkx, venue: OkxVenue) -> None:
+async def test_refused_login_is_told_and_tried_again(
+    server: LoopbackOkx, venue: OkxVenue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A wrong key is a reason, not the end of the stream."""
+    monkeypatch.setattr(websocket, "REFUSED_PAUSE_S", 0.0)
 
     async def refuse(_server: LoopbackOkx, socket: Socket, frame: dict[str, Any]) -> None:
         await socket.send_json({"event": "error", "code": "60005", "msg": "Invalid apiKey"})
@@ -217,7 +238,10 @@ async def test_socket_that_went_before_sending_leaves_the_order_to_rest(
 
 
 async def test_a_socket_that_does_not_answer_takes_no_more_orders(
-    server: LoopbackOkx, venue: OkxVenue, monkeypatch: pytest.MonkeyPatch
+    server: LoopbackOkx,
+    venue: OkxVenue,
+    patience_ends: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Half-open, it would swallow the next hedge too: that goes by REST, the socket is closed."""
     monkeypatch.setattr(pending, "LATE_NS", 5 * MS)
@@ -232,6 +256,7 @@ async def test_a_socket_that_does_not_answer_takes_no_more_orders(
 
         assert venue.trading.begin(an_order(), Sent()) is None
         report = await venue.trading.submit(an_order(), Sent())
+        patience_ends()
         with pytest.raises(OutcomeUnknown):
             await unanswered
         await until(lambda: heard.states.count(ConnectionState.LIVE) == 2)

@@ -139,6 +139,13 @@ class Pipe(asyncio.Transport):
         self.peer: Pipe
         self.lost = False
         """`connection_lost` was called or is about to be."""
+        self.written = 0
+        """Bytes that our side has sent, whatever became of them."""
+        self._wrote_ns = 0
+        self.taken = 0
+        """Bytes that our side was given."""
+        self.on_taken: Callable[[], None] | None = None
+        """Hears whenever our side was given some."""
         self._protocol: Any = None
         self._closing = False
         self._reading = True
@@ -209,6 +216,8 @@ class Pipe(asyncio.Transport):
         host = self.context.get(HOST)
         if self._closing or self.lost or not data or (host is not None and not host.alive):
             return
+        self.written += len(data)
+        self._wrote_ns = self._loop.now_ns()
         self._carry(bytes(data))
 
     def writelines(self, list_of_data: Any) -> None:
@@ -228,6 +237,11 @@ class Pipe(asyncio.Transport):
             self._closing = True
             self._send_end(reset=True)
             self._lose(None)
+
+    @property
+    def idle_ns(self) -> int:
+        """How long ago our side sent something last."""
+        return self._loop.now_ns() - self._wrote_ns
 
     # --- the network's side ----------------------------------------------------------------------
 
@@ -310,6 +324,9 @@ class Pipe(asyncio.Transport):
             arrivals.popleft()
             self._unread -= len(data)
             self.peer._check_pressure()  # noqa: SLF001 - two ends of one thing
+            self.taken += len(data)
+            if self.on_taken is not None:
+                self.on_taken()
             self._feed(data)
         self._wake()
 

@@ -140,27 +140,56 @@ async def test_row_9_refuses_for_rate(venue: str, variant: int, status: int, tol
     assert told in answer.headers["Retry-After"]
 
 
-async def test_a_call_before_retry_after_is_a_violation() -> None:
-    """What was on its way is forgiven, what comes later is not, and a new node knows nothing."""
-    desk = Desk("9", 2)
+class End:
+    """One end of a connection as far as patience looks at it."""
+
+    def __init__(self) -> None:
+        self.written = self.taken = self.idle_ns = 0
+        self.on_taken: Any = None
+
+
+@pytest.mark.parametrize(
+    ("venue", "variant", "free_ns", "other_path"),
+    [
+        ("binance", 2, 3 * SECOND, 1),
+        ("binance", 5, 4 * SECOND, 1),
+        ("okx", 2, 3 * SECOND, 0),
+    ],
+    ids=["of the whole venue", "until a date", "of a path"],
+)
+async def test_a_call_before_retry_after_is_a_violation(
+    venue: str, variant: int, free_ns: int, other_path: int
+) -> None:
+    """Once its bytes were taken, until the time that it named, and no longer."""
+    desk = Desk("9", variant, venue)
+    client, server = End(), End()
+    desk.pipe = Pipe.__new__(Pipe)
+    desk.pipe.link = SimpleNamespace(client=client, server=server)
+    desk.now_ns += MS
     await desk.ask()
-    desk.now_ns += 100 * MS
-    await desk.ask()
-    assert desk.violations == []
-    desk.now_ns += 2 * SECOND
+    server.written = client.taken = 100
+    client.on_taken()
+    desk.now_ns = START_NS + 2 * SECOND
+    await desk.ask("/y")
+    assert len(desk.violations) == other_path
     await desk.ask()
     assert "before Retry-After was over" in desk.violations[0]
-    desk.meddler.forget()
+    desk.violations.clear()
+    desk.now_ns = START_NS + free_ns + MS
     await desk.ask()
-    assert len(desk.violations) == 1
+    assert desk.violations == []
 
 
-async def test_who_died_with_the_question_hears_no_refusal() -> None:
-    """What its last request was told binds no other node."""
+async def test_a_new_node_was_told_nothing() -> None:
+    """What a dead one heard binds no other."""
     desk = Desk("9", 2)
+    client, server = End(), End()
     desk.pipe = Pipe.__new__(Pipe)
-    desk.pipe.link = SimpleNamespace(client=SimpleNamespace(lost=True))
+    desk.pipe.link = SimpleNamespace(client=client, server=server)
     await desk.ask()
+    server.written = client.taken = 100
+    client.on_taken()
+    desk.meddler.forget()
     desk.now_ns += 2 * SECOND
     await desk.ask()
     assert desk.violations == []

@@ -18,9 +18,10 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from perpbot.kernel.clock import MS, SECOND
+from perpbot.kernel.clock import SECOND
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.plan import Fault, Plan
+from perpbot.research.chaos.wires.patience import Patience
 from perpbot.research.chaos.wires.weather import PRIVATE
 from perpbot.research.chaos.wires.words import (
     limited,
@@ -28,7 +29,7 @@ from perpbot.research.chaos.wires.words import (
     refused_post,
     unauthorised,
 )
-from perpbot.simulation.virtual.pipes import Pipe
+from perpbot.simulation.virtual.pipes import Link, Pipe
 from perpbot.simulation.wire.sockets import Client
 
 _BOOKS = (b'"e":"depthUpdate"', b'"channel":"books"')
@@ -58,8 +59,6 @@ HUGE = 1_300_000
 LOGINS = 3
 LOGINS_NS = 10 * SECOND
 """Logins that may be refused in such a time: no more (row 38)."""
-_LATE_NS = 300 * MS
-"""After a refusal for rate: what may still be on its way."""
 _LATEST_NS = 4 * SECOND
 """So long after its window a drip may still hold bytes up."""
 
@@ -89,8 +88,7 @@ class PlannedMeddler:
             if fault.row == "29" or (fault.row, fault.venue) == ("drip", venue)
         ]
         self._held: dict[Client, bytes] = {}
-        self._closed_until_ns: dict[str, tuple[int, int]] = {}
-        """By path (Binance: the whole venue): told at, and no call before."""
+        self._patience = Patience(venue, now_ns, violate)
         self._refused_ns: deque[int] = deque(maxlen=LOGINS)
         """When a login was refused last."""
 
@@ -109,7 +107,7 @@ class PlannedMeddler:
 
     def forget(self) -> None:
         """The node died: the next one was told nothing yet."""
-        self._closed_until_ns.clear()
+        self._patience.forget()
         self._refused_ns.clear()
 
     # --- frames of the venue ---------------------------------------------------------------------
@@ -242,7 +240,9 @@ class PlannedMeddler:
         """Answer a request or an upgrade."""
         if "Upgrade" in request.headers:
             return await handler(request)
-        self._check_patience(request)
+        link = _link(request)
+        if link is not None:
+            self._patience.called(self._limited_by(request), link)
         refusal = self._refusal(request)
         if refusal is not None:
             return refusal
@@ -301,13 +301,13 @@ class PlannedMeddler:
         """Refuse for rate, and say until when."""
         pause_s = 1 + fault.variant % 3
         now_ns = self._now_ns()
-        if fault.variant < 3:
-            told = str(pause_s)
-        else:
-            told = formatdate(-(-now_ns // SECOND) + pause_s, usegmt=True)
-        if not _is_gone(request):
-            key = "" if self.venue == "binance" else f"{request.method} {request.path}"
-            self._closed_until_ns[key] = (now_ns, now_ns + pause_s * SECOND)
+        until_ns, told = now_ns + pause_s * SECOND, str(pause_s)
+        if fault.variant >= 3:
+            until_s = -(-until_ns // SECOND)
+            until_ns, told = until_s * SECOND, formatdate(until_s, usegmt=True)
+        link = _link(request)
+        if link is not None:
+            self._patience.refused(self._limited_by(request), until_ns, link)
         status = 418 if self.venue == "binance" and fault.variant == 5 else 429
         return limited(self.venue, status, told)
 
@@ -318,17 +318,12 @@ class PlannedMeddler:
             for fault in self._slow
         )
 
-    def _check_patience(self, request: web.Request) -> None:
-        """No call before the time that a refusal named, beyond what was on its way."""
-        now_ns = self._now_ns()
-        key = "" if self.venue == "binance" else f"{request.method} {request.path}"
-        told_ns, until_ns = self._closed_until_ns.get(key, (0, 0))
-        if told_ns + _LATE_NS < now_ns < until_ns - _LATE_NS and not self._hears_late(told_ns):
-            left_ms = (until_ns - now_ns) // MS
-            self._violate(f"B9 {self.venue} was called {left_ms} ms before Retry-After was over")
+    def _limited_by(self, request: web.Request) -> str:
+        """Return what shares a limit: a path, at Binance all of them."""
+        return "" if self.venue == "binance" else f"{request.method} {request.path}"
 
 
-def _is_gone(request: web.Request) -> bool:
-    """Whether who asked does not stand any more: a node that died hears no refusal."""
+def _link(request: web.Request) -> Link | None:
+    """Return what a request came by, while it stands."""
     transport = request.transport
-    return transport is None or (isinstance(transport, Pipe) and transport.link.client.lost)
+    return transport.link if isinstance(transport, Pipe) else None

@@ -59,7 +59,7 @@ def test_any_order_of_reports_gives_the_same_books(order: tuple[str, ...]) -> No
     assert desk.positions.quantity("okx", "main", "BTC-PERP") == d(5)
     assert desk.intake._fills._told == {}
     assert desk.intake._unfolded == {}
-    assert desk.intake._fills._in_flight == {}
+    assert desk.intake._fills._in_flight == set()
 
 
 def test_reports_of_one_answer_are_judged_one_after_another() -> None:

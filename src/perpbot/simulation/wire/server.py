@@ -24,7 +24,6 @@ from aiohttp import web
 from perpbot.domain.errors import PerpbotError
 from perpbot.domain.money import plain
 from perpbot.simulation.model import Contract, ExchangeNews, ExchangeView, Profile
-from perpbot.simulation.wire.connects import ConnectLimit, Connects
 from perpbot.simulation.wire.meddling import meddling
 from perpbot.simulation.wire.sockets import (
     STOP_TIMEOUT_S,
@@ -83,7 +82,6 @@ class VenueServer(abc.ABC):
 
     venue: ClassVar[str]
     account: ClassVar[str] = "client"
-    connect_limit: ClassVar[ConnectLimit]
 
     def __init__(
         self,
@@ -98,7 +96,6 @@ class VenueServer(abc.ABC):
         self.rng = rng
         self.clients: dict[Client, None] = {}
         """Open websockets, oldest first."""
-        self.connects = Connects(self.connect_limit)
         self.meddler: Meddler | None = None
         """Set it before `start`."""
         self._credentials = dict(credentials or self.make_credentials(rng))
@@ -136,9 +133,7 @@ class VenueServer(abc.ABC):
         """Do what is due by the clock: batched streams, pings, expiries. Called every 20 ms."""
 
     async def accept(self, client: Client) -> web.WebSocketResponse:
-        """Serve a websocket until it ends; HTTP 429 where its address opens too many."""
-        if not self.connects.take(client.request.remote or "", self.clock_ns()):
-            raise web.HTTPTooManyRequests(text="too many connections are opened")
+        """Serve a websocket until it ends."""
         self.clients[client] = None
         try:
             return await client.serve()

@@ -31,7 +31,6 @@ from perpbot.venues.binance.rest import WEIGHT, RestClient
 from perpbot.venues.binance.session import ApiSession
 from perpbot.venues.binance.universe import VENUE
 from perpbot.venues.port import Publish
-from perpbot.venues.wire.dials import Dials
 from perpbot.venues.wire.limits import Lane
 from perpbot.venues.wire.websocket import Connection, WebSocketChannel
 
@@ -106,7 +105,6 @@ class BinanceAccount(AccountReads):
         codec: Codec,
         clock: Clock,
         rng: random.Random,
-        dials: Dials | None = None,
         orders: ApiSession | None = None,
         keepalive_s: float = KEEPALIVE_S,
         refuse: Callable[[str, str], None] | None = None,
@@ -135,7 +133,6 @@ class BinanceAccount(AccountReads):
             rng=rng,
             ping_interval_s=_PING_INTERVAL_S,
             silence_s=_PRIVATE_SILENCE_S,
-            dials=dials,
         )
 
     async def run(self, publish: Publish) -> None:

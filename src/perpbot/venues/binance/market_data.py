@@ -29,7 +29,6 @@ from perpbot.venues.binance.universe import (
 from perpbot.venues.port import MarketSink
 from perpbot.venues.wire.backoff import Backoff
 from perpbot.venues.wire.decoding import UNREADABLE
-from perpbot.venues.wire.dials import Dials
 from perpbot.venues.wire.websocket import ChannelStatistics, Connection, WebSocketChannel
 
 MAX_STREAMS = 200
@@ -60,7 +59,6 @@ class BinanceMarketData:
         universe: Universe,
         clock: Clock,
         rng: random.Random,
-        dials: Dials | None = None,
         books: bool = False,
         trades: bool = True,
         silence_s: float = 10.0,
@@ -70,7 +68,6 @@ class BinanceMarketData:
         self._universe = universe
         self._clock = clock
         self._rng = rng
-        self._dials = dials
         self._with_books = books
         self._with_trades = trades
         self._silence_s = silence_s
@@ -177,7 +174,6 @@ class BinanceMarketData:
             clock=self._clock,
             rng=self._rng,
             silence_s=self._silence_s,
-            dials=self._dials,
         )
 
     async def _fetch_snapshots(self) -> None:

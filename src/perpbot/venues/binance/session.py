@@ -19,7 +19,6 @@ from perpbot.domain.errors import OutcomeUnknown, PerpbotError
 from perpbot.kernel.clock import Clock
 from perpbot.venues.binance.universe import VENUE
 from perpbot.venues.wire.decoding import UNREADABLE
-from perpbot.venues.wire.dials import Dials
 from perpbot.venues.wire.pending import Echo, PendingReplies
 from perpbot.venues.wire.websocket import Connection, WebSocketChannel
 
@@ -77,7 +76,6 @@ class ApiSession:
         rng: random.Random,
         timeout_s: float,
         on_counts: Callable[[Sequence[LimitCount]], None],
-        dials: Dials | None = None,
     ) -> None:
         self._url = url
         self._timeout_s = timeout_s
@@ -98,7 +96,6 @@ class ApiSession:
             rng=rng,
             ping_interval_s=_PING_INTERVAL_S,
             silence_s=_SILENCE_S,
-            dials=dials,
         )
 
     @property

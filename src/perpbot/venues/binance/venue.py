@@ -25,7 +25,6 @@ from perpbot.venues.binance.stops import BinanceStops
 from perpbot.venues.binance.trading import BinanceTrading
 from perpbot.venues.binance.universe import VENUE, Universe
 from perpbot.venues.options import VenueConnection
-from perpbot.venues.wire.dials import Dials
 from perpbot.venues.wire.http import HttpClient
 from perpbot.venues.wire.limits import RateBudget
 
@@ -36,8 +35,6 @@ TESTNET_WS_URL = "wss://fstream.binancefuture.com"
 API_URL = "wss://ws-fapi.binance.com"
 TESTNET_API_URL = "wss://testnet.binancefuture.com"
 """Sheet section 1; the roots that stood before /public, /market and /private were retired."""
-DIALS, DIALS_PERIOD_S = 300, 300.0
-"""Sheet section 2: websockets that one address may open, streams and API together."""
 
 CAPABILITIES = Capabilities(
     venue=VENUE,
@@ -111,7 +108,6 @@ class BinanceVenue:
             budget=RateBudget(WINDOWS, clock=clock),
             clock=clock,
         )
-        dials = Dials(DIALS, DIALS_PERIOD_S, clock=clock)
         self._universe = universe = Universe()
         codec = Codec(settings.account_name, universe)
         self.market_data = BinanceMarketData(
@@ -120,7 +116,6 @@ class BinanceVenue:
             universe=universe,
             clock=clock,
             rng=rng,
-            dials=dials,
             books=books,
             trades=trades,
         )
@@ -130,19 +125,12 @@ class BinanceVenue:
             rng=rng,
             timeout_s=settings.request_timeout_s,
             on_counts=rest.count,
-            dials=dials,
         )
         self.trading = BinanceTrading(
             rest=rest, session=session, signer=signer, codec=codec, universe=universe
         )
         self.account = BinanceAccount(
-            rest=rest,
-            ws_url=ws_url,
-            codec=codec,
-            clock=clock,
-            rng=rng,
-            dials=dials,
-            orders=session,
+            rest=rest, ws_url=ws_url, codec=codec, clock=clock, rng=rng, orders=session
         )
         self.stops = BinanceStops(
             rest=rest,

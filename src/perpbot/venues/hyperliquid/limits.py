@@ -1,6 +1,4 @@
-"""What requests and dials cost.
-
-1200 weight, 2000 websocket messages and 30 new websockets, each a minute and address.
+"""What requests cost: 1200 weight a minute and address, 2000 websocket messages a minute.
 
 Source: the venue's documentation, rate limits. Actions also draw on the budget of the signing
 address (one a USD traded), which the venue counts and `userRateLimit` tells.
@@ -12,7 +10,6 @@ from collections.abc import Mapping
 
 from perpbot.kernel.clock import Clock
 from perpbot.venues.wire import limits
-from perpbot.venues.wire.dials import Dials
 from perpbot.venues.wire.limits import RateBudget, Window
 
 WEIGHT = "weight"
@@ -48,14 +45,6 @@ def rate_budget(clock: Clock) -> RateBudget:
         ),
         clock=clock,
     )
-
-
-def dials(clock: Clock) -> Dials:
-    """Return the leave to dial of one IP address: 30 new websockets a minute.
-
-    Copies of the documentation disagree; older ones name no such limit.
-    """
-    return Dials(30, 60.0, clock=clock)
 
 
 def retry_after_s(headers: Mapping[str, str], clock: Clock) -> float:

@@ -15,7 +15,6 @@ from perpbot.venues.hyperliquid.feed import MarketStream, book_event
 from perpbot.venues.hyperliquid.info import InfoClient
 from perpbot.venues.hyperliquid.universe import VENUE, Meta, Universe
 from perpbot.venues.port import MarketSink
-from perpbot.venues.wire.dials import Dials
 from perpbot.venues.wire.websocket import Connection, WebSocketChannel
 
 PING_INTERVAL_S = 20.0
@@ -36,7 +35,6 @@ class HyperliquidMarketData:
         ws_url: str,
         clock: Clock,
         rng: random.Random,
-        dials: Dials | None = None,
         books: bool,
         trades: bool,
         watch_interval_s: float = _WATCH_INTERVAL_S,
@@ -46,7 +44,6 @@ class HyperliquidMarketData:
         self._ws_url = ws_url
         self._clock = clock
         self._rng = rng
-        self._dials = dials
         self._books = books
         self._trades = trades
         self._watch_interval_s = watch_interval_s
@@ -125,7 +122,6 @@ class HyperliquidMarketData:
             pong=PONG,
             ping_interval_s=PING_INTERVAL_S,
             silence_s=_SILENCE_S,
-            dials=self._dials,
         )
         self.channel = channel
         async with asyncio.TaskGroup() as tasks:

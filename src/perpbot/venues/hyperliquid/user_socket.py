@@ -35,7 +35,6 @@ from perpbot.venues.hyperliquid.user_codec import (
     decode_user,
 )
 from perpbot.venues.wire.decoding import UNREADABLE
-from perpbot.venues.wire.dials import Dials
 from perpbot.venues.wire.pending import Echo, PendingReplies
 from perpbot.venues.wire.websocket import Connection, WebSocketChannel
 
@@ -73,7 +72,6 @@ class UserSocket:
         user: str,
         clock: Clock,
         rng: random.Random,
-        dials: Dials | None = None,
         watch_interval_s: float = 1.0,
     ) -> None:
         self._watch_interval_s = watch_interval_s
@@ -107,7 +105,6 @@ class UserSocket:
             silence_s=_DEAD_AFTER_S,
             open_timeout_s=_CONFIRM_S,
             max_frame_bytes=_MAX_FRAME_BYTES,
-            dials=dials,
         )
 
     @property

@@ -14,7 +14,7 @@ from perpbot.kernel.clock import Clock
 from perpbot.venues.hyperliquid.account import HyperliquidAccount
 from perpbot.venues.hyperliquid.credentials import HyperliquidCredentials
 from perpbot.venues.hyperliquid.info import InfoClient
-from perpbot.venues.hyperliquid.limits import dials, rate_budget
+from perpbot.venues.hyperliquid.limits import rate_budget
 from perpbot.venues.hyperliquid.market_data import HyperliquidMarketData
 from perpbot.venues.hyperliquid.permissions import UserRole
 from perpbot.venues.hyperliquid.replies import OFF_GRID
@@ -142,12 +142,10 @@ def create(
     ws_url = (settings.ws_url or _WS_URL[settings.testnet]).rstrip("/") + "/ws"
     rest_url = settings.rest_url or _REST_URL[settings.testnet]
     http = HttpClient(venue=VENUE, base_url=rest_url, clock=clock, timeout_s=timeout_s)
-    budget, leave = rate_budget(clock), dials(clock)
+    budget = rate_budget(clock)
     info = InfoClient(http, budget, clock=clock, user=user)
     universe = Universe()
-    socket = (
-        UserSocket(ws_url=ws_url, user=user, clock=clock, rng=rng, dials=leave) if signer else None
-    )
+    socket = UserSocket(ws_url=ws_url, user=user, clock=clock, rng=rng) if signer else None
     return Hyperliquid(
         account_name=account_name,
         market_data=HyperliquidMarketData(
@@ -156,7 +154,6 @@ def create(
             ws_url=ws_url,
             clock=clock,
             rng=rng,
-            dials=leave,
             books=books,
             trades=trades,
         ),

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 
 from perpbot.domain.sides import Purpose
 from perpbot.kernel.clock import Clock
-from perpbot.venues.wire.dials import Dials
 from perpbot.venues.wire.limits import Fare, Lane, RateBudget, Window, retry_after_s
 
 LANES: Mapping[Purpose, Lane] = {
@@ -43,8 +42,6 @@ ENDPOINTS: Mapping[str, tuple[int, float]] = {
 }
 """Requests and seconds by path; `trade/order` is the query, placing has windows of its own."""
 
-DIALS, DIALS_PERIOD_S = 3, 1.0
-"""Websockets that one address may open, public and private together."""
 _PLACE = Window(name="place", limit=60, period_s=2.0)
 _CANCEL = Window(name="cancel", limit=60, period_s=2.0)
 _ACCOUNT = Window(name="account_orders", limit=1_000, period_s=2.0)
@@ -57,8 +54,6 @@ class Budgets:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.dials = Dials(DIALS, DIALS_PERIOD_S, clock=clock)
-        """Leave to dial, for every websocket."""
         self._endpoints = {
             path: RateBudget([Window(name=path, limit=limit, period_s=period_s)], clock=clock)
             for path, (limit, period_s) in ENDPOINTS.items()

@@ -27,7 +27,6 @@ from perpbot.venues.okx.codec import (
 from perpbot.venues.okx.feed import PING, PONG, MarketStream
 from perpbot.venues.okx.rest import RestClient
 from perpbot.venues.port import MarketSink
-from perpbot.venues.wire.dials import Dials
 from perpbot.venues.wire.websocket import Connection, WebSocketChannel
 
 PING_INTERVAL_S = 15.0
@@ -49,7 +48,6 @@ class OkxMarketData:
         url: str,
         clock: Clock,
         rng: random.Random,
-        dials: Dials | None = None,
         books: bool = False,
         trades: bool = True,
         venue: str = VENUE,
@@ -59,7 +57,6 @@ class OkxMarketData:
         self._url = url
         self._clock = clock
         self._rng = rng
-        self._dials = dials
         self._with_books = books
         self._channels = (QUOTES, MARKS, FUNDING, *([TRADES] if trades else []))
         self._venue = venue
@@ -198,5 +195,4 @@ class OkxMarketData:
             ping_interval_s=PING_INTERVAL_S,
             silence_s=SILENCE_S,
             max_frame_bytes=4 << 20,
-            dials=self._dials,
         )

@@ -117,7 +117,6 @@ class OkxVenue:
                 rng=rng,
                 timeout_s=settings.request_timeout_s,
             )
-            session.channel.dials = budgets.dials
         self.catalogue = catalogue = Catalogue()
         self.market_data = OkxMarketData(
             rest=rest,
@@ -125,7 +124,6 @@ class OkxVenue:
             url=ws_url,
             clock=clock,
             rng=rng,
-            dials=budgets.dials,
             books=books,
             trades=trades,
         )

@@ -19,7 +19,6 @@ import picows
 from perpbot.domain.errors import AuthFailed, PerpbotError, Unavailable
 from perpbot.kernel.clock import SECOND, Clock
 from perpbot.venues.wire.backoff import Backoff
-from perpbot.venues.wire.dials import Dials
 
 REFUSED_PAUSE_S = 5.0
 """At least so long between two logins where the venue refuses our key: three in ten seconds."""
@@ -227,8 +226,7 @@ class WebSocketChannel:
     closes the socket and reconnects, any other exception is a fault and ends `run`. `on_down` is
     called once for each connection that was opened and lost (also when `on_open` did not finish),
     and once when the first attempt fails. `pong` is the venue's text answer to `ping`: frames
-    equal to it are neither data nor delivered. `dials` gives leave for each attempt; it may be set
-    until `run`.
+    equal to it are neither data nor delivered.
     """
 
     def __init__(
@@ -250,9 +248,7 @@ class WebSocketChannel:
         max_frame_bytes: int = 1 << 20,
         backoff_base_s: float = 1.0,
         backoff_cap_s: float = 60.0,
-        dials: Dials | None = None,
     ) -> None:
-        self.dials = dials
         self._venue = venue
         self._name = name
         self._url = url
@@ -327,8 +323,6 @@ class WebSocketChannel:
         self._opened = self._refused = False
         try:
             url = await self._url()
-            if self.dials is not None:
-                await self.dials.leave()
             _, listener = await picows.ws_connect(
                 attempt.answered,
                 url,

@@ -17,7 +17,6 @@ from perpbot.simulation.accountant import Accountant
 from perpbot.simulation.exchange import Exchange
 from perpbot.simulation.model import Contract, ExchangeNews, Profile
 from perpbot.simulation.wire import sockets
-from perpbot.simulation.wire.connects import ConnectLimit
 from perpbot.simulation.wire.registry import server_class, venues
 from perpbot.simulation.wire.server import (
     Client,
@@ -65,7 +64,6 @@ class EchoServer(VenueServer):
     """The smallest server."""
 
     venue = "echo"
-    connect_limit = ConnectLimit(20, 60.0)
     pumps = 0
     fails = False
 

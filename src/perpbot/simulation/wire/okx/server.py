@@ -18,7 +18,6 @@ from perpbot.simulation.model import (
     Profile,
     PublicTrade,
 )
-from perpbot.simulation.wire.connects import ConnectLimit
 from perpbot.simulation.wire.okx.auth import OkxKey
 from perpbot.simulation.wire.okx.contracts import CONTRACTS, PROFILE
 from perpbot.simulation.wire.okx.desk import Desk
@@ -35,7 +34,6 @@ class Server(VenueServer):
     """OKX's protocol; `books_snapshot` says whether the channel `books` starts with one."""
 
     venue: ClassVar[str] = "okx"
-    connect_limit: ClassVar[ConnectLimit] = ConnectLimit(3, 1.0)
 
     def __init__(
         self,

@@ -59,6 +59,8 @@ def _status_once(place: Place, *, as_json: bool) -> None:
         return
     for label, text in status_rows(status):
         show(f"  {label:<14} {text}")
+    for leg in status.get("positions", {}).get("unowned", []):
+        show(f"  {leg['text']}")
     rows = msgspec.convert(status.get("protection", []), list[Protection])
     if any(row.trades for row in rows):
         for line in table(rows):

@@ -29,6 +29,7 @@ from perpbot.execution.pair import Pair
 from perpbot.kernel.clock import MS, SECOND
 from perpbot.operations.health import Health
 from perpbot.operations.sources import Sources
+from perpbot.operations.unowned import unowned_positions
 
 T = TypeVar("T", bound=Event)
 
@@ -157,7 +158,7 @@ class ConsoleState:
         }
 
     def positions(self) -> dict[str, Any]:
-        """Return every leg, and what they add up to."""
+        """Return every leg, those that no pair holds, and what all add up to."""
         s = self.sources
         exposure = s.aggregator.exposure()
         legs = []
@@ -176,6 +177,10 @@ class ConsoleState:
             )
         return {
             "legs": legs,
+            "unowned": [
+                msgspec.to_builtins(leg) | {"quantity": plain(leg.quantity), "text": leg.text}
+                for leg in unowned_positions(s)
+            ],
             "net_by_asset_usd": {a: plain(net) for a, net in exposure.net_by_asset.items()},
             "total_net_usd": plain(exposure.total_net),
             "directional_net_usd": plain(exposure.directional_net),

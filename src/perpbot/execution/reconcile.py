@@ -325,7 +325,9 @@ class ReconcileDriver:
                 ts_ns=now_ns,
                 name="position_adjusted",
                 severity="high",
-                text=f"{difference.text}; our books follow the venue",
+                text=f"{difference.text}; our books follow the venue. A pair that holds "
+                "the leg sees to it; beside what no pair holds nothing opens: `perpbot status` "
+                "tells what to flatten by hand",
             )
         )
 

@@ -21,6 +21,12 @@ from perpbot.kernel.journal.record import Record
 
 _ID_FIELDS = ("correlation_id", "pair_id", "client_id", "owner", "subject", "reservation_id")
 
+_ADVICE = {
+    "legs_clear": "; flatten by hand at the venue what no pair holds there (`perpbot status` "
+    "lists it): opening resumes once that is booked"
+}
+"""By rule: what a person has to do, where it does not pass by itself."""
+
 
 class Told(msgspec.Struct, frozen=True):
     """One record, as data and as a line for people."""
@@ -123,7 +129,7 @@ def line(event: Event) -> str:
     if isinstance(event, RiskRejected):
         return (
             f"refused {event.asset} at the {event.gate} gate: {event.layer}: {event.rule}: "
-            f"measured {event.value}, limit {event.limit}"
+            f"measured {event.value}, limit {event.limit}{_ADVICE.get(event.rule, '')}"
         )
     if isinstance(event, OrderIntent):
         return _sent(event)

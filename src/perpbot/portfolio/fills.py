@@ -139,7 +139,8 @@ class FillIntake:
                 "stray_fill",
                 f"{report.venue} told an execution of {plain(report.quantity)} {report.asset} "
                 f"({report.side}) that no order and no pair of ours explains; it is in the books, "
-                "nobody hedges it: close it by hand",
+                "nobody hedges it and nothing opens beside what is left there: `perpbot status` "
+                "tells what to flatten by hand",
             )
         return True
 

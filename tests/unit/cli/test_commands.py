@@ -16,10 +16,17 @@ from typer.testing import CliRunner, Result
 
 import perpbot
 from perpbot.cli.main import app
+from perpbot.console.state import ConsoleState
 from perpbot.operations.killfile import FILE_NAME
 from perpbot.operations.runfile import RunFile, RunInfo
 from perpbot.operations.statusfile import write_status
-from tests.unit.operations.small_world import traded_world, write_journal
+from tests.unit.operations.small_world import (
+    adjust,
+    small_world,
+    sources,
+    traded_world,
+    write_journal,
+)
 
 
 def _names(tree: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
@@ -178,6 +185,28 @@ def test_status_and_health_read_what_the_node_wrote() -> None:
     assert perpbot_command("health").exit_code == 1
     write_status(Path("state/paper"), {"ts_ns": 1, "overview": overview, "health": good})
     assert "ago" in perpbot_command("health").stdout
+    held.close()
+
+
+def test_status_tells_what_to_do_with_what_no_pair_holds() -> None:
+    """On a line of its own for people, as fields for programs."""
+    world = small_world()
+    adjust(world, "BTC-PERP", "0.5")
+    state = ConsoleState(sources(world))
+    held = hold_run_file()
+    write_status(
+        Path("state/paper"),
+        {
+            "ts_ns": time.time_ns(),
+            "overview": state.overview(),
+            "health": state.health(),
+            "positions": state.positions(),
+        },
+    )
+
+    assert "Sell 0.5 there by hand" in perpbot_command("status").stdout
+    [leg] = data(perpbot_command("status", "--json"))["status"]["positions"]["unowned"]
+    assert (leg["venue"], leg["asset"], leg["quantity"]) == ("okx", "BTC-PERP", "0.5")
     held.close()
 
 

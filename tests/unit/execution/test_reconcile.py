@@ -298,7 +298,9 @@ def test_difference_is_adjusted_when_it_is_seen_twice() -> None:
     (adjusted,) = table.told(PositionAdjusted)
     assert (adjusted.delta, adjusted.price) == (d("0.5"), d(100))
     assert "seen 2 times" in adjusted.reason
-    assert table.told(AlertFired)[0].name == "position_adjusted"
+    alert = table.told(AlertFired)[0]
+    assert alert.name == "position_adjusted"
+    assert "`perpbot status` tells what to flatten by hand" in alert.text
     table.answer(positions=(position("0.5"),))
     assert [event.agreed for event in table.told(VenueReconciled)][-1]
 

@@ -10,11 +10,13 @@ import msgspec
 
 from perpbot.app.watching import sources_of
 from perpbot.configuration import load_configuration
+from perpbot.domain.events import PositionAdjusted
+from perpbot.domain.sides import PositionSide
 from perpbot.kernel.clock import MS, SECOND
 from perpbot.kernel.journal.writer import Journal
 from perpbot.operations.sources import Sources
 from perpbot.research.replay import ReplayTerms, venue_setup
-from perpbot.research.world import VenueSetup, World
+from perpbot.research.world import ACCOUNT, VenueSetup, World
 from perpbot.settings import Flag
 from perpbot.simulation.tape import TapeRow
 
@@ -67,6 +69,23 @@ def feed(world: World, some: Iterator[TapeRow]) -> None:
     """Feed rows without the closing that the end of a tape brings."""
     for row in some:
         world._feed(row)
+
+
+def adjust(world: World, asset: str, quantity: str) -> None:
+    """Let the books of okx take in what no pair explains."""
+    bus = world.core.bus
+    bus.publish(
+        PositionAdjusted(
+            ts_ns=world.time.now_ns(),
+            venue="okx",
+            account=ACCOUNT,
+            asset=asset,
+            position_side=PositionSide.NET,
+            delta=Decimal(quantity),
+            price=Decimal(60_000),
+            reason="test",
+        )
+    )
 
 
 def traded_world() -> World:

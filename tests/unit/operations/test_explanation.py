@@ -6,7 +6,7 @@ import pytest
 
 from perpbot.domain.events import CancelOrders, OrderIntent, PairPlanned, RiskRejected
 from perpbot.kernel.journal.memory import MemoryJournal
-from perpbot.operations.explanation import clock_text, explain
+from perpbot.operations.explanation import clock_text, explain, line
 from perpbot.research.world import World
 from tests.unit.operations.small_world import traded_world
 
@@ -51,10 +51,10 @@ def test_the_plan_is_told_with_its_numbers(world: World) -> None:
     story = explain(world.journal.records(), plan_of(world).plan.pair_id)
 
     assert story is not None
-    line = next(told.text for told in story.told if told.kind == "PAIR_PLANNED")
+    text = next(told.text for told in story.told if told.kind == "PAIR_PLANNED")
     edge = plan_of(world).plan.opportunity.edge
-    assert f"edge {edge.edge_bps:.2f} bps" in line
-    assert f"expected exit {edge.expected_exit_bps:.2f}" in line
+    assert f"edge {edge.edge_bps:.2f} bps" in text
+    assert f"expected exit {edge.expected_exit_bps:.2f}" in text
 
 
 def test_a_refusal_is_told_with_value_and_limit() -> None:
@@ -78,6 +78,21 @@ def test_a_refusal_is_told_with_value_and_limit() -> None:
     assert story is not None
     assert story.subject == "refusal"
     assert "measured 9 bps, limit 5 bps" in story.told[0].text
+
+
+def test_a_refusal_that_waits_for_a_person_says_what_to_do() -> None:
+    """What no pair holds stays until somebody flattens it."""
+    refused = RiskRejected(
+        gate="open",
+        layer="position",
+        rule="legs_clear",
+        value="okx holds 0.5",
+        limit="nothing that no pair owns",
+        subject="o-1",
+        asset="BTC-PERP",
+    )
+
+    assert "flatten by hand at the venue" in line(refused)
 
 
 def test_a_cancel_of_many_connects_nobody(world: World) -> None:

@@ -56,7 +56,10 @@ def test_an_execution_on_a_leg_that_nobody_owns_is_told_a_person() -> None:
     desk = Office(owner="")
     tell_fill(desk, "t1", client_id="", venue_order_id="x")
 
-    assert [alert.name for alert in desk.seen(AlertFired)] == ["stray_fill"]
+    [alert] = desk.seen(AlertFired)
+    assert alert.name == "stray_fill"
+    for word in ("okx", "1 BTC-PERP", "`perpbot status` tells what to flatten by hand"):
+        assert word in alert.text
     assert len(desk.seen(OrderFilled)) == 1
 
 

@@ -11,11 +11,10 @@ from pathlib import Path
 from perpbot.app.demo import run_demo as run_app_demo
 from perpbot.app.node import Node
 from perpbot.app.watching import TerminalWatcher
-from perpbot.cli.output import Exit, config_paths, emit, say, show
+from perpbot.cli.output import Exit, UsageError, config_paths, emit, say, show
 from perpbot.cli.replay import is_clean
 from perpbot.cli.tables import summary_text
 from perpbot.configuration import load_configuration
-from perpbot.domain.errors import ConfigError
 from perpbot.settings import Flag
 from perpbot.simulation.wire.registry import venues as served
 
@@ -68,7 +67,7 @@ def _names(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in served()]
     if unknown or len(set(names)) < 2:
-        raise ConfigError(
+        raise UsageError(
             f"--venues was {text!r}, at least two of {', '.join(served())} were expected"
         )
     return list(dict.fromkeys(names))

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from perpbot.cli.output import Exit, emit, fail, show
+from perpbot.cli.output import Exit, UsageError, argument, emit, fail, show
 from perpbot.cli.place import Place, place_of
 from perpbot.cli.progress import Progress
-from perpbot.domain.errors import ConfigError, InvalidValue, JournalCorrupt
+from perpbot.domain.errors import InvalidValue, JournalCorrupt
 from perpbot.domain.events import event_class
 from perpbot.kernel.clock import SECOND
 from perpbot.kernel.journal.reading import JournalCursor
@@ -40,12 +40,18 @@ def moment_ns(text: str, now_ns: int) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ConfigError(
+        raise UsageError(
             f"a time was {text!r}, such as 10m, 2h, 1d or 2026-01-31T12:00 was expected"
         ) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return int(moment.timestamp() * SECOND)
+
+
+def kinds_of(names: Sequence[str]) -> frozenset[str]:
+    """Return the kinds that `--kind` names, in whatever case."""
+    with argument("--kind"):
+        return frozenset(event_class(name.upper()).kind for name in names)
 
 
 def run_show(
@@ -60,7 +66,7 @@ def run_show(
     now_ns: int,
 ) -> int:
     """Print records, one a line; with `--json` one JSON object a line."""
-    wanted = {event_class(kind.upper()).kind for kind in kinds}
+    wanted = kinds_of(kinds)
     from_ns = moment_ns(since, now_ns) if since else 0
     found = []
     for record in records_of(place_of(files, mode).journal):

@@ -15,12 +15,11 @@ from typing import IO, Any
 
 import msgspec
 
-from perpbot.cli.journal import moment_ns
-from perpbot.cli.output import Exit, emit, say
+from perpbot.cli.journal import kinds_of, moment_ns
+from perpbot.cli.output import Exit, UsageError, emit, say
 from perpbot.cli.place import place_of
 from perpbot.cli.progress import Progress
-from perpbot.domain.errors import ConfigError, InvalidValue
-from perpbot.domain.events import event_class
+from perpbot.domain.errors import InvalidValue
 from perpbot.kernel.journal.reading import JournalCursor
 from perpbot.kernel.journal.record import Record
 from perpbot.operations.explanation import clock_text
@@ -64,9 +63,9 @@ def run_journal_export(
 ) -> int:
     """Write what the filters take to a file or standard output; with --json and a file its sum."""
     if form not in FORMATS:
-        raise ConfigError(f"--format was {form!r}, one of {', '.join(FORMATS)} was expected")
+        raise UsageError(f"--format was {form!r}, one of {', '.join(FORMATS)} was expected")
     wanted = Filter(
-        kinds=frozenset(event_class(kind.upper()).kind for kind in kinds),
+        kinds=kinds_of(kinds),
         first=first,
         last=last,
         from_ns=moment_ns(since, now_ns) if since else 0,

@@ -26,7 +26,11 @@ _LOOK_S = 0.05
 def _run_of(place: Place) -> RunInfo:
     info = running(place.state)
     if info is None:
-        fail(f"no node runs in mode {place.mode} ({place.state})", Exit.NOT_RUNNING)
+        fail(
+            f"no node runs in mode {place.mode} ({place.state}): `perpbot run` starts one, --mode"
+            " and -c name another",
+            Exit.NOT_RUNNING,
+        )
     return info
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
 
-from perpbot.domain.errors import ConfigError, PerpbotError, RiskDenied, VenueError
+from perpbot.domain.errors import ConfigError, InvalidValue, PerpbotError, RiskDenied, VenueError
 
 
 class Exit(IntEnum):
@@ -27,6 +28,10 @@ class Exit(IntEnum):
     REFUSED = 6
     VENUE = 7
     INTERRUPTED = 130
+
+
+class UsageError(PerpbotError):
+    """An argument that does not fit; the text names it, its value and what would be right."""
 
 
 def say(text: str) -> None:
@@ -53,8 +58,17 @@ def fail(text: str, code: Exit = Exit.ERROR) -> NoReturn:
     raise typer.Exit(code)
 
 
+def words_of(error: BaseException) -> str:
+    """Return what an error says, with the file first where the system refused one."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
+
+
 def exit_code(error: BaseException) -> Exit:
     """Return the exit code that an error stands for."""
+    if isinstance(error, UsageError):
+        return Exit.USAGE
     if isinstance(error, ConfigError):
         return Exit.CONFIG
     if isinstance(error, RiskDenied):
@@ -68,6 +82,15 @@ def exit_code(error: BaseException) -> Exit:
     return Exit.ERROR
 
 
+@contextmanager
+def argument(name: str = "") -> Iterator[None]:
+    """Let what is refused inside be the fault of an argument, not of settings or records."""
+    try:
+        yield
+    except (ConfigError, InvalidValue) as error:
+        raise UsageError(f"{name}: {error}" if name else str(error)) from None
+
+
 def guarded(work: Callable[[], int]) -> NoReturn:
     """Run a command; turn errors of ours into one line and their exit code."""
     try:
@@ -76,7 +99,7 @@ def guarded(work: Callable[[], int]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(Exit.ERROR) from None
     except (PerpbotError, OSError, TimeoutError) as error:
-        fail(str(error), exit_code(error))
+        fail(words_of(error), exit_code(error))
     except KeyboardInterrupt:
         fail("interrupted", Exit.INTERRUPTED)
     raise typer.Exit(code)

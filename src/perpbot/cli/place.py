@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perpbot.cli.output import config_paths
+from perpbot.cli.output import UsageError, config_paths
 from perpbot.domain.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def place_of(files: Sequence[Path] | None, mode: str | None) -> Place:
     from perpbot.settings import Flag, Mode, Sources, load, read_environment
 
     if mode is not None and mode not in set(Mode):
-        raise ConfigError(f"--mode was {mode!r}, one of {', '.join(Mode)} was expected")
+        raise UsageError(f"--mode was {mode!r}, one of {', '.join(Mode)} was expected")
     environment, problems = read_environment(os.environ, dotenv())
     flags = () if mode is None else (Flag("mode", "--mode", mode),)
     loaded = load(

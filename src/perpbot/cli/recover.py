@@ -13,11 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from perpbot.app.recovery import pass_over, recover, repair
-from perpbot.cli.output import Exit, emit, fail, say, show
+from perpbot.cli.output import Exit, UsageError, emit, fail, say, show
 from perpbot.cli.place import Place, place_of
 from perpbot.cli.recover_look import look
 from perpbot.cli.recover_text import report_text
-from perpbot.domain.errors import ConfigError
 from perpbot.kernel.clock import RealClock
 from perpbot.kernel.fold import PoisonRecord
 from perpbot.kernel.journal.repair import RepairPlan
@@ -74,7 +73,7 @@ def _repair(place: Place, plan: RepairPlan, *, yes: bool, as_json: bool) -> None
     )
     if not yes:
         if as_json or not sys.stdin.isatty():
-            raise ConfigError("a repair needs --yes where nobody can be asked")
+            raise UsageError("a repair needs --yes where nobody can be asked")
         if input("Repair it now? [y/N] ").strip().lower() not in {"y", "yes"}:
             fail("nothing was changed", Exit.INTERRUPTED)
     moved = repair(place.journal, plan, quarantine, RealClock(), getpass.getuser())
@@ -91,9 +90,9 @@ def _skip(
     directory: Path, node: RunInfo | None, sequence: int, reason: str | None, *, dry_run: bool
 ) -> None:
     if dry_run:
-        raise ConfigError("--skip decides something: it does not go together with --dry-run")
+        raise UsageError("--skip decides something: it does not go together with --dry-run")
     if not reason:
-        raise ConfigError("--skip needs --reason: it is journalled with your name")
+        raise UsageError("--skip needs --reason: it is journalled with your name")
     _refuse_beside(node)
     try:
         recover(JournalView(directory))

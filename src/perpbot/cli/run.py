@@ -13,7 +13,7 @@ import structlog
 
 from perpbot.app.run import run_node
 from perpbot.app.watching import TerminalWatcher
-from perpbot.cli.output import Exit, config_paths, emit, exit_code, say
+from perpbot.cli.output import Exit, UsageError, config_paths, emit, exit_code, say
 from perpbot.cli.place import dotenv
 from perpbot.cli.process import private_process, until_told
 from perpbot.configuration import Configuration, credentials_of, load_configuration
@@ -26,7 +26,7 @@ _log = structlog.get_logger("perpbot.run")
 
 
 def mode_flag(*, paper: bool, testnet: bool, live: bool) -> tuple[Flag, ...]:
-    """Return the flag that the command line sets, if any. Raises `ConfigError` for two modes."""
+    """Return the flag that the command line sets, if any. Raises `UsageError` for two modes."""
     chosen = [
         (name, mode)
         for name, mode, given in (
@@ -37,7 +37,7 @@ def mode_flag(*, paper: bool, testnet: bool, live: bool) -> tuple[Flag, ...]:
         if given
     ]
     if len(chosen) > 1:
-        raise ConfigError(f"{' and '.join(name for name, _ in chosen)} exclude each other")
+        raise UsageError(f"{' and '.join(name for name, _ in chosen)} exclude each other")
     return tuple(Flag("mode", name, mode.value) for name, mode in chosen)
 
 

@@ -10,6 +10,7 @@ from perpbot.cli.output import Exit, emit, fail
 from perpbot.cli.place import place_of
 from perpbot.operations.records.export import rows_of, write_csv
 from perpbot.operations.records.recorder import TradeRecorder
+from perpbot.operations.records.tables import EXPORTED
 
 
 def run_export(
@@ -24,6 +25,8 @@ def run_export(
     """Bring the tables up to the journal, then write one of them."""
     if form != "csv":
         fail(f"--format was {form!r}, csv was expected", Exit.USAGE)
+    if table not in EXPORTED:
+        fail(f"--table was {table!r}, one of {', '.join(EXPORTED)} was expected", Exit.USAGE)
     place = place_of(files, mode)
     recorder = TradeRecorder(place.state / "records.db", place.journal)
     try:

@@ -241,7 +241,8 @@ def test_journal_is_shown_and_verified(traded: Path, monkeypatch: pytest.MonkeyP
     assert [row["sequence"] for row in rows] == list(range(1, len(rows) + 1))
     assert len(of_pair.splitlines()) == 2
     assert perpbot_command("journal", "show", "--since", "1s").stdout == ""
-    assert perpbot_command("journal", "show", "--since", "soon").exit_code == 4
+    assert perpbot_command("journal", "show", "--since", "soon").exit_code == 2
+    assert perpbot_command("journal", "show", "--kind", "wish").exit_code == 2
     assert data(perpbot_command("journal", "verify", "--json"))["intact"]
     assert "intact" in perpbot_command("journal", "verify").stdout
 
@@ -290,7 +291,7 @@ def test_trades_are_exported(
     assert text.startswith("pair_id,")
     assert len(text.splitlines()) == 1 + len(data(perpbot_command("trades", "export", "--json")))
     assert out.read_text().startswith("sequence,")
-    assert perpbot_command("trades", "export", "--table", "wishes").exit_code == 1
+    assert perpbot_command("trades", "export", "--table", "wishes").exit_code == 2
     assert perpbot_command("trades", "export", "--format", "xls").exit_code == 2
 
 
@@ -300,19 +301,18 @@ def test_without_a_journal_the_message_says_where(working_directory: Path) -> No
 
     assert result.exit_code == 4
     assert "no node has run in mode paper" in result.stderr
-    assert perpbot_command("journal", "show", "--mode", "real").exit_code == 4
+    assert perpbot_command("journal", "show", "--mode", "real").exit_code == 2
 
 
 @pytest.mark.parametrize(
     ("arguments", "config", "said"),
     [
-        (["--paper", "--live"], "", "exclude each other"),
         (["--live"], "mode: paper\n", "mode: live"),
         ([], "mode: live\n", "--live"),
         (["--live"], "mode: live\n", "PERPBOT_LIVE_CONFIRM"),
         ([], "mode: demo\n", "paper, testnet or live"),
     ],
-    ids=["two modes", "not in the file", "not on the line", "not confirmed", "demo"],
+    ids=["not in the file", "not on the line", "not confirmed", "demo"],
 )
 def test_run_refuses_a_mode_that_is_not_meant(
     working_directory: Path, arguments: list[str], config: str, said: str
@@ -325,6 +325,39 @@ def test_run_refuses_a_mode_that_is_not_meant(
     assert result.exit_code == 4
     assert said in result.stderr
     assert not (working_directory / "state").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("run --paper --live", "--paper and --live exclude each other"),
+        ("status --mode real", "--mode was 'real', one of demo, paper"),
+        ("demo --venues okx,kraken", "--venues was 'okx,kraken', at least two of"),
+        ("replay tape.csv --map a=kraken", "--map venue was 'kraken', one of binance"),
+        ("replay tape.csv --map a=okx,b=binance --taker-bps nan", "'--taker-bps'"),
+        ("simulate kraken", "venue was 'kraken', one of binance"),
+        ("simulate okx binance --port-base 65535", "2 ports from there on end above 65535"),
+        ("journal show --since soon", "a time was 'soon', such as 10m"),
+        ("journal show --kind wish", "--kind: event kind was 'WISH', one of"),
+        ("journal export --format xml", "--format was 'xml', one of"),
+        ("trades export --table wishes", "--table was 'wishes', one of trades"),
+    ],
+    ids=lambda value: value.partition(" ")[0],
+)
+def test_a_wrong_argument_is_named_with_what_would_be_right(arguments: str, said: str) -> None:
+    """And the exit code is 2, whichever command it is."""
+    result = perpbot_command(*arguments.split())
+
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_a_file_that_is_not_there_is_named_first() -> None:
+    """Not the number that the system gives such errors."""
+    result = perpbot_command("replay", "gone.csv", "--map", "a=okx,b=binance")
+
+    assert result.exit_code == 1
+    assert result.stderr == "perpbot: gone.csv: No such file or directory\n"
 
 
 def test_doctor_says_which_venue_cannot_be_reached(working_directory: Path) -> None:

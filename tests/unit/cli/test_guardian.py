@@ -46,7 +46,7 @@ def perpbot(*arguments: str, environ: dict[str, str] | None = None) -> Result:
         (("--testnet",), KEY, "OKX__GUARDIAN__API_KEY", 4),
         (("--testnet",), {"OKX__GUARDIAN__API_KEY": "k"}, "OKX__GUARDIAN__API_SECRET", 4),
         (("--live",), of_guardian(KEY), "live needs", 4),
-        (("--live", "--testnet"), {}, "exclude each other", 4),
+        (("--live", "--testnet"), {}, "exclude each other", 2),
     ],
     ids=["paper", "no key", "only the node's key", "half a key", "live locks", "two modes"],
 )

@@ -143,7 +143,7 @@ def test_damage_is_shown_and_repaired_on_command() -> None:
 
     assert shown.exit_code == 1
     assert "DAMAGED" in shown.stdout
-    assert asked.exit_code == 4
+    assert asked.exit_code == 2
     assert "--yes" in asked.stderr
     assert repaired.exit_code == 0
     assert "kill switch level 1" in repaired.stdout
@@ -178,7 +178,7 @@ def test_a_poison_record_is_named_and_passed_over() -> None:
     assert f"perpbot recover --skip {sequence}" in shown.stdout
     assert told["poison"]["sequence"] == sequence
     assert told["poison"]["component"] == "orders"
-    assert no_reason.exit_code == both.exit_code == 4
+    assert no_reason.exit_code == both.exit_code == 2
     assert wrong.exit_code == 2
     assert skipped.exit_code == 0
     assert f"record {sequence} is passed over" in skipped.stdout

@@ -55,8 +55,12 @@ def replay(
     mapping: Annotated[
         str, typer.Option("--map", help="Which venue a venue of the tape stands for.")
     ],
-    maker_bps: Annotated[float, typer.Option(help="Maker fee of every venue.")] = 2.0,
-    taker_bps: Annotated[float, typer.Option(help="Taker fee of every venue.")] = 5.0,
+    maker_bps: Annotated[
+        float, typer.Option(min=-100, max=1_000, help="Maker fee of every venue; < 0: a rebate.")
+    ] = 2.0,
+    taker_bps: Annotated[
+        float, typer.Option(min=-100, max=1_000, help="Taker fee of every venue.")
+    ] = 5.0,
     min_edge_bps: Annotated[float, typer.Option(min=0, help="Least edge after all costs.")] = 1.0,
     latency_ms: Annotated[
         float, typer.Option(min=0, max=60_000, help="One-way latency of requests and answers.")

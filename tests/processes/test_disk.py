@@ -74,17 +74,17 @@ async def test_disk_fills_up(tmp_path: Path) -> None:
         full_ns = time.time_ns()
         fill(disk / "filler")
         await until(
-            lambda: not (stage.journal / "reserve").exists(), within_s=10, what="a full disk"
+            lambda: not (stage.journal / "reserve").exists(), within_s=60, what="a full disk"
         )
         low_ns = time.time_ns()
         # An opportunity may have been taken on the record that met the full disk.
         await until(
-            lambda: "RISK_REJECTED" in kinds_since(stage, low_ns), within_s=10, what="a refusal"
+            lambda: "RISK_REJECTED" in kinds_since(stage, low_ns), within_s=60, what="a refusal"
         )
         assert opened(stage, low_ns, time.time_ns()) == 0
         assert "SUBMIT_ORDERS" in kinds_since(stage, full_ns)
         (disk / "filler").unlink()
-        await until((stage.journal / "reserve").exists, within_s=10, what="the reserve")
+        await until((stage.journal / "reserve").exists, within_s=60, what="the reserve")
         await trading(stage, child)
         child.signal(signal.SIGTERM)
         assert await child.wait() == 0, child.words()
@@ -109,7 +109,7 @@ async def test_disk_stays_full(tmp_path: Path) -> None:
             fill(disk / "filler")
             return child.ended.done()
 
-        await until(fuller, within_s=15, what="the end of the node")
+        await until(fuller, within_s=60, what="the end of the node")
         assert "no space left" in (await end_of(child)).lower()
         (disk / "filler").unlink()
         found, _ = await stage.judge()

@@ -13,7 +13,7 @@ import pytest
 
 from perpbot.app.folds import Folds
 from perpbot.kernel.journal.reading import read_records
-from tests.processes.guardian.rig import Rig, open_rig
+from tests.processes.guardian.rig import LIMIT_S, Rig, open_rig
 
 pytestmark = [pytest.mark.slow, pytest.mark.blocking, pytest.mark.timeout(150)]
 
@@ -27,7 +27,7 @@ def held(positions: dict[tuple[str, str], Decimal], venue: str) -> bool:
 
 async def until_held(rig: Rig, venue: str, *, wanted: bool) -> None:
     """Wait until something, or nothing, is held at a venue."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(LIMIT_S):
         while held(await rig.positions(), venue) is not wanted:  # noqa: ASYNC110 - asked for
             await asyncio.sleep(0.05)
 

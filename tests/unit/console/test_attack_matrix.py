@@ -471,7 +471,7 @@ async def over_a_socket(port: int, data: bytes) -> bytes:
     try:
         writer.write(data)
         await writer.drain()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             return await reader.read(65_536)
     finally:
         writer.close()

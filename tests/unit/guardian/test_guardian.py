@@ -231,7 +231,9 @@ async def test_run_watches_until_it_is_cancelled(tmp_path: Path) -> None:
     venue = FakeVenue("okx")
     async with scene(tmp_path, venue) as it:
         task = asyncio.create_task(it.guardian.run())
-        await asyncio.sleep(0.02)
+        async with asyncio.timeout(20):
+            while "started" not in it.kinds():  # noqa: ASYNC110 - a record is waited for
+                await asyncio.sleep(0.001)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 

@@ -111,4 +111,4 @@ async def test_loop_timers_call_back_and_can_be_cancelled() -> None:
     cancelled.cancel()
     timers.call_later(-5, done.set)
 
-    await asyncio.wait_for(done.wait(), 5)
+    await asyncio.wait_for(done.wait(), 20)

@@ -64,7 +64,7 @@ async def test_a_kept_task_is_started_again_without_limit_and_with_jitter() -> N
             raise RuntimeError("again")
 
     supervisor.keep("feed", work)
-    await asyncio.wait_for(enough.wait(), 5)
+    await asyncio.wait_for(enough.wait(), 20)
 
     assert rng.ceilings == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60]
     assert len(told) == 6
@@ -83,7 +83,7 @@ async def test_a_long_run_starts_the_waits_anew() -> None:
             again.set()
 
     supervisor.keep("feed", work)
-    await asyncio.wait_for(again.wait(), 5)
+    await asyncio.wait_for(again.wait(), 20)
 
     assert rng.ceilings[:3] == [-1.0, -1.0, -1.0]
     await supervisor.close()
@@ -172,7 +172,7 @@ async def test_a_task_may_close_the_supervisor_itself() -> None:
     supervisor, _, _ = a_supervisor()
     task = supervisor.run("leaver", supervisor.close())
 
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, 20)
 
 
 async def test_a_failure_is_counted_when_the_bus_takes_no_report() -> None:

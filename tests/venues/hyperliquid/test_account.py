@@ -22,7 +22,6 @@ from perpbot.domain.events import (
 from perpbot.domain.sides import OrderState
 from perpbot.kernel.clock import MS, SECOND, RealClock
 from perpbot.venues.hyperliquid import user_socket
-from perpbot.venues.hyperliquid.venue import Hyperliquid
 from tests.venues.hyperliquid.loopback import (
     DROP,
     MASTER,
@@ -276,14 +275,6 @@ class HandClock(RealClock):
         self._passed_ns += ns
 
 
-def hurry(venue: Hyperliquid) -> None:
-    """Reconnect and watch without delay."""
-    assert venue.account._socket is not None
-    venue.account._socket._watch_interval_s = 0.001
-    venue.account._state_interval_s = 0.001
-    at_once(venue)
-
-
 async def test_private_stream_is_live_once_confirmed() -> None:
     """One user, its channels confirmed, then LIVE: what a reconcile reads misses nothing."""
     events: list[Event] = []
@@ -443,7 +434,7 @@ async def test_state_is_asked_for_where_it_is_not_pushed() -> None:
     """Silence of the push is filled by questions; a failed one tells nothing."""
     events: list[Event] = []
     async with serving() as loopback, adapter(loopback) as venue:
-        hurry(venue)
+        venue.account._state_interval_s = 0.001
         async with running(venue.account.run(events.append)):
             await until(lambda: venue.account.statistics.failed_polls)
             assert not only(AccountReported, events)
@@ -528,21 +519,24 @@ async def test_quiet_account_is_asked_again_and_an_answer_is_expected(
     clock = JumpingClock()
     events: list[Event] = []
     async with serving() as loopback, adapter(loopback, clock=clock) as venue:
-        hurry(venue)
-        loopback.info["clearinghouseState"] = STATE
+        at_once(venue)
+        socket = venue.account._socket
+        assert socket is not None
+        channel = socket._channel
         async with running(venue.account.run(events.append)):
-            await until(lambda: states(events) == [ConnectionState.LIVE])
-            clock.jump(6)
-            await until(lambda: loopback.subscribed()[("userFills", MASTER)] == 2)
-            assert venue.account._socket is not None
-            channel = venue.account._socket._channel
-            await until(lambda: channel.statistics().frames == 15)
-            loopback.confirm = False
-            clock.jump(6)
-            await until(lambda: loopback.subscribed()[("userFills", MASTER)] == 3)
-            loopback.confirm = True
-            clock.jump(4)
-            await until(lambda: states(events).count(ConnectionState.LIVE) == 2)
+            await until(lambda: socket.is_up)
+            socket._watch_interval_s = 0.001
+            # Its own watch still sleeps for a second.
+            async with running(socket._watch()):
+                clock.jump(6)
+                await until(lambda: loopback.subscribed()[("userFills", MASTER)] == 2)
+                await until(lambda: channel.statistics().frames == 15)
+                loopback.confirm = False
+                clock.jump(6)
+                await until(lambda: loopback.subscribed()[("userFills", MASTER)] == 3)
+                loopback.confirm = True
+                clock.jump(4)
+                await until(lambda: states(events).count(ConnectionState.LIVE) == 2)
     assert channel.statistics().reasons["reconnect"] == 1
     assert ConnectionState.DOWN in states(events)
 
@@ -550,21 +544,26 @@ async def test_quiet_account_is_asked_again_and_an_answer_is_expected(
 async def test_pongs_are_the_life_of_a_quiet_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """With them it stands; without them it is made anew before orders go into it for long."""
     monkeypatch.setattr(user_socket, "_PING_INTERVAL_S", 0.01)
-    monkeypatch.setattr(user_socket, "_DEAD_AFTER_S", 0.2)
+    clock = JumpingClock()
     events: list[Event] = []
-    async with serving() as loopback, adapter(loopback) as venue:
-        hurry(venue)
+    async with serving() as loopback, adapter(loopback, clock=clock) as venue:
+        at_once(venue)
         socket = venue.account._socket
         assert socket is not None
+        channel = socket._channel
         async with running(venue.account.run(events.append)):
-            await until(lambda: socket._channel.statistics().frames > 60)
+            await until(lambda: socket.is_up)
+            for _ in range(3):
+                clock.jump(user_socket._DEAD_AFTER_S / 2)
+                frames = channel.statistics().frames
+                await until(lambda: channel.statistics().frames > frames + 1)  # noqa: B023
             assert states(events) == [ConnectionState.LIVE]
-            loopback.confirm = False
-            socket._channel._ping = b'{"method":"unanswered"}'
-            await until(lambda: states(events)[-1] is ConnectionState.DOWN)
-            loopback.confirm = True
+            loopback.exchange = lambda _request: None
+            channel._ping = b'{"method":"post","id":0,"request":{"payload":{}}}'
+            await until(lambda: loopback.requests)  # no pong is on its way any more
+            clock.jump(user_socket._DEAD_AFTER_S)
             await until(lambda: states(events).count(ConnectionState.LIVE) == 2)
-    assert socket._channel.statistics().reasons["silence"] >= 1
+    assert channel.statistics().reasons["silence"] == 1
 
 
 async def test_loss_between_confirmation_and_up_is_told() -> None:

@@ -21,7 +21,7 @@ from tests.venues.okx.loopback import LoopbackOkx, Socket, accept_subscriptions
 from tests.venues.okx.rig import Heard, Sent, accepted, refused, reply_to_orders, running
 from tests.venues.okx.support import an_id, an_order
 from tests.venues.okx.test_reports import ORDER
-from tests.venues.waiting import until
+from tests.venues.waiting import PATIENCE_S, until
 
 
 async def test_login_then_order_and_acknowledgement(server: LoopbackOkx, venue: OkxVenue) -> None:
@@ -177,14 +177,19 @@ async def test_expired_order_is_not_sent(server: LoopbackOkx, venue: OkxVenue) -
 
 
 async def test_silent_login_is_an_end_with_a_reason(
-    server: LoopbackOkx, venue: OkxVenue, monkeypatch: pytest.MonkeyPatch
+    server: LoopbackOkx,
+    venue: OkxVenue,
+    patience_ends: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A server that answers neither login nor subscriptions is left, and the reason names what."""
-    monkeypatch.setattr(session, "OPEN_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(session, "OPEN_TIMEOUT_S", PATIENCE_S)
 
     async def login_only(server: LoopbackOkx, socket: Socket, frame: dict[str, Any]) -> None:
         if frame["op"] == "login" and len(server.said("login")) > 1:
             await accept_subscriptions(server, socket, frame)
+        else:
+            patience_ends()
 
     server.private = login_only
     heard = Heard()

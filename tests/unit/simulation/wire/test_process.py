@@ -300,7 +300,7 @@ async def test_serve_prints_its_lines_and_ends_by_signal() -> None:
     serving = asyncio.create_task(
         _serve(fleet, port_base=0, control=True, until_input_ends=False, out=out)
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not out.getvalue():  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0.01)
         *servers, control = (json.loads(line) for line in out.getvalue().splitlines())
@@ -325,7 +325,7 @@ async def test_serve_ends_with_its_input(monkeypatch: pytest.MonkeyPatch) -> Non
         )
         pipe.write("hello")
         pipe.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await serving
 
 
@@ -377,7 +377,7 @@ async def test_child_ends_when_its_input_ends() -> None:
     line = json.loads(await process.stdout.readline())
     assert set(line) == {"venue", "rest_url", "ws_url", "credentials"}
     process.stdin.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert await process.wait() == 0
 
 
@@ -391,7 +391,7 @@ async def test_child_ends_on_sigterm() -> None:
     assert process.stdout is not None
     assert json.loads(await process.stdout.readline())["venue"] == "okx"
     process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         _, said = await process.communicate()
     assert (process.returncode, said) == (0, b"")
 

@@ -126,7 +126,7 @@ async def web_client() -> AsyncIterator[aiohttp.ClientSession]:
 
 async def eventually(holds: Any) -> None:
     """Yield to the loop until `holds()`."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not holds():  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0)  # whatever the loop does next may make it true
 

@@ -14,6 +14,7 @@ import pytest
 
 from perpbot.kernel.clock import RealClock
 from perpbot.venues.wire.websocket import Connection, WebSocketChannel
+from tests.venues.waiting import ended_by_hand
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -21,6 +22,12 @@ _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 class Serve(Protocol):
     async def __call__(self, script: Script, *, port: int = 0) -> int: ...
+
+
+@pytest.fixture
+def patience_ends(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """End the patience of everything that waits for an answer."""
+    return ended_by_hand(monkeypatch)
 
 
 @pytest.fixture
@@ -119,7 +126,7 @@ class Heard:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Let the loop run until `condition` is true."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not condition():  # noqa: ASYNC110 - conditions are not only callbacks
                 await asyncio.sleep(0.001)
 

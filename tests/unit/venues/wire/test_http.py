@@ -11,6 +11,7 @@ import pytest
 from perpbot.domain.errors import OutcomeUnknown, Unavailable
 from perpbot.kernel.clock import RealClock
 from perpbot.venues.wire.http import HttpClient
+from tests.venues.waiting import PATIENCE_S
 
 
 async def _request(reader: Reader) -> bytes:
@@ -142,16 +143,22 @@ async def _large(reader: Reader, writer: Writer) -> None:
 )
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
 async def test_failure_after_the_bytes_left_is_unknown_and_never_repeated(
-    serve: Any, script: Callable[[Reader, Writer], Any], method: str
+    serve: Any,
+    script: Callable[[Reader, Writer], Any],
+    method: str,
+    patience_ends: Callable[[], None],
 ) -> None:
     """Reset, close, half an answer, nonsense, silence, too much: the outcome is unknown."""
     connections: list[int] = []
 
     async def counted(reader: Reader, writer: Writer) -> None:
         connections.append(1)
+        if script is _silent:
+            await _request(reader)
+            patience_ends()
         await script(reader, writer)
 
-    client = _client(await serve(counted), timeout_s=0.05, max_reply_bytes=1000)
+    client = _client(await serve(counted), timeout_s=PATIENCE_S, max_reply_bytes=1000)
     told: list[int] = []
     try:
         with pytest.raises(OutcomeUnknown):

@@ -229,7 +229,7 @@ async def test_dead_stream_client_leaves_nothing(world: World) -> None:
         assert connection is not None
         assert connection.transport is not None
         connection.transport.abort()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while world.server.clients:  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(0)
     world.quote("99990")

@@ -51,7 +51,8 @@ demo: $(VENV)/.core ## trade against exchanges of our own: no keys, no network
 	@$(BIN)/perpbot demo
 
 test: $(VENV)/.dev ## run the tests and report coverage
-	@$(BIN)/python -m pytest -q --cov --cov-report=term --ignore=tests/processes
+	@$(BIN)/python -m pytest -q -n auto --dist worksteal --cov --cov-report=term \
+		--ignore=tests/processes
 
 processes: $(VENV)/.dev ## kill, stop and cut off real processes; they must come back
 	@$(BIN)/python -m tests.processes

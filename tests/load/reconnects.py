@@ -32,7 +32,8 @@ VENUES = ("binance", "okx", "hyperliquid")
 CHANNELS = ("public", "private")
 WARM_UP = 60
 """Reconnects before the first count: every lazy thing has been made by then."""
-BACK_S = 20.0
+BACK_S = 60.0
+"""Long enough for a machine that has much else to do; what is slow is told with its reason."""
 LOOK_S = 0.02
 QUIET_S = 1.5
 GROWTH_BYTES = 2_000
@@ -93,13 +94,22 @@ async def _cut_and_count(
     node: Node, cutters: dict[str, Cutter], reconnects: int, warm_up: int
 ) -> dict[str, Any]:
     back = 0
+    reasons: dict[str, str] = {}
 
     def changed(event: VenueConnectionChanged) -> None:
         nonlocal back
         back += event.channel in CHANNELS and event.state is ConnectionState.LIVE
+        if event.reason:
+            reasons[event.venue] = f"{event.channel}: {event.reason}"
 
     async def cut_until(count: int) -> None:
-        await asyncio.gather(*(_cut_until(node, *line, lambda: back >= count) for line in lines))
+        try:
+            await asyncio.gather(
+                *(_cut_until(node, *line, lambda: back >= count) for line in lines)
+            )
+        except TimeoutError as error:
+            error.add_note(f"newest reasons: {reasons}")
+            raise
 
     lines = list(cutters.items())
     node.core.stop_opening()

@@ -10,7 +10,12 @@ import pytest
 from tests.load import __main__ as command
 from tests.load import journal, reconnects, soak
 
-pytestmark = [pytest.mark.slow, pytest.mark.blocking, pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.blocking,
+    pytest.mark.no_cover,
+    pytest.mark.timeout(240),
+]
 
 
 def test_a_long_journal_is_folded_and_restarted_from(tmp_path: Path) -> None:

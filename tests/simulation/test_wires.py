@@ -33,10 +33,11 @@ def campaign() -> Campaign:
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.no_cover
 def test_no_invariant_breaks() -> None:
     """Seeds in a row; what they hit together is most of the rows."""
     several = campaign()
-    for seed in range(1, 13):
+    for seed in range(1, 9):
         several.run(seed)
     assert several.violations == []
     assert sum(hits > 0 for hits in several.rows().values()) > len(ROWS) // 2
@@ -68,6 +69,7 @@ def test_corpus(seed: int) -> None:
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     "mutant", ["hedge_never_sent", "real_clock_read", "tasks_left_behind", "waiters_spin"]
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 from sqlalchemy.dialects.sqlite import insert
 
 from perpbot.domain.events import (
@@ -55,30 +55,33 @@ def project(connection: Connection, record: Record) -> None:
     writer(connection, record.sequence, event)
 
 
+def _keep(connection: Connection, table: Table, **row: object) -> None:
+    """Add a row, unless one of its key is there: the first telling stands."""
+    connection.execute(insert(table).values(row).on_conflict_do_nothing())
+
+
 def _submitted(connection: Connection, _sequence: int, event: OrderIntent) -> None:
     for order in event.orders:
-        connection.execute(
-            insert(ORDERS)
-            .values(
-                client_id=order.client_id,
-                ts_ns=event.ts_ns,
-                pair_id=order.owner,
-                venue=order.venue,
-                account=order.account,
-                asset=order.asset,
-                side=order.side.value,
-                purpose=order.purpose.value,
-                order_type=order.order_type.value,
-                time_in_force=order.time_in_force.value,
-                quantity=plain(order.quantity),
-                price=None if order.price is None else plain(order.price),
-                state=OrderState.INTENT.value,
-                filled="0",
-                venue_order_id="",
-                reason="",
-                updated_ns=event.ts_ns,
-            )
-            .on_conflict_do_nothing()
+        _keep(
+            connection,
+            ORDERS,
+            client_id=order.client_id,
+            ts_ns=event.ts_ns,
+            pair_id=order.owner,
+            venue=order.venue,
+            account=order.account,
+            asset=order.asset,
+            side=order.side.value,
+            purpose=order.purpose.value,
+            order_type=order.order_type.value,
+            time_in_force=order.time_in_force.value,
+            quantity=plain(order.quantity),
+            price=None if order.price is None else plain(order.price),
+            state=OrderState.INTENT.value,
+            filled="0",
+            venue_order_id="",
+            reason="",
+            updated_ns=event.ts_ns,
         )
 
 
@@ -98,25 +101,23 @@ def _state(connection: Connection, _sequence: int, event: OrderFact) -> None:
 
 
 def _filled(connection: Connection, sequence: int, event: OrderFilled) -> None:
-    connection.execute(
-        insert(FILLS)
-        .values(
-            sequence=sequence,
-            ts_ns=event.ts_ns,
-            client_id=event.client_id,
-            pair_id=event.owner,
-            venue=event.venue,
-            account=event.account,
-            asset=event.asset,
-            trade_id=event.trade_id,
-            side=event.side.value,
-            price=plain(event.price),
-            quantity=plain(event.quantity),
-            fee_usd=plain(event.fee_usd),
-            liquidity=event.liquidity.value,
-            reconciled=int(event.reconciled),
-        )
-        .on_conflict_do_nothing()
+    _keep(
+        connection,
+        FILLS,
+        sequence=sequence,
+        ts_ns=event.ts_ns,
+        client_id=event.client_id,
+        pair_id=event.owner,
+        venue=event.venue,
+        account=event.account,
+        asset=event.asset,
+        trade_id=event.trade_id,
+        side=event.side.value,
+        price=plain(event.price),
+        quantity=plain(event.quantity),
+        fee_usd=plain(event.fee_usd),
+        liquidity=event.liquidity.value,
+        reconciled=int(event.reconciled),
     )
     values = {"filled": plain(event.cumulative), "updated_ns": event.ts_ns}
     order = ORDERS.update().where(ORDERS.c.client_id == event.client_id)
@@ -129,54 +130,53 @@ def _filled(connection: Connection, sequence: int, event: OrderFilled) -> None:
 
 
 def _completed(connection: Connection, _sequence: int, event: TradeCompleted) -> None:
-    connection.execute(
-        insert(TRADES)
-        .values(
-            pair_id=event.pair_id,
-            ts_ns=event.ts_ns,
-            strategy=event.strategy,
-            asset=event.asset,
-            long_venue=event.long_venue,
-            short_venue=event.short_venue,
-            quantity=plain(event.quantity),
-            price_usd=plain(event.pnl.price),
-            fees_usd=plain(event.pnl.fees),
-            funding_usd=plain(event.pnl.funding),
-            net_usd=plain(event.pnl.net),
-            opened=int(event.opened),
-            hold_ms=event.hold_ns // MS,
-            worst_unhedged_ms=event.worst_unhedged_ns // MS,
-            exit_reason=event.exit_reason,
-        )
-        .on_conflict_do_nothing()
+    _keep(
+        connection,
+        TRADES,
+        pair_id=event.pair_id,
+        ts_ns=event.ts_ns,
+        strategy=event.strategy,
+        asset=event.asset,
+        long_venue=event.long_venue,
+        short_venue=event.short_venue,
+        quantity=plain(event.quantity),
+        price_usd=plain(event.pnl.price),
+        fees_usd=plain(event.pnl.fees),
+        funding_usd=plain(event.pnl.funding),
+        net_usd=plain(event.pnl.net),
+        opened=int(event.opened),
+        hold_ms=event.hold_ns // MS,
+        worst_unhedged_ms=event.worst_unhedged_ns // MS,
+        exit_reason=event.exit_reason,
     )
 
 
 def _transferred(connection: Connection, sequence: int, event: Transfer) -> None:
-    connection.execute(
-        insert(TRANSFERS)
-        .values(
-            sequence=sequence,
-            ts_ns=event.ts_ns,
-            venue=event.venue,
-            account=event.account,
-            transfer_id=event.reference,
-            reason=event.reason,
-            currency=event.currency,
-            amount=plain(event.amount),
-            amount_usd=plain(event.amount_usd),
-            venue_ns=event.venue_ns,
-        )
-        .on_conflict_do_nothing()
+    _keep(
+        connection,
+        TRANSFERS,
+        sequence=sequence,
+        ts_ns=event.ts_ns,
+        venue=event.venue,
+        account=event.account,
+        transfer_id=event.reference,
+        reason=event.reason,
+        currency=event.currency,
+        amount=plain(event.amount),
+        amount_usd=plain(event.amount_usd),
+        venue_ns=event.venue_ns,
     )
 
 
 def _sampled(connection: Connection, sequence: int, event: EquitySampled) -> None:
     for venue, amount in event.per_venue.items():
-        connection.execute(
-            insert(EQUITY)
-            .values(sequence=sequence, venue=venue, ts_ns=event.ts_ns, equity_usd=plain(amount))
-            .on_conflict_do_nothing()
+        _keep(
+            connection,
+            EQUITY,
+            sequence=sequence,
+            venue=venue,
+            ts_ns=event.ts_ns,
+            equity_usd=plain(amount),
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from perpbot.simulation.market import MarketModel
 from perpbot.simulation.wire.process import RunningServers, ServerAddress, launch
 from tests.processes.check import lost, violations
 from tests.processes.nursery import Child, Nursery
@@ -123,13 +124,14 @@ async def open_stage(
     *,
     venues: Sequence[str] = ("binance", "okx"),
     seed: int = 1,
+    model: MarketModel = LIVELY,
 ) -> AsyncIterator[Stage]:
     """Start exchanges of their own for a stage; they end with it."""
     directory.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a local directory
     exchanges = await launch(
         venues,
         seed=seed,
-        model=LIVELY,
+        model=model,
         balance=Decimal(100_000),
         program="tests.processes.servers",
     )

@@ -149,6 +149,17 @@ def test_a_strict_run_fails_when_something_was_not_hit() -> None:
     assert "missing: kill point before append ORDER_FILLED" in done.stdout
 
 
+def test_a_campaign_ends_when_its_time_is_over() -> None:
+    """It says how many seeds were run, and does not miss what the others would have hit."""
+    done = CliRunner().invoke(
+        app, ["chaos", "--seeds", "9", "--within", "0.001", "--strict", "--jobs", "1", "--json"]
+    )
+    assert done.exit_code == 0
+    assert "after 1 of 9 seeds" in done.stderr
+    result = json.loads(done.stdout)
+    assert (result["seeds"], result["missing"]) == (1, [])
+
+
 def test_the_command_reports_for_people() -> None:
     """A line a row; a mutant that is caught ends with 0, one that survives with 1."""
     runner = CliRunner()

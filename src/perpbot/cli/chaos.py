@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.gate import missing
 from perpbot.research.chaos.mutants import MUTANTS
 from perpbot.research.chaos.plan import ROWS, Plan
-from perpbot.research.chaos.run import run_seed, shrink
+from perpbot.research.chaos.run import SeedResult, run_seed, shrink
 from perpbot.research.chaos.unhedged import figures
 
 PROGRESS_S = 5.0
@@ -32,11 +33,13 @@ def run_chaos(
     *,
     jobs: int,
     strict: bool,
+    within_s: float,
     as_json: bool,
 ) -> int:
     """Run and report; 0 only when no invariant broke (with a mutant: when it was caught).
 
-    `strict`: also every row, edge and kill point has to be hit.
+    `strict`: also every row, edge and kill point has to be hit. That is judged only where all
+    seeds were run: `within_s`, unless 0, ends a campaign early.
     """
     tier = tier.upper()
     if tier not in {"A", "B"}:
@@ -53,16 +56,17 @@ def run_chaos(
     campaign = Campaign(row=row, tier=tier, runner=tools.runner, rows=tools.rows)
     hunts = list[Hunt]()
     if mutant is None:
-        _run(campaign, numbers, jobs, tools)
+        _run(campaign, numbers, jobs, tools, within_s)
     else:
         hunts = _hunt([name for name in names if name], numbers, row, jobs, tools)
+    whole = campaign.seeds == seeds
     result = {
         "seeds": campaign.seeds + sum(found.seeds for found in hunts),
         "from": first,
         "tier": tier,
         "seconds": round(time.monotonic() - began, 3),
         **_summary(campaign, hunts),
-        "missing": tools.missing(campaign.counters) if strict and mutant is None else [],
+        "missing": tools.missing(campaign.counters) if strict and whole else [],
     }
     if as_json:
         emit(result)
@@ -92,19 +96,28 @@ def _tools(tier: str) -> Tools:
     return Tools(run.run_seed, plan.ROWS, run.shrink, plan.missing, mutants.MUTANTS)
 
 
-def _run(campaign: Campaign, seeds: range, jobs: int, tools: Tools) -> None:
-    told = time.monotonic()
-    for result in campaign.run_all(seeds, jobs):
-        seed = result.seed
-        if result.violations:
-            say(f"seed {seed}: {result.violations[0]}")
-            say(f"  replay: {campaign.replay_line(seed)}")
-            if len(campaign.failed) <= SHRUNK:
-                faults = tools.shrink(seed, campaign.row).faults
-                say(f"  needs: {'; '.join(map(str, faults)) or 'no fault'}")
-        if time.monotonic() - told > PROGRESS_S:
-            told = time.monotonic()
-            say(f"{campaign.seeds} of {len(seeds)} seeds")
+def _run(campaign: Campaign, seeds: range, jobs: int, tools: Tools, within_s: float) -> None:
+    began = told = time.monotonic()
+    with closing(campaign.run_all(seeds, jobs)) as results:
+        for result in results:
+            if result.violations:
+                _tell_broken(campaign, result, tools)
+            now = time.monotonic()
+            if now - told > PROGRESS_S:
+                told = now
+                say(f"{campaign.seeds} of {len(seeds)} seeds")
+            if 0 < within_s <= now - began:
+                break
+    if campaign.seeds < len(seeds):
+        say(f"{within_s:g} s were over after {campaign.seeds} of {len(seeds)} seeds")
+
+
+def _tell_broken(campaign: Campaign, result: SeedResult, tools: Tools) -> None:
+    say(f"seed {result.seed}: {result.violations[0]}")
+    say(f"  replay: {campaign.replay_line(result.seed)}")
+    if len(campaign.failed) <= SHRUNK:
+        faults = tools.shrink(result.seed, campaign.row).faults
+        say(f"  needs: {'; '.join(map(str, faults)) or 'no fault'}")
 
 
 def _hunt(names: list[str], seeds: range, row: str | None, jobs: int, tools: Tools) -> list[Hunt]:

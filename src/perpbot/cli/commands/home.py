@@ -101,10 +101,24 @@ def chaos(
         bool,
         typer.Option("--strict", help="Fail also when a row, an edge or a kill point is not hit."),
     ] = False,
+    within: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds after which no further seed is begun; 0: run all."),
+    ] = 0.0,
     json: JsonFlag = False,
     config: ConfigFiles = None,
 ) -> int:
     """Break everything by seed, in virtual time; every invariant must hold."""
     from perpbot.cli.chaos import run_chaos
 
-    return run_chaos(seeds, first, tier, row, mutant, jobs=jobs, strict=strict, as_json=json)
+    return run_chaos(
+        seeds,
+        first,
+        tier,
+        row,
+        mutant,
+        jobs=jobs,
+        strict=strict,
+        within_s=within,
+        as_json=json,
+    )

@@ -11,7 +11,7 @@ import hashlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import Protocol, TypeVar
@@ -71,8 +71,11 @@ class Campaign:
         """Run one seed here; return its violations."""
         return self.take(self.runner(seed, self.mutant, self.row))
 
-    def run_all(self, seeds: Sequence[int], jobs: int = 1) -> Iterator[SeedResult]:
-        """Run seeds in up to `jobs` processes; yield what each gave, in order."""
+    def run_all(self, seeds: Sequence[int], jobs: int = 1) -> Generator[SeedResult, None, None]:
+        """Run seeds in up to `jobs` processes; yield what each gave, in order.
+
+        Closed early it begins no further seed.
+        """
         for result in each(partial(self.runner, mutant=self.mutant, row=self.row), seeds, jobs):
             self.take(result)
             yield result

@@ -19,7 +19,7 @@ import sys
 import time
 from array import array
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -90,6 +90,9 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     warm_up_s: float = 60.0
     """At least; longer until what is kept of orders and executions is this run's own."""
     warm_up_at_most_s: float = 300.0
+    rest_s: float = 90.0
+    """Without orders, before each look at the memory: a venue is asked for the executions of the
+    last minute with every comparison, thousands of rows for as long as it reads them."""
     looks: int = 20
     """At the memory, before and after."""
     history: int = 1_000_000
@@ -152,10 +155,10 @@ class Orders:
     async def run(self) -> None:
         """Send until cancelled; what was missed is left out, not made up for in a burst."""
         loop = asyncio.get_running_loop()
-        begun = loop.time()
+        begun, before = loop.time(), self.sent + self.left_out
         while True:
             await asyncio.sleep(_ORDER_EVERY_S)
-            due = int((loop.time() - begun) * self._per_s) - self.sent - self.left_out
+            due = int((loop.time() - begun) * self._per_s) + before - self.sent - self.left_out
             for _ in range(min(due, _AT_ONCE)):
                 self._send()
             self.left_out += max(due - _AT_ONCE, 0)
@@ -310,27 +313,21 @@ def _node(servers: RunningServers, fronts: dict[str, str], directory: Path, pace
 async def _run(node: Node, pace: Pace, flooded: list[int]) -> dict[str, Any]:
     orders = Orders(node, pace.orders_per_s)
     lag = Lag()
-    sending = asyncio.create_task(orders.run())
-    try:
+    async with _beside(orders.run()):
         warm_up = await _warm_up(orders, pace)
-        before_mb = await _memory_mb(pace)
-        blocks, begun = sys.getallocatedblocks(), time.monotonic()
-        first, orders_first, flooded_first = _counts(node), orders.sent, flooded[0]
-        watching = asyncio.create_task(lag.watch())
+    before_mb = await _memory_mb(node, pace)
+    blocks, begun = sys.getallocatedblocks(), time.monotonic()
+    first, orders_first, flooded_first = _counts(node), orders.sent, flooded[0]
+    async with _beside(orders.run(), lag.watch()):
         told = 0.0
         while (elapsed := time.monotonic() - begun) < pace.seconds:
             await asyncio.sleep(min(pace.seconds - elapsed, 5.0))
             if elapsed - told >= 30:
                 told = elapsed
                 say(f"load: {elapsed:.0f} s, {orders.sent} orders, {resident_mb():.1f} MB")
-        watching.cancel()
         elapsed = time.monotonic() - begun
         last, orders_last, flooded_last = _counts(node), orders.sent, flooded[0]
-    finally:
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
-    await _settled(node)
-    after_mb = await _memory_mb(pace)
+    after_mb = await _memory_mb(node, pace)
     blocks = sys.getallocatedblocks() - blocks
     grown_mb = after_mb - before_mb
     handled = {name: last[name] - first[name] for name in last}
@@ -362,6 +359,18 @@ async def _run(node: Node, pace: Pace, flooded: list[int]) -> dict[str, Any]:
         "orders_sent": orders.sent,
         "orders_left_out": orders.left_out,
     }
+
+
+@asynccontextmanager
+async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do work that has no end, and end it."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _warm_up(orders: Orders, pace: Pace) -> dict[str, Any]:
@@ -405,11 +414,13 @@ async def _taken(servers: RunningServers) -> list[dict[str, Any]]:
     return await servers.orders()
 
 
-async def _memory_mb(pace: Pace) -> float:
-    """Return resident memory, without what the allocator keeps for later where it can be told.
+async def _memory_mb(node: Node, pace: Pace) -> float:
+    """Return resident memory at rest, without what the allocator keeps for later.
 
     The least of some looks: a venue's answer that is being read just then is megabytes.
     """
+    await _settled(node)
+    await asyncio.sleep(pace.rest_s)
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     found: list[float] = []
     for _ in range(pace.looks):

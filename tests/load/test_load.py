@@ -45,6 +45,7 @@ async def test_every_order_of_a_loaded_node_is_in_its_journal(tmp_path: Path) ->
         seconds=8.0,
         warm_up_s=3.0,
         warm_up_at_most_s=3.0,
+        rest_s=0.0,
         looks=1,
         history=5_000,
         snapshot_every=500,

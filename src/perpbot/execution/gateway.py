@@ -248,13 +248,14 @@ class VenueGateway:
                 errors.append(str(error))
                 return None
 
-        since_ns = command.transfers_since_ns
+        since_ns, funding_ns = command.transfers_since_ns, command.funding_since_ns
+        funding_since_ns = command.fills_since_ns if funding_ns is None else funding_ns
         orders, fills, positions, balances, funding, transfers = await asyncio.gather(
             part(account.open_orders),
             part(lambda: account.fills(command.fills_since_ns)),
             part(account.positions),
             part(account.balances),
-            part(lambda: account.funding(command.fills_since_ns)),
+            part(lambda: account.funding(funding_since_ns)),
             _unasked() if since_ns is None else part(lambda: account.transfers(since_ns)),
         )
         self._bus.publish(
@@ -295,13 +296,16 @@ def _both(first: ReconcileVenue, second: ReconcileVenue) -> ReconcileVenue:
     """Return one command whose answer answers two."""
     # What an order asked for looks back less far: it never stands for a whole comparison.
     named = first if second.reason == MISSING_FILLS else second
-    since_ns = min(first.fills_since_ns, second.fills_since_ns)
-    asked = (first.transfers_since_ns, second.transfers_since_ns)
     return msgspec.structs.replace(
         named,
-        fills_since_ns=since_ns,
-        transfers_since_ns=min((ns for ns in asked if ns is not None), default=None),
+        fills_since_ns=min(first.fills_since_ns, second.fills_since_ns),
+        funding_since_ns=_earlier(first.funding_since_ns, second.funding_since_ns),
+        transfers_since_ns=_earlier(first.transfers_since_ns, second.transfers_since_ns),
     )
+
+
+def _earlier(first_ns: int | None, second_ns: int | None) -> int | None:
+    return min((ns for ns in (first_ns, second_ns) if ns is not None), default=None)
 
 
 async def _unasked() -> None:

@@ -40,10 +40,15 @@ from perpbot.portfolio.positions import PositionBook
 
 FIRST_LOOKBACK_NS = 3_600 * SECOND
 OVERLAP_NS = 60 * SECOND
+"""How far before the last answer executions are asked for again: a venue may list them late."""
+CALM_OVERLAP_NS = 10 * SECOND
+"""The same while books and venue agree. What is listed later than that shows as a difference."""
 UNANSWERED_RETRY_NS = SECOND
-TRANSFERS_LOOKBACK_NS = 3_600 * SECOND
-"""Transfers are asked for this much further back than executions: they are few, have ids, and a
-venue may list them late."""
+PAYMENTS_LOOKBACK_NS = 3_600 * SECOND
+"""Funding and transfers are asked for this much further back: they are few, have ids, venues list
+them minutes late, and no position tells that one is missing."""
+_TIMER = "timer"
+"""Why a venue is asked that agreed the last time."""
 ANSWER_LIMIT_NS = 15 * SECOND
 SETTLED_AFTER_NS = 2 * SECOND
 """After its intent (and expiry), and between two answers that miss it: then an order has ended."""
@@ -80,7 +85,10 @@ class ReconcileDriver:
         """Venues that do not find an order by its id once it has ended."""
         self._confirmations = confirmations
         self._quiet_ns = int(quiet_s * SECOND)
-        self._since_ns: dict[str, int] = {}
+        self._first_ns: dict[str, int] = {}
+        """By venue: from when on executions may not be booked, before its first full answer."""
+        self._heard_ns: dict[str, int] = {}
+        """By venue: when the question left (UTC) that was answered in full last."""
         self._whole_until_ns: Callable[[str], int] | None = None
         self._moved_since_ns: dict[str, int] = {}
         """From when on transfers may not be known, by venue."""
@@ -130,9 +138,8 @@ class ReconcileDriver:
         if previous is not None:
             previous.cancel()
         now_ns = self._clock.now_ns()
-        since_ns = self._since_ns.get(venue)
-        if since_ns is None:
-            since_ns = self._since_ns[venue] = self._first_since_ns(venue, now_ns)
+        since_ns = self._fills_since_ns(venue, now_ns, OVERLAP_NS)
+        calm_ns = self._fills_since_ns(venue, now_ns, CALM_OVERLAP_NS)
         # A question that is never answered is asked again.
         self._ask_later(venue, "unanswered", ANSWER_LIMIT_NS)
         self._bus.publish(
@@ -140,19 +147,29 @@ class ReconcileDriver:
                 ts_ns=now_ns,
                 venue=venue,
                 reason=reason,
-                fills_since_ns=since_ns,
-                transfers_since_ns=self._transfers_since_ns(venue, since_ns),
+                fills_since_ns=calm_ns if reason == _TIMER else since_ns,
+                funding_since_ns=self._payments_since_ns(since_ns),
+                transfers_since_ns=self._payments_since_ns(
+                    self._moved_since_ns.setdefault(venue, since_ns)
+                ),
             )
         )
 
-    def _transfers_since_ns(self, venue: str, since_ns: int) -> int:
-        known_ns = self._moved_since_ns.setdefault(venue, since_ns)
-        return max(known_ns - TRANSFERS_LOOKBACK_NS, self._born_ns, 0)
+    def _fills_since_ns(self, venue: str, now_ns: int, overlap_ns: int) -> int:
+        heard_ns = self._heard_ns.get(venue)
+        if heard_ns is not None:
+            return max(heard_ns - overlap_ns, 0)
+        if venue not in self._first_ns:
+            whole_until_ns = self._whole_until_ns
+            self._first_ns[venue] = (
+                max(now_ns - FIRST_LOOKBACK_NS, 0)
+                if whole_until_ns is None
+                else whole_until_ns(venue)
+            )
+        return self._first_ns[venue]
 
-    def _first_since_ns(self, venue: str, now_ns: int) -> int:
-        if self._whole_until_ns is None:
-            return max(now_ns - FIRST_LOOKBACK_NS, 0)
-        return self._whole_until_ns(venue)
+    def _payments_since_ns(self, known_ns: int) -> int:
+        return max(known_ns - PAYMENTS_LOOKBACK_NS, self._born_ns, 0)
 
     def _ask_later(self, venue: str, reason: str, delay_ns: int) -> None:
         previous = self._asked.pop(venue, None)
@@ -188,7 +205,7 @@ class ReconcileDriver:
             return
         # What an order asked for may look back less far; payments that failed are missing still.
         if snapshot.reason != MISSING_FILLS and snapshot.funding is not None:
-            self._since_ns[venue] = max(snapshot.ts_ns - OVERLAP_NS, 0)
+            self._heard_ns[venue] = self._asked_at_ns(snapshot)
         if missed:
             # What was missed is folded after this; the positions are compared with that next time.
             self._ask_later(venue, "missed_fills", 0)
@@ -200,7 +217,7 @@ class ReconcileDriver:
         self._conclude(venue, agreed=not differences, texts=tuple(texts))
         soon = bool(differences)
         self._ask_later(
-            venue, "confirm" if soon else "timer", SECOND if soon else self._interval_ns[venue]
+            venue, "confirm" if soon else _TIMER, SECOND if soon else self._interval_ns[venue]
         )
 
     def _take_in(self, snapshot: VenueSnapshot) -> bool:
@@ -236,7 +253,9 @@ class ReconcileDriver:
         """
         listed = {report.client_id for report in snapshot.orders or ()}
         asked_ns = self._asked_at_ns(snapshot)
-        for order in tuple(self._orders.unsettled()):
+        unsettled = {order.request.client_id: order for order in self._orders.unsettled()}
+        self._missed_ns = {key: ns for key, ns in self._missed_ns.items() if key in unsettled}
+        for order in unsettled.values():
             request = order.request
             if request.venue != snapshot.venue or order.state.is_end:
                 continue

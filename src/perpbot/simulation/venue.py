@@ -326,7 +326,9 @@ class SimulatedVenue:
             return
         exchange, account, reporter = self.exchange, self.account_name, self._reporter
         now_ns = self._clock.now_ns()
-        since_ns = command.fills_since_ns
+        since_ns, funding_since_ns = command.fills_since_ns, command.funding_since_ns
+        if funding_since_ns is None:
+            funding_since_ns = since_ns
         snapshot = VenueSnapshot(
             ts_ns=now_ns,
             source=self.name,
@@ -339,7 +341,8 @@ class SimulatedVenue:
             positions=tuple(reporter.position(v, now_ns) for v in exchange.positions(account)),
             balances=tuple(reporter.balance(v, now_ns) for v in exchange.balances(account)),
             funding=tuple(
-                reporter.funding(paid) for paid in exchange.funding_payments(account, since_ns)
+                reporter.funding(paid)
+                for paid in exchange.funding_payments(account, funding_since_ns)
             ),
             transfers=self._transfers(command.transfers_since_ns),
         )

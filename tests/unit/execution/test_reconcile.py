@@ -186,7 +186,34 @@ def test_asks_at_the_start_and_on_its_timer() -> None:
     table.run(200)
     assert table.asked(LONG) == ["start", "timer"]
     last = table.told(ReconcileVenue)[-1]
-    assert START_NS - last.fills_since_ns == 60 * SECOND
+    assert START_NS - last.fills_since_ns == 10 * SECOND
+
+
+def test_a_difference_makes_it_look_back_further() -> None:
+    """What the venue listed late explains it: a minute is asked for then, not ten seconds."""
+    table = Table()
+    table.driver.start()
+    table.answer()
+    table.run(10_100)
+    asked_ns = table.time.now_ns()
+    table.answer(positions=(position("0.5"),))
+    table.run(1_100)
+    assert table.asked(LONG) == ["start", "timer", "confirm"]
+    assert asked_ns - table.told(ReconcileVenue)[-1].fills_since_ns == 60 * SECOND
+
+
+def test_funding_is_asked_for_from_further_back() -> None:
+    """Venues list payments minutes late, and no position tells that one is missing."""
+    table = Table()
+    born_ns = START_NS - 5_000 * SECOND
+    table.driver.start(lambda _venue: START_NS - 86_400 * SECOND, born_ns=born_ns)
+    table.answer()
+    table.run(10_100)
+    last = table.told(ReconcileVenue)[-1]
+    assert last.funding_since_ns == START_NS - 3_660 * SECOND
+    again = Table()
+    again.driver.start(lambda _venue: START_NS - 10 * SECOND, born_ns=START_NS - 10 * SECOND)
+    assert again.told(ReconcileVenue)[-1].funding_since_ns == START_NS - 10 * SECOND
 
 
 def test_question_without_an_answer_is_repeated() -> None:

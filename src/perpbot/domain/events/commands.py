@@ -112,11 +112,13 @@ class QueryOrder(Event, frozen=True, kw_only=True, gc=False):
 
 @event(EventKind.RECONCILE_VENUE)
 class ReconcileVenue(Event, frozen=True, kw_only=True, gc=False):
-    """Ask a venue for orders, positions, balances and fills since `fills_since_ns`."""
+    """Ask a venue for orders, positions, balances, and what happened since times (UTC)."""
 
     venue: str
     reason: str
     fills_since_ns: int
+    funding_since_ns: int | None = None
+    """From when on funding payments are asked for; None: as far back as executions."""
     transfers_since_ns: int | None = None
     """From when on transfers are asked for; None: not at all."""
 

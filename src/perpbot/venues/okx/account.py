@@ -7,9 +7,9 @@ linear swap that is not known yet makes it ask for the instruments again first.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -56,8 +56,6 @@ _RECENT_FILLS_NS = (3 * 24 - 1) * 3_600 * SECOND
 """trade/fills goes back 3 days, an hour less for safety; fills-history goes back 3 months."""
 _RECENT_BILLS_NS = (7 * 24 - 1) * 3_600 * SECOND
 """account/bills goes back 7 days, bills-archive 3 months."""
-_ROWS_AT_ONCE = 200
-"""A minute of much trading has thousands of rows; the loop does other things between."""
 _FUNDING_BILL = "8"
 _TRANSFER_BILL = "1"
 
@@ -113,21 +111,21 @@ class OkxAccount:
 
     async def open_orders(self) -> Sequence[OrderReport]:
         """Return all open swap orders of the account."""
-        rows = await self._pages(
+        pages = self._pages(
             "/api/v5/trade/orders-pending", OrderRow, {"instType": "SWAP"}, lambda row: row.ord_id
         )
-        return await self._converted(rows, self._reports.order)
+        return await self._all_converted(pages, self._reports.order)
 
     async def fills(self, since_ns: int) -> Sequence[FillReport]:
         """Return executions since a UTC time, oldest first."""
         recent = self._clock.now_ns() - since_ns < _RECENT_FILLS_NS
-        rows = await self._pages(
+        pages = self._pages(
             "/api/v5/trade/fills" if recent else "/api/v5/trade/fills-history",
             FillRow,
             {"instType": "SWAP", "begin": str(max(since_ns // MS - 1, 0))},
             lambda row: row.bill_id,
         )
-        found = await self._converted(rows, self._reports.fill)
+        found = await self._all_converted(pages, self._reports.fill)
         kept = (fill for fill in found if fill.venue_ns >= since_ns // MS * MS)
         return sorted(kept, key=lambda fill: fill.venue_ns)
 
@@ -148,8 +146,8 @@ class OkxAccount:
 
     async def funding(self, since_ns: int) -> Sequence[FundingReport]:
         """Return funding payments since a UTC time, oldest first."""
-        rows = await self._bills(_FUNDING_BILL, since_ns, {"instType": "SWAP"})
-        found = await self._converted(rows, self._reports.funding)
+        pages = self._bills(_FUNDING_BILL, since_ns, {"instType": "SWAP"})
+        found = await self._all_converted(pages, self._reports.funding)
         kept = (payment for payment in found if payment.venue_ns >= since_ns // MS * MS)
         return sorted(kept, key=lambda payment: payment.venue_ns)
 
@@ -159,17 +157,17 @@ class OkxAccount:
         Deposits and withdrawals go through the funding account, so what moves the trading account
         is a transfer between the two, or with a sub-account: type 1. Its bills have no instType.
         """
-        rows = await self._bills(_TRANSFER_BILL, since_ns, {})
-        ours = [row for row in rows if row.ccy in self._currencies]
+        async with aclosing(self._bills(_TRANSFER_BILL, since_ns, {})) as pages:
+            ours = [row async for page in pages for row in page if row.ccy in self._currencies]
         found = self._readable(lambda: [self._reports.transfer(row) for row in ours])
         kept = (one for one in found if one.venue_ns >= since_ns // MS * MS)
         return sorted(kept, key=lambda one: (one.venue_ns, one.transfer_id))
 
-    async def _bills(
+    def _bills(
         self, kind: str, since_ns: int, parameters: Mapping[str, str]
-    ) -> list[BillRow]:
+    ) -> AsyncGenerator[list[BillRow], None]:
         recent = self._clock.now_ns() - since_ns < _RECENT_BILLS_NS
-        return await self._pages(
+        return self._pages(
             "/api/v5/account/bills" if recent else "/api/v5/account/bills-archive",
             BillRow,
             {**parameters, "type": kind, "begin": str(max(since_ns // MS - 1, 0))},
@@ -261,35 +259,41 @@ class OkxAccount:
         kind: type[Row],
         parameters: Mapping[str, str],
         key: Callable[[Row], str],
-    ) -> list[Row]:
+    ) -> AsyncGenerator[list[Row], None]:
         """Read newest to oldest until a page is not full."""
-        rows: list[Row] = []
         after: dict[str, str] = {}
         for _ in range(MAX_PAGES):
             page = await self._rest.read(path, kind, {**parameters, "limit": str(PAGE), **after})
-            rows += page
+            yield page
             if len(page) < PAGE:
-                return rows
+                return
             last = key(page[-1])
             if not last or after.get("after") == last:
                 raise Unavailable(self._venue, f"{path}: the next page cannot be asked for")
             after = {"after": last}
         raise Unavailable(self._venue, f"{path}: more than {MAX_PAGES * PAGE} rows")
 
+    async def _all_converted(
+        self, pages: AsyncGenerator[list[Row], None], convert: Callable[[Row, Instrument], Report]
+    ) -> list[Report]:
+        """Convert each page when it comes: thousands of rows are never there at once."""
+        async with aclosing(pages):
+            return [one async for rows in pages for one in await self._converted(rows, convert)]
+
     async def _converted(
         self, rows: Sequence[Row], convert: Callable[[Row, Instrument], Report]
     ) -> list[Report]:
-        if any(self._is_unknown(row.inst_id) for row in rows):
+        await self._know(row.inst_id for row in rows)
+        return self._readable(partial(_each, convert, self._traded(rows)))
+
+    async def _know(self, symbols: Iterable[str]) -> None:
+        """See to it that each symbol is known; raise `Unavailable` for one that is not listed."""
+        unknown = [symbol for symbol in symbols if self._is_unknown(symbol)]
+        if unknown:
             await self._refresh()
-        for row in rows:
-            if self._is_unknown(row.inst_id):
-                raise Unavailable(self._venue, f"instrument {row.inst_id!r} is not known")
-        found: list[Report] = []
-        for start in range(0, len(rows), _ROWS_AT_ONCE):
-            traded = self._traded(rows[start : start + _ROWS_AT_ONCE])
-            found += self._readable(partial(_each, convert, traded))
-            await asyncio.sleep(0)
-        return found
+        for symbol in unknown:
+            if self._is_unknown(symbol):
+                raise Unavailable(self._venue, f"instrument {symbol!r} is not known")
 
     def _traded(self, rows: Iterable[Row]) -> list[tuple[Row, Instrument]]:
         found = []

@@ -73,11 +73,12 @@ check: $(VENV)/.dev ## style, types, import rules, security lint
 
 CHAOS_SEEDS ?= 5000
 CHAOS_WIRE_SEEDS ?= 300
-# Seconds after which no further seed of tier A is begun; 0: run all.
+# Seconds after which no further seed of tier A, or B, is begun; 0: run all.
 CHAOS_WITHIN ?= 0
+CHAOS_WIRE_WITHIN ?= 0
 
 chaos: $(VENV)/.core ## break everything by seed; CHAOS_SEEDS=5000 of tier A, CHAOS_WIRE_SEEDS=300 of B
-	@$(BIN)/perpbot chaos --tier B --seeds $(CHAOS_WIRE_SEEDS)
+	@$(BIN)/perpbot chaos --tier B --seeds $(CHAOS_WIRE_SEEDS) --within $(CHAOS_WIRE_WITHIN)
 	@$(BIN)/perpbot chaos --seeds $(CHAOS_SEEDS) --strict --within $(CHAOS_WITHIN)
 
 chaos-nightly: $(VENV)/.dev ## many more seeds, every mutant, every installed Python

@@ -31,6 +31,7 @@ class Agenda:
         self._tries: dict[str, int] = {}
         self._progress: dict[str, tuple[Decimal, Decimal]] = {}
         self._resting_until_ns: dict[str, int] = {}
+        """By pair: until when it waits between two tries (monotonic)."""
 
     # --- appointments ---
 
@@ -90,12 +91,12 @@ class Agenda:
         attempt = self.tries(pair_id) + 1
         self._tries[pair_id] = attempt
         delay_ns = max(self._retry.delay_ns(attempt), SHORTEST_REST_NS)
-        self._resting_until_ns[pair_id] = self._clock.now_ns() + delay_ns
+        self._resting_until_ns[pair_id] = self._clock.monotonic_ns() + delay_ns
         self.wake_at(pair_id, delay_ns)
 
     def rests(self, pair_id: str) -> bool:
         """Whether the pair waits between two tries; then it is looked at when that is over."""
-        left_ns = self._resting_until_ns.get(pair_id, 0) - self._clock.now_ns()
+        left_ns = self._resting_until_ns.get(pair_id, 0) - self._clock.monotonic_ns()
         if left_ns > 0:
             self.wake_at(pair_id, left_ns)
         return left_ns > 0

@@ -87,9 +87,10 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     quotes_per_s: float = 5_000.0
     orders_per_s: float = 100.0
-    warm_up_s: float = 60.0
-    """At least; longer until what is kept of orders and executions is this run's own."""
-    warm_up_at_most_s: float = 300.0
+    warm_up_s: float = 300.0
+    """At least; longer until what is kept of orders and executions is this run's own. Resident
+    memory follows the highest peak of what lives at once, and the peaks come in minutes."""
+    warm_up_at_most_s: float = 600.0
     rest_s: float = 90.0
     """Without orders, before each look at the memory: a venue is asked for the executions of the
     last minute with every comparison, thousands of rows for as long as it reads them."""

@@ -47,8 +47,10 @@ UNANSWERED_RETRY_NS = SECOND
 PAYMENTS_LOOKBACK_NS = 3_600 * SECOND
 """Funding and transfers are asked for this much further back: they are few, have ids, venues list
 them minutes late, and no position tells that one is missing."""
-_TIMER = "timer"
-"""Why a venue is asked that agreed the last time."""
+_TIMER, _MISSED_FILLS = "timer", "missed_fills"
+_CALM = frozenset({_TIMER, _MISSED_FILLS})
+"""Why a venue is asked that showed no difference the last time. An answer that overtakes the
+stream is no sign of one: with many orders a second that happens again and again."""
 ANSWER_LIMIT_NS = 15 * SECOND
 SETTLED_AFTER_NS = 2 * SECOND
 """After its intent (and expiry), and between two answers that miss it: then an order has ended."""
@@ -147,7 +149,7 @@ class ReconcileDriver:
                 ts_ns=now_ns,
                 venue=venue,
                 reason=reason,
-                fills_since_ns=calm_ns if reason == _TIMER else since_ns,
+                fills_since_ns=calm_ns if reason in _CALM else since_ns,
                 funding_since_ns=self._payments_since_ns(since_ns),
                 transfers_since_ns=self._payments_since_ns(
                     self._moved_since_ns.setdefault(venue, since_ns)
@@ -208,7 +210,7 @@ class ReconcileDriver:
             self._heard_ns[venue] = self._asked_at_ns(snapshot)
         if missed:
             # What was missed is folded after this; the positions are compared with that next time.
-            self._ask_later(venue, "missed_fills", 0)
+            self._ask_later(venue, _MISSED_FILLS, 0)
             return
         if venue in self._forgets:
             self._judge_missing(snapshot)

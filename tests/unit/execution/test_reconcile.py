@@ -250,6 +250,7 @@ def test_missed_execution_is_booked_and_the_venue_asked_again() -> None:
     assert not table.told(VenueReconciled)
     table.run(1)
     assert table.asked() == ["start", "missed_fills"]
+    assert START_NS - table.told(ReconcileVenue)[-1].fills_since_ns == 10 * SECOND
     table.answer(
         fills=(execution("1-1-0"),),
         positions=(position("1"),),

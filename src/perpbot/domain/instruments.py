@@ -71,6 +71,16 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         """Round a positive quantity down onto the venue's grid; raises as `round_price`."""
         return floor_to(quantity, self.quantity_step)
 
+    def is_dust(self, quantity: Decimal, mark: Decimal | None) -> bool:
+        """Whether a position (signed) is less than the venue trades by itself.
+
+        Without a mark the least notional is not known to be missed.
+        """
+        size = abs(quantity)
+        if size < max(self.min_quantity, self.quantity_step):
+            return True
+        return mark is not None and size * mark < self.min_notional
+
     def check_order(self, price: Decimal | None, quantity: Decimal, *, reduce_only: bool) -> None:
         """Raise `InvalidValue` unless the venue would take these numbers.
 

@@ -11,10 +11,9 @@ from decimal import Decimal
 
 import msgspec
 
-from perpbot.domain.instruments import Instrument
 from perpbot.domain.money import plain
 from perpbot.operations.sources import Sources
-from perpbot.portfolio.leases import legs_of
+from perpbot.portfolio.leases import Leg, legs_of
 
 
 class Unowned(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,21 +55,15 @@ def unowned_positions(sources: Sources) -> list[Unowned]:
             asset=key[2],
             position_side=key[3],
             quantity=position.quantity,
-            blocks_opening=_is_traded_alone(
-                sources.instruments.get((key[0], key[2])),
-                abs(position.quantity),
-                sources.quotes.mark(key[0], key[2]),
-            ),
+            blocks_opening=_keeps_from_opening(sources, key, position.quantity),
         )
         for key, position in sources.positions.held()
         if key not in owned
     ]
 
 
-def _is_traded_alone(
-    instrument: Instrument | None, quantity: Decimal, mark: Decimal | None
-) -> bool:
-    """Tell as `legs_clear` does whether this is more than dust of something traded here."""
-    if instrument is None or quantity < max(instrument.min_quantity, instrument.quantity_step):
-        return False
-    return mark is None or quantity * mark >= instrument.min_notional
+def _keeps_from_opening(sources: Sources, key: Leg, quantity: Decimal) -> bool:
+    instrument = sources.instruments.get((key[0], key[2]))
+    return instrument is not None and not instrument.is_dust(
+        quantity, sources.quotes.mark(key[0], key[2])
+    )

@@ -102,10 +102,9 @@ def _unowned(world: RiskWorld, place: Leg) -> str:
     """Say what a free leg holds, unless it is dust that its venue does not trade by itself."""
     instrument = world.instruments.get((place[0], place[2]))
     held = world.positions.get(place).quantity
-    if instrument is None or abs(held) < max(instrument.min_quantity, instrument.quantity_step):
+    if instrument is None or not held:
         return ""
-    mark = world.market.mark(place[0], place[2])
-    if mark is not None and abs(held) * mark < instrument.min_notional:
+    if instrument.is_dust(held, world.market.mark(place[0], place[2])):
         return ""
     return f"{place[0]} holds {plain(held)}"
 

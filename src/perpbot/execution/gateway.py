@@ -248,14 +248,13 @@ class VenueGateway:
                 errors.append(str(error))
                 return None
 
-        since_ns, funding_ns = command.transfers_since_ns, command.funding_since_ns
-        funding_since_ns = command.fills_since_ns if funding_ns is None else funding_ns
+        since_ns = command.transfers_since_ns
         orders, fills, positions, balances, funding, transfers = await asyncio.gather(
             part(account.open_orders),
             part(lambda: account.fills(command.fills_since_ns)),
             part(account.positions),
             part(account.balances),
-            part(lambda: account.funding(funding_since_ns)),
+            part(lambda: account.funding(command.funding_from_ns)),
             _unasked() if since_ns is None else part(lambda: account.transfers(since_ns)),
         )
         self._bus.publish(

@@ -140,8 +140,8 @@ class ReconcileDriver:
         if previous is not None:
             previous.cancel()
         now_ns = self._clock.now_ns()
-        since_ns = self._fills_since_ns(venue, now_ns, OVERLAP_NS)
-        calm_ns = self._fills_since_ns(venue, now_ns, CALM_OVERLAP_NS)
+        overlap_ns = CALM_OVERLAP_NS if reason in _CALM else OVERLAP_NS
+        since_ns = self._since_ns(venue, now_ns, OVERLAP_NS)
         # A question that is never answered is asked again.
         self._ask_later(venue, "unanswered", ANSWER_LIMIT_NS)
         self._bus.publish(
@@ -149,7 +149,7 @@ class ReconcileDriver:
                 ts_ns=now_ns,
                 venue=venue,
                 reason=reason,
-                fills_since_ns=calm_ns if reason in _CALM else since_ns,
+                fills_since_ns=self._since_ns(venue, now_ns, overlap_ns),
                 funding_since_ns=self._payments_since_ns(since_ns),
                 transfers_since_ns=self._payments_since_ns(
                     self._moved_since_ns.setdefault(venue, since_ns)
@@ -157,7 +157,7 @@ class ReconcileDriver:
             )
         )
 
-    def _fills_since_ns(self, venue: str, now_ns: int, overlap_ns: int) -> int:
+    def _since_ns(self, venue: str, now_ns: int, overlap_ns: int) -> int:
         heard_ns = self._heard_ns.get(venue)
         if heard_ns is not None:
             return max(heard_ns - overlap_ns, 0)

@@ -326,9 +326,7 @@ class SimulatedVenue:
             return
         exchange, account, reporter = self.exchange, self.account_name, self._reporter
         now_ns = self._clock.now_ns()
-        since_ns, funding_since_ns = command.fills_since_ns, command.funding_since_ns
-        if funding_since_ns is None:
-            funding_since_ns = since_ns
+        since_ns = command.fills_since_ns
         snapshot = VenueSnapshot(
             ts_ns=now_ns,
             source=self.name,
@@ -342,7 +340,7 @@ class SimulatedVenue:
             balances=tuple(reporter.balance(v, now_ns) for v in exchange.balances(account)),
             funding=tuple(
                 reporter.funding(paid)
-                for paid in exchange.funding_payments(account, funding_since_ns)
+                for paid in exchange.funding_payments(account, command.funding_from_ns)
             ),
             transfers=self._transfers(command.transfers_since_ns),
         )

@@ -85,8 +85,9 @@ class Door:
         self.answers: dict[str, Any] = {}
         self.asked: list[str] = []
         self.since: list[int] = []
-        self.moved_since: list[int] = []
         """Of every question for executions."""
+        self.paid_since: list[int] = []
+        self.moved_since: list[int] = []
         self.hold = asyncio.Event()
         self.hold.set()
 
@@ -122,6 +123,7 @@ class Door:
         return await self.answer("balances")
 
     async def funding(self, since_ns: int) -> Any:
+        self.paid_since.append(since_ns)
         return await self.answer("funding")
 
     async def transfers(self, since_ns: int) -> Any:
@@ -494,6 +496,21 @@ async def test_transfers_are_asked_for_where_wanted(gate: Gate) -> None:
     assert [event.transfers for event in told] == [None, (), None]
     assert "no ledger" in told[-1].error
     assert told[-1].complete
+
+
+async def test_funding_is_asked_for_from_a_time_of_its_own(gate: Gate) -> None:
+    """The earlier one of questions that are merged; without it as far back as executions."""
+    gate.door.hold.clear()
+    for since_ns in (None, 7, None, 4):
+        gate.bus.publish(
+            ReconcileVenue(
+                ts_ns=1, venue=LONG, reason="timer", fills_since_ns=9, funding_since_ns=since_ns
+            )
+        )
+    gate.door.hold.set()
+    await gate.rest()
+    assert gate.door.paid_since == [9, 4]
+    assert gate.door.since == [9, 9]
 
 
 async def test_what_an_order_asked_for_does_not_stand_for_a_comparison(gate: Gate) -> None:

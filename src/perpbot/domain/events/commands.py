@@ -122,6 +122,12 @@ class ReconcileVenue(Event, frozen=True, kw_only=True, gc=False):
     transfers_since_ns: int | None = None
     """From when on transfers are asked for; None: not at all."""
 
+    @property
+    def funding_from_ns(self) -> int:
+        """From when on funding payments are asked for."""
+        since_ns = self.funding_since_ns
+        return self.fills_since_ns if since_ns is None else since_ns
+
 
 @event(EventKind.LIST_INSTRUMENTS)
 class ListInstruments(Event, frozen=True, kw_only=True, gc=False):

@@ -183,6 +183,7 @@ def test_the_command_reports_for_people() -> None:
         (["--tier", "Z"], "A or B"),
         (["--row", "99"], "--row was"),
         (["--mutant", "none"], "--mutant was"),
+        (["--mutant", "all", "--within", "9"], "--within ends"),
     ],
 )
 def test_the_command_refuses_what_it_does_not_know(options: list[str], text: str) -> None:

@@ -50,6 +50,8 @@ def run_chaos(
     names = tools.mutants if mutant == "all" else (mutant,)
     if mutant not in {None, "all", *tools.mutants}:
         fail(f"--mutant was {mutant!r}, all or one of {', '.join(tools.mutants)}", Exit.USAGE)
+    if mutant is not None and within_s:
+        fail("--within ends a campaign early: it does not go together with --mutant", Exit.USAGE)
     began = time.monotonic()
     numbers = range(first, first + seeds)
     jobs = jobs or cores()

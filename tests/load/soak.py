@@ -92,8 +92,8 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     memory follows the highest peak of what lives at once, and the peaks come in minutes."""
     warm_up_at_most_s: float = 600.0
     rest_s: float = 90.0
-    """Without orders, before each look at the memory: a venue is asked for the executions of the
-    last minute with every comparison, thousands of rows for as long as it reads them."""
+    """Without orders, before each look at the memory: a comparison reads the executions of up to
+    the last minute, thousands of rows at this pace."""
     looks: int = 20
     """At the memory, before and after."""
     history: int = 1_000_000

@@ -46,6 +46,26 @@ def test_the_id_names_venue_base_and_settle_currency() -> None:
     assert instrument().id == "okx:BTC-USDT-PERP"
 
 
+@pytest.mark.parametrize(
+    ("quantity", "mark", "is_dust"),
+    [
+        ("0", None, True),
+        ("0.009", "60000", True),
+        ("-0.01", "60000", False),
+        ("0.01", "499", True),
+        ("-0.01", "499", True),
+        ("0.01", None, False),
+    ],
+)
+def test_dust_is_what_the_venue_does_not_trade_by_itself(
+    quantity: str, mark: str | None, is_dust: bool
+) -> None:
+    """Less than a step or the minimum, or worth too little where a mark tells."""
+    price = None if mark is None else D(mark)
+
+    assert instrument().is_dust(D(quantity), price) is is_dust
+
+
 @given(st.decimals("0.1", "1000000", places=4), st.sampled_from(list(Side)))
 def test_a_rounded_price_is_never_more_aggressive(price: Decimal, side: Side) -> None:
     """A buy never pays more, a sell never takes less; a tick at most."""

@@ -36,7 +36,7 @@ def _soak(options: argparse.Namespace) -> dict[str, Any]:
         quotes_per_s=options.quotes,
         orders_per_s=options.orders,
         warm_up_s=options.warm_up,
-        warm_up_at_most_s=max(options.warm_up, 300.0),
+        warm_up_at_most_s=2 * max(options.warm_up, soak.WARM_UP_S),
         history=options.history,
     )
     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     long_run.add_argument("--quotes", type=float, default=5_000.0, help="a second")
     long_run.add_argument("--orders", type=float, default=100.0, help="a second")
     long_run.add_argument(
-        "--warm-up", type=float, default=60.0, help="seconds before counting, at least"
+        "--warm-up", type=float, default=soak.WARM_UP_S, help="seconds before counting, at least"
     )
     long_run.add_argument("--history", type=int, default=1_000_000, help="records lived through")
     long_run.add_argument("--directory", help="where to write (a temporary directory)")

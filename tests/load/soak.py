@@ -73,6 +73,7 @@ LOOK_EVERY_S = 1.5
 LAG_MS = 50.0
 GROWTH_MB = 1.0
 """By million events, after warm-up."""
+WARM_UP_S = 300.0
 _ORDER_EVERY_S = 0.01
 _AT_ONCE = 3
 """Orders: what a venue's windows allow is a pace, not a debt."""
@@ -87,10 +88,10 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     quotes_per_s: float = 5_000.0
     orders_per_s: float = 100.0
-    warm_up_s: float = 300.0
+    warm_up_s: float = WARM_UP_S
     """At least; longer until what is kept of orders and executions is this run's own. Resident
     memory follows the highest peak of what lives at once, and the peaks come in minutes."""
-    warm_up_at_most_s: float = 600.0
+    warm_up_at_most_s: float = 2 * WARM_UP_S
     rest_s: float = 90.0
     """Without orders, before each look at the memory: a comparison reads the executions of up to
     the last minute, thousands of rows at this pace."""

@@ -7,9 +7,11 @@ all of them; only their ratio means anything.
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from statistics import median
 
 import msgspec
@@ -70,6 +72,27 @@ def per_call_us(work: Callable[[], object], calls: int) -> Callable[[], float]:
         return (time.perf_counter_ns() - started_ns) / calls / 1_000
 
     return run
+
+
+@contextmanager
+def processor_apart() -> Iterator[int | None]:
+    """Keep this thread off one processor and give its number, for a process that stays awake.
+
+    None, and nothing is done, where there is one processor only or the system binds none.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield None
+        return
+    all_of_us = os.sched_getaffinity(0)
+    if len(all_of_us) < 2:
+        yield None
+        return
+    apart = min(all_of_us)
+    os.sched_setaffinity(0, all_of_us - {apart})
+    try:
+        yield apart
+    finally:
+        os.sched_setaffinity(0, all_of_us)
 
 
 def say(text: str) -> None:

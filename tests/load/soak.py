@@ -23,7 +23,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -317,8 +317,8 @@ async def _run(node: Node, pace: Pace, flooded: list[int]) -> dict[str, Any]:
     lag = Lag()
     async with _beside(orders.run()):
         warm_up = await _warm_up(orders, pace)
-    before_mb = await _memory_mb(node, pace)
-    blocks, begun = sys.getallocatedblocks(), time.monotonic()
+    before = await _memory(node, pace)
+    begun = time.monotonic()
     first, orders_first, flooded_first = _counts(node), orders.sent, flooded[0]
     async with _beside(orders.run(), lag.watch()):
         told = 0.0
@@ -329,9 +329,8 @@ async def _run(node: Node, pace: Pace, flooded: list[int]) -> dict[str, Any]:
                 say(f"load: {elapsed:.0f} s, {orders.sent} orders, {resident_mb():.1f} MB")
         elapsed = time.monotonic() - begun
         last, orders_last, flooded_last = _counts(node), orders.sent, flooded[0]
-    after_mb = await _memory_mb(node, pace)
-    blocks = sys.getallocatedblocks() - blocks
-    grown_mb = after_mb - before_mb
+    after = await _memory(node, pace)
+    grown_mb = after.resident_mb - before.resident_mb
     handled = {name: last[name] - first[name] for name in last}
     events = handled["accepted"] + handled["journalled"]
     return {
@@ -351,9 +350,10 @@ async def _run(node: Node, pace: Pace, flooded: list[int]) -> dict[str, Any]:
         "loop_lag_own_p50_ms": _at(lag.own_ms, 0.5),
         "loop_lag_own_p99_ms": _at(lag.own_ms, 0.99),
         "loop_lag_own_max_ms": _at(lag.own_ms, 1.0),
-        "memory_mb": round(after_mb, 1),
+        "memory_mb": round(after.resident_mb, 1),
         "memory_grown_mb": round(grown_mb, 2),
-        "python_blocks_grown": blocks,
+        "python_blocks": after.blocks,
+        "python_blocks_grown": after.blocks - before.blocks,
         "events": events,
         "memory_mb_per_million_events": round(grown_mb / events * 1e6, 3),
         "refused": node.core.quotes.statistics().refused,
@@ -416,22 +416,30 @@ async def _taken(servers: RunningServers) -> list[dict[str, Any]]:
     return await servers.orders()
 
 
-async def _memory_mb(node: Node, pace: Pace) -> float:
-    """Return resident memory at rest, without what the allocator keeps for later.
+class Memory(NamedTuple):
+    """What a node holds at rest."""
+
+    resident_mb: float
+    blocks: int
+    """Of Python: what lives, whatever the system still lends for it."""
+
+
+async def _memory(node: Node, pace: Pace) -> Memory:
+    """Return what is held at rest, without what the allocator keeps for later.
 
     The least of some looks: a venue's answer that is being read just then is megabytes.
     """
     await _settled(node)
     await asyncio.sleep(pace.rest_s)
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    found: list[float] = []
+    found: list[Memory] = []
     for _ in range(pace.looks):
         gc.collect()
         if trim is not None:
             trim(0)
-        found.append(resident_mb())
+        found.append(Memory(resident_mb(), sys.getallocatedblocks()))
         await asyncio.sleep(LOOK_EVERY_S)
-    return min(found)
+    return Memory(*map(min, zip(*found, strict=True)))
 
 
 async def _settled(node: Node) -> None:

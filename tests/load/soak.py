@@ -77,6 +77,7 @@ WARM_UP_S = 300.0
 _ORDER_EVERY_S = 0.01
 _AT_ONCE = 3
 """Orders: what a venue's windows allow is a pace, not a debt."""
+_ASK_EVERY_S = 60.0
 _TOUCH_USD = 50_000.0
 _TRIES = 10
 _SCHEDSTAT = Path("/proc/thread-self/schedstat")
@@ -316,7 +317,7 @@ async def _run(node: Node, pace: Pace, flooded: list[int]) -> dict[str, Any]:
     orders = Orders(node, pace.orders_per_s)
     lag = Lag()
     async with _beside(orders.run()):
-        warm_up = await _warm_up(orders, pace)
+        warm_up = await _warm_up(node, orders, pace)
     before = await _memory(node, pace)
     begun = time.monotonic()
     first, orders_first, flooded_first = _counts(node), orders.sent, flooded[0]
@@ -375,9 +376,13 @@ async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _warm_up(orders: Orders, pace: Pace) -> dict[str, Any]:
-    """Wait until nothing is kept any more that the node was given as its history."""
-    begun = time.monotonic()
+async def _warm_up(node: Node, orders: Orders, pace: Pace) -> dict[str, Any]:
+    """Wait until nothing is kept any more that the node was given as its history.
+
+    Meanwhile the exchange of the orders is asked for a minute of executions now and then, as after
+    a reconnect: it is the longest answer that a node holds, and chance decides when one comes.
+    """
+    begun = asked = time.monotonic()
     wanted = max(KEYS_KEPT, KEPT_ENDED)
 
     def over(seconds: float) -> bool:
@@ -386,8 +391,11 @@ async def _warm_up(orders: Orders, pace: Pace) -> dict[str, Any]:
     def own() -> bool:
         return not pace.history or orders.sent >= wanted
 
-    while not over(pace.warm_up_s) or not (own() or over(pace.warm_up_at_most_s)):  # noqa: ASYNC110
+    while not over(pace.warm_up_s) or not (own() or over(pace.warm_up_at_most_s)):
         await asyncio.sleep(1.0)
+        if time.monotonic() - asked >= _ASK_EVERY_S:
+            asked = time.monotonic()
+            node.core.reconcile.ask("okx", "warm_up")
     say(f"load: warmed up by {orders.sent:,} orders, tables {'full' if own() else 'not full'}")
     return {
         "warm_up_s": round(time.monotonic() - begun, 1),

@@ -84,9 +84,7 @@ class ReportIntake:
         bus.subscribe(FillReported, self._on_fill)
         bus.subscribe(AccountReported, self._on_account)
         bus.subscribe(OrderFact, self._folded)
-        self._payments = PaymentIntake(
-            bus, clock, booked, transfers, rates, pricing, funding_owner
-        )
+        self._payments = PaymentIntake(bus, clock, booked, transfers, pricing, funding_owner)
 
     @property
     def duplicates(self) -> int:

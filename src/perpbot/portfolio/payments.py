@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from perpbot.domain.events import FundingPaid, Transfer
-from perpbot.domain.money import ZERO
 from perpbot.domain.orders import FundingReport, TransferReport
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import Clock
 from perpbot.portfolio.booked import BookedKey, BookedTrades, funding_key
-from perpbot.portfolio.currency import CurrencyRates
 from perpbot.portfolio.pricing import UsdPricing
 from perpbot.portfolio.transfers import BookedTransfers, transfer_key
 
@@ -24,7 +22,6 @@ class PaymentIntake:
         clock: Clock,
         booked: BookedTrades,
         transfers: BookedTransfers,
-        rates: CurrencyRates,
         pricing: UsdPricing,
         leg_owner: Callable[[str, str, str], str],
     ) -> None:
@@ -33,7 +30,6 @@ class PaymentIntake:
         self._clock = clock
         self._booked = booked
         self._transfers = transfers
-        self._rates = rates
         self._pricing = pricing
         self._leg_owner = leg_owner
         self._in_flight: set[BookedKey] = set()
@@ -70,21 +66,18 @@ class PaymentIntake:
         self._in_flight.discard(funding_key(event))
 
     def take_transfer(self, report: TransferReport) -> bool:
-        """Book a transfer unless it is booked; return whether it was new.
-
-        What has no price in USD moves nothing: its balance counts as nothing, too.
-        """
+        """Book a transfer unless it is booked; return whether it was new."""
         key = transfer_key(report.venue, report.account, report.transfer_id)
         if key in self._transfers or key in self._moving:
             return False
         self._moving.add(key)
-        rate = self._rates.usd(report.currency)
+        amount_usd = self._pricing.of_transfer(report.amount, report.currency, report.venue)
         self._bus.publish(
             Transfer(
                 ts_ns=self._clock.now_ns(),
                 venue=report.venue,
                 account=report.account,
-                amount_usd=ZERO if rate is None else report.amount * rate,
+                amount_usd=amount_usd,
                 reference=report.transfer_id,
                 currency=report.currency,
                 amount=report.amount,

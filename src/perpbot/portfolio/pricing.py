@@ -17,6 +17,8 @@ from perpbot.portfolio.currency import CurrencyRates
 
 UNPRICED = "unpriced"
 """Name of the halt and of its alarm."""
+UNCOUNTED = "uncounted_transfer"
+"""Name of the alarm."""
 
 
 class UsdPricing:
@@ -58,6 +60,23 @@ class UsdPricing:
         self._no_rate(currency)
         return ZERO, f"{plain(amount)} {currency}"
 
+    def of_transfer(self, amount: Decimal, currency: str, venue: str) -> Decimal:
+        """Return a transfer in USD; a person is told of one in a currency without a rate.
+
+        It is 0 then, which is what its balance counts as: nothing is lost or won by it.
+        """
+        rate = self._rates.usd(currency)
+        if rate is not None:
+            return amount * rate
+        if amount != 0:
+            self._alarm(
+                UNCOUNTED,
+                f"{venue}: a transfer of {plain(amount)} {currency} has no USD rate: neither it "
+                "nor its balance counts as equity; set it under market.currency_rates before "
+                "the next one",
+            )
+        return ZERO
+
     def _cleared(self, event: HaltCleared) -> None:
         """What still has no rate halts again."""
         if event.rule == UNPRICED:
@@ -78,5 +97,6 @@ class UsdPricing:
         )
         self._alarm(
             UNPRICED,
-            f"a fee or payment in {currency} has no USD rate; set one, then clear the halt",
+            f"a fee or payment in {currency} has no USD rate; set it under "
+            "market.currency_rates, then clear the halt",
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 from perpbot.domain.events import (
     AccountReported,
+    AlertFired,
     FundingPaid,
     HaltLatched,
     Transfer,
@@ -93,10 +94,14 @@ def test_two_tellings_in_one_moment_are_one_transfer() -> None:
     assert len(desk.seen(Transfer)) == 1
 
 
-def test_a_transfer_without_a_price_moves_nothing_and_stops_nothing() -> None:
-    """Its balance counts as nothing, too."""
+def test_a_transfer_without_a_price_moves_nothing_and_is_told() -> None:
+    """Its balance counts as nothing, too: opens go on, and a person learns of it once."""
     desk = office()
+    desk.intake.take_transfer(transfer(currency="POINTS"))
     desk.intake.take_transfer(transfer(currency="POINTS"))
 
     assert desk.seen(Transfer)[0].amount_usd == 0
     assert desk.seen(HaltLatched) == []
+    [alert] = desk.seen(AlertFired)
+    assert alert.name == "uncounted_transfer"
+    assert "okx: a transfer of -40 POINTS has no USD rate" in alert.text

@@ -40,6 +40,7 @@ from perpbot.domain.events import (
 )
 from perpbot.domain.orders import OrderReport, OrderRequest
 from perpbot.domain.sides import OrderState
+from perpbot.execution.reconcile import UNANSWERED
 from perpbot.execution.watch import MISSING_FILLS
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import Clock
@@ -138,6 +139,8 @@ class VenueGateway:
         if command.venue != self._venue.name:
             return
         if self._surveying:
+            if command.reason == UNANSWERED:
+                return  # the answer is on its way: one more question makes it later still
             waiting = self._asked_meanwhile
             self._asked_meanwhile = command if waiting is None else _both(waiting, command)
             return

@@ -43,6 +43,8 @@ OVERLAP_NS = 60 * SECOND
 """How far before the last answer executions are asked for again: a venue may list them late."""
 CALM_OVERLAP_NS = 10 * SECOND
 """The same while books and venue agree. What is listed later than that shows as a difference."""
+UNANSWERED = "unanswered"
+"""Why a venue is asked again whose answer has not come."""
 UNANSWERED_RETRY_NS = SECOND
 PAYMENTS_LOOKBACK_NS = 3_600 * SECOND
 """Funding and transfers are asked for this much further back: they are few, have ids, venues list
@@ -143,7 +145,7 @@ class ReconcileDriver:
         overlap_ns = CALM_OVERLAP_NS if reason in _CALM else OVERLAP_NS
         since_ns = self._since_ns(venue, now_ns, OVERLAP_NS)
         # A question that is never answered is asked again.
-        self._ask_later(venue, "unanswered", ANSWER_LIMIT_NS)
+        self._ask_later(venue, UNANSWERED, ANSWER_LIMIT_NS)
         self._bus.publish(
             ReconcileVenue(
                 ts_ns=now_ns,

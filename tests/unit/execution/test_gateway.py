@@ -36,6 +36,7 @@ from perpbot.domain.events import (
 from perpbot.domain.orders import OrderReport, OrderRequest
 from perpbot.domain.sides import OrderState
 from perpbot.execution.gateway import LatencySamples, VenueGateway
+from perpbot.execution.reconcile import UNANSWERED
 from perpbot.execution.watch import MISSING_FILLS
 from perpbot.guardian.pulse import TakenOver
 from perpbot.kernel.bus import BusHalted, EventBus
@@ -469,6 +470,22 @@ async def test_comparisons_do_not_pile_up(gate: Gate) -> None:
     gate.bus.publish(ReconcileVenue(ts_ns=1, venue=LONG, reason="later", fills_since_ns=1))
     await gate.rest()
     assert gate.door.since[-1] == 1
+
+
+async def test_an_answer_that_takes_long_is_waited_for(gate: Gate) -> None:
+    """Asking again while it comes together would make each answer longer than the one before."""
+    gate.door.hold.clear()
+    for reason, since_ns in (("start", 9), (UNANSWERED, 3), (UNANSWERED, 2)):
+        gate.bus.publish(
+            ReconcileVenue(ts_ns=1, venue=LONG, reason=reason, fills_since_ns=since_ns)
+        )
+    await gate.rest()
+    gate.door.hold.set()
+    await gate.rest()
+    assert gate.door.since == [9]
+    gate.bus.publish(ReconcileVenue(ts_ns=1, venue=LONG, reason=UNANSWERED, fills_since_ns=5))
+    await gate.rest()
+    assert gate.door.since == [9, 5]
 
 
 async def test_transfers_are_asked_for_where_wanted(gate: Gate) -> None:

@@ -9,7 +9,7 @@ from perpbot.domain.errors import JournalCorrupt
 from perpbot.kernel.journal.files import is_settled, open_segment, read_segment, segment_files
 from perpbot.kernel.journal.record import HEAD, MAX_RECORD_BYTES, Record, TornRecord, read_one
 
-_CURSOR_BYTES = 1024 * 1024
+_CURSOR_BYTES = 256 * 1024
 
 
 def scan(path: Path, expected: int) -> Iterator[tuple[Record, int]]:

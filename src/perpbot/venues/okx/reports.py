@@ -201,7 +201,7 @@ class Reports:
             trade_id=f"{row.trade_id}-{row.ord_id}",
             client_id=own_id(row.cl_ord_id),
             venue_order_id=row.ord_id,
-            symbol=row.inst_id,
+            symbol=instrument.symbol,
             asset=instrument.asset,
             side=self._side(row.side),
             price=self._number(row.fill_px, "fillPx"),

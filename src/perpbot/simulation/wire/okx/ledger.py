@@ -5,7 +5,8 @@ Lists are newest first and page by id: `after` gives older rows, `before` newer 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 from perpbot.domain.money import plain
 from perpbot.simulation.model import (
@@ -21,6 +22,8 @@ from perpbot.simulation.wire.okx.market import Market, Query
 from perpbot.simulation.wire.okx.rows import Row
 
 _PAGE = 100
+_TRANSFERS, _TRADES, _FUNDING = "1", "2", "8"
+"""Types of bills."""
 UID = "44705892343619584"
 
 
@@ -146,15 +149,18 @@ class Ledger:
 
     def bills(self, query: Query) -> list[Row]:
         """`account/bills`: transfers (type 1), fills (type 2) and funding (type 8)."""
-        fills = self._exchange.executions(self._account)
-        payments = self._exchange.funding_payments(self._account)
-        found = [rows.trade_bill_row(self._contracts[fill.symbol], fill) for fill in fills]
-        found += [rows.funding_bill_row(self._contracts[paid.symbol], paid) for paid in payments]
-        found += [rows.transfer_bill_row(m) for m in self._exchange.transfers(self._account)]
         kind = query.get("type", "")
-        found = [row for row in found if kind in ("", row["type"])]
+        found: list[Row] = []
+        if kind in ("", _TRADES):
+            fills = self._exchange.executions(self._account)
+            found += [rows.trade_bill_row(self._contracts[fill.symbol], fill) for fill in fills]
+        if kind in ("", _FUNDING):
+            payments = self._exchange.funding_payments(self._account)
+            found += [rows.funding_bill_row(self._contracts[p.symbol], p) for p in payments]
+        if kind in ("", _TRANSFERS):
+            found += [rows.transfer_bill_row(m) for m in self._exchange.transfers(self._account)]
         found.sort(key=lambda row: (int(row["ts"]), row["billId"]))
-        return _page(_matching(found, query), query, "billId")
+        return _page(_matching(reversed(found), query), query, "billId")
 
     # --- orders ----------------------------------------------------------------------------------
 
@@ -172,27 +178,35 @@ class Ledger:
         """`trade/orders-pending`."""
         orders = self._exchange.open_orders(self._account, query.get("instId") or None)
         found = [order for order in orders if not _is_waiting(order)]
-        return _page(_matching(self._rows(found), query), query, "ordId")
+        return _page(_matching(reversed(self._rows(found)), query), query, "ordId")
 
     def history(self, query: Query) -> list[Row]:
         """`trade/orders-history` and its archive: ended orders."""
         found = [
             order for order in self._exchange.order_history(self._account) if not order.is_open
         ]
-        return _page(_matching(self._rows(found), query), query, "ordId")
+        return _page(_matching(reversed(self._rows(found)), query), query, "ordId")
 
     def fills(self, query: Query) -> list[Row]:
-        """`trade/fills` and `trade/fills-history`."""
-        executions = self._exchange.executions(self._account)
-        found = [rows.fill_row(self._contracts[fill.symbol], fill) for fill in executions]
+        """`trade/fills` and `trade/fills-history`.
+
+        Rows are made for one page: an account may have traded for weeks.
+        """
+        begin, after = query.get("begin", ""), query.get("after", "")
+        since_ns = int(begin) * 1_000_000 if begin.isdigit() else 0
+        newest = reversed(self._exchange.executions(self._account, since_ns))
+        found = (
+            rows.fill_row(self._contracts[fill.symbol], fill)
+            for fill in newest
+            if not after.isdigit() or int(rows.bill_id(fill)) < int(after)
+        )
         return _page(_matching(found, query), query, "billId")
 
     def algo_pending(self, query: Query) -> list[Row]:
         """`trade/orders-algo-pending`."""
         orders = self._exchange.open_orders(self._account, query.get("instId") or None)
-        return _page(
-            self._algo_rows([o for o in orders if _is_waiting(o)], query), query, "algoId"
-        )
+        found = self._algo_rows([o for o in orders if _is_waiting(o)], query)
+        return _page(reversed(found), query, "algoId")
 
     def algo_history(self, query: Query) -> list[Row]:
         """`trade/orders-algo-history`: fired and cancelled ones."""
@@ -203,7 +217,7 @@ class Ledger:
         ]
         found = self._algo_rows(orders, query)
         state = query.get("state", "")
-        return _page([r for r in found if state in ("", r["state"])], query, "algoId")
+        return _page((r for r in reversed(found) if state in ("", r["state"])), query, "algoId")
 
     def algo(self, query: Query) -> list[Row]:
         """`trade/order-algo` (GET): one order with a trigger."""
@@ -230,7 +244,12 @@ class Ledger:
         return self._exchange.positions(self._account)
 
     def _rows(self, orders: Sequence[OrderView]) -> list[Row]:
-        last = {fill.order_id: fill for fill in self._exchange.executions(self._account)}
+        shown = {order.order_id for order in orders}
+        last = {
+            fill.order_id: fill
+            for fill in self._exchange.executions(self._account)
+            if fill.order_id in shown
+        }
         return [
             rows.order_row(
                 self._contracts[order.ticket.symbol],
@@ -258,26 +277,28 @@ def _is_waiting(order: OrderView) -> bool:
     return order.status is OrderStatus.UNTRIGGERED
 
 
-def _matching(found: list[Row], query: Query) -> list[Row]:
+def _matching(found: Iterable[Row], query: Query) -> Iterator[Row]:
     fields = [
         name for name in ("instType", "instId", "ordType", "state", "ordId") if query.get(name)
     ]
-    found = [row for row in found if all(row.get(name) == query[name] for name in fields)]
-    clock = "ts" if found and "ts" in found[0] else "cTime"
     begin, end = query.get("begin", ""), query.get("end", "")
-    if begin.isdigit():
-        found = [row for row in found if int(row[clock]) >= int(begin)]
-    if end.isdigit():
-        found = [row for row in found if int(row[clock]) <= int(end)]
-    return found
+    for row in found:
+        at_ms = int(row["ts"] if "ts" in row else row["cTime"])
+        if (
+            all(row.get(name) == query[name] for name in fields)
+            and (not begin.isdigit() or at_ms >= int(begin))
+            and (not end.isdigit() or at_ms <= int(end))
+        ):
+            yield row
 
 
-def _page(found: list[Row], query: Query, key: str) -> list[Row]:
-    """Return one page of rows given oldest first."""
+def _page(newest: Iterable[Row], query: Query, key: str) -> list[Row]:
+    """Return one page of rows given newest first."""
     after, before, limit = query.get("after", ""), query.get("before", ""), query.get("limit", "")
-    newest = found[::-1]
-    if after.isdigit():
-        newest = [row for row in newest if int(row[key]) < int(after)]
-    if before.isdigit():
-        newest = [row for row in newest if int(row[key]) > int(before)]
-    return newest[: min(int(limit), _PAGE) if limit.isdigit() else _PAGE]
+    found = (
+        row
+        for row in newest
+        if (not after.isdigit() or int(row[key]) < int(after))
+        and (not before.isdigit() or int(row[key]) > int(before))
+    )
+    return list(islice(found, min(int(limit), _PAGE) if limit.isdigit() else _PAGE))

@@ -35,6 +35,7 @@ from perpbot.simulation.wire.okx.rows.orders import (
 from perpbot.simulation.wire.okx.rows.units import (
     Levels,
     Row,
+    bill_id,
     contracts_of,
     index_of,
     ms,
@@ -48,6 +49,7 @@ __all__ = [
     "Row",
     "algo_row",
     "balance_row",
+    "bill_id",
     "contracts_of",
     "fee_row",
     "fill_row",

@@ -99,7 +99,7 @@ class AccountDesk:
         kind = params.text("incomeType", "")
         symbol = self._context.symbol_if_any(params)
         rows: list[dict[str, object]] = []
-        for fill in self._exchange.executions(self._account):
+        for fill in self._exchange.executions(self._account, start_ms * 1_000_000):
             rows.append(
                 self._income("COMMISSION", fill.symbol, -fill.fee, fill.ts_ns, fill.trade_id)
             )

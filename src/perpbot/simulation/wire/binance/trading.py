@@ -221,7 +221,7 @@ class TradingDesk:
                 "buyer": fill.side is Side.BUY,
                 "maker": fill.liquidity == "maker",
             }
-            for fill in self._exchange.executions(self._account)
+            for fill in self._exchange.executions(self._account, start_ms * 1_000_000)
             if fill.symbol == symbol
             and fill.trade_id >= first_id
             and order_id in {0, fill.order_id}

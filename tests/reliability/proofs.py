@@ -180,7 +180,12 @@ def _soak(told: Told) -> list[Figure]:
     return [
         Figure(
             "Load: no durable event lost, loop lag p99 under 50 ms, under 1 MB per million events",
-            ", ".join(f"{name} {value}" for name, value in told.items() if name != "holds"),
+            f"{told['orders_per_s']:.0f} orders and {told['quotes_per_s']:,} quotes a second for "
+            f"{told['seconds']:.0f} s; {told['lost_records']} of {told['records']:,} records "
+            f"lost, {len(told['orders_that_differ'])} of {told['orders_sent']:,} orders differ; "
+            f"lag p99 {told['loop_lag_own_p99_ms']} ms ({told['loop_lag_p99_ms']} by the wall); "
+            f"{told['memory_mb_per_million_events']} MB by million events, "
+            f"{told['python_blocks_grown']:,} blocks of {told['python_blocks']:,} more at rest",
             bool(told["holds"]),
         )
     ]

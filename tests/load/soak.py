@@ -447,7 +447,7 @@ async def _memory(node: Node, pace: Pace) -> Memory:
             trim(0)
         found.append(Memory(resident_mb(), sys.getallocatedblocks()))
         await asyncio.sleep(LOOK_EVERY_S)
-    return Memory(*map(min, zip(*found, strict=True)))
+    return Memory(min(look.resident_mb for look in found), min(look.blocks for look in found))
 
 
 async def _settled(node: Node) -> None:

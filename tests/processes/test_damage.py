@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,7 @@ async def test_node_refuses_a_damaged_journal(tmp_path: Path) -> None:
         data[len(data) // 2] ^= 1
         segment.write_bytes(data)
         taken = len(await rig.exchanges.orders())
+        left = await rig.net()
 
         code, words = await _told(rig, "run", "--testnet")
         assert code == 1
@@ -180,6 +182,8 @@ async def test_node_refuses_a_damaged_journal(tmp_path: Path) -> None:
         node = await rig.node()
         assert rig.status()["overview"]["kill_level"] == 1
         await node.end()
-        assert not any((await rig.net()).values())
+        # The death may have parted two legs whose plan is lost: those are a person's to close.
+        for asset, net in (await rig.net()).items():
+            assert net in {Decimal(0), left[asset]}, f"{asset}: {left[asset]} became {net}"
         rows = await rig.exchanges.orders()
         assert all(row["taken"] == 1 for row in rows)

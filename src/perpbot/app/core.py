@@ -351,10 +351,11 @@ class Core:
                 config_hash=config_hash,
             )
         )
+        # First: what the others say of orders lets the trader look at their pairs.
+        self.trader.wait_for(self._unseen())
         self.capital.resume()
         self.watch.resume()
         self.kill_switch.resume()
-        self.trader.wait_for(self._traded_by_guardian())
         self.trader.resume()
         self.reconcile.start(self.folds.runs.whole_until_ns, born_ns=self.folds.runs.born_ns)
         self.exits.start()
@@ -362,13 +363,18 @@ class Core:
         self._every(self.settings.market.basis_sample_interval_ms * MS, self._sample_market)
         self._every(int(self.settings.capital.snapshot_interval_s * SECOND), self.sampler.sample)
 
-    def _traded_by_guardian(self) -> frozenset[str]:
-        """Return the venues whose books have not agreed with ours since a guardian took over."""
-        if self._takeover is None:
+    def _unseen(self) -> frozenset[str]:
+        """Return the venues that have not agreed since what happened there is not in our books.
+
+        Since a guardian took over, or since a repair of the journal left records out.
+        """
+        taken_over_ns = 0 if self._takeover is None else self._takeover.at_ns
+        runs = self.folds.runs
+        since_ns = max(taken_over_ns, runs.lost_ns)
+        if not since_ns:
             return frozenset()
-        at_ns, whole_until_ns = self._takeover.at_ns, self.folds.runs.whole_until_ns
         return frozenset(
-            venue for venue in self.markets.capabilities if whole_until_ns(venue) <= at_ns
+            venue for venue in self.markets.capabilities if runs.whole_until_ns(venue) <= since_ns
         )
 
     def stop_opening(self) -> None:

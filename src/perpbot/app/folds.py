@@ -76,6 +76,8 @@ class Runs:
 
     def __init__(self) -> None:
         self.epoch = 0
+        self.lost_ns = 0
+        """When a repair last left records out (UTC); 0 where none ever did."""
         self._born_ns = 0
         self._agreed_ns: dict[str, int] = {}
 
@@ -102,6 +104,8 @@ class Runs:
 
     def _repaired(self, event: JournalRepaired) -> None:
         self.epoch = max(self.epoch, event.epoch)
+        if event.lost:
+            self.lost_ns = event.ts_ns
 
     def _reconciled(self, event: VenueReconciled) -> None:
         if event.agreed:
@@ -109,9 +113,15 @@ class Runs:
 
     def snapshot(self) -> object:
         """The runs as plain values."""
-        return {"epoch": self.epoch, "born_ns": self._born_ns, "agreed_ns": self._agreed_ns}
+        return {
+            "epoch": self.epoch,
+            "lost_ns": self.lost_ns,
+            "born_ns": self._born_ns,
+            "agreed_ns": self._agreed_ns,
+        }
 
     def restore(self, state: Any) -> None:
         """Take over a snapshot."""
-        self.epoch, self._born_ns = state["epoch"], state["born_ns"]
+        self.epoch, self.lost_ns = state["epoch"], state["lost_ns"]
+        self._born_ns = state["born_ns"]
         self._agreed_ns = dict(state["agreed_ns"])

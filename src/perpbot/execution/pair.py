@@ -91,6 +91,11 @@ class Pair(msgspec.Struct, kw_only=True):
         return max(min(self.long.quantity, -self.short.quantity), ZERO)
 
     @property
+    def reversed(self) -> Decimal:
+        """Base coins that both legs hold the other way round: others traded there."""
+        return max(min(-self.long.quantity, self.short.quantity), ZERO)
+
+    @property
     def has_opened(self) -> bool:
         """Whether both legs had a fill."""
         return self.long.opened > 0 and self.short.opened > 0

@@ -92,10 +92,11 @@ class PairTrader:
             self._touch(pair.plan.pair_id)
 
     def wait_for(self, venues: frozenset[str]) -> None:
-        """Leave pairs alone until these venues have agreed: somebody traded for us meanwhile.
+        """Leave pairs alone until these venues have agreed: our books lack what happened there.
 
-        The one thing that holds up a hedge: by our books it may already have been made. What the
-        kill switch closes goes on leg by leg, where the venue of the leg has agreed.
+        A guardian traded for us, or the journal lost what we did ourselves. The one thing that
+        holds up a hedge: it may already have been made. What the kill switch closes goes on leg by
+        leg, where the venue of the leg has agreed.
         """
         self._waits_for = venues
 
@@ -110,9 +111,13 @@ class PairTrader:
         killed = pair.close_reason.startswith(KILL_SWITCH)
         return not killed or pair.state not in {PairState.HEDGED, *_SHRINKING}
 
+    def unheard(self, pair: Pair) -> tuple[str, ...]:
+        """Return the venues of a pair that it waits for: see `wait_for`."""
+        return tuple(v for v in (pair.venue(0), pair.venue(1)) if v in self._waits_for)
+
     def _is_unseen(self, pair: Pair) -> bool:
         """Whether a venue of a pair has not agreed since somebody else traded there."""
-        return not self._waits_for.isdisjoint((pair.venue(0), pair.venue(1)))
+        return bool(self.unheard(pair))
 
     def _order_changed(self, event: OrderFact) -> None:
         order = self._orders.get(event.client_id)
@@ -138,13 +143,14 @@ class PairTrader:
         pair = self._pairs.get(event.pair_id)
         if pair is None:
             return
+        if pair.state is PairState.FLAT:
+            self._end(pair, pair.close_reason or "closed")  # the process ended while it did
+            return
         if self._waits_for and self._must_wait(pair):
             self._agenda.wake_at(event.pair_id, SECOND)
             return
         working = list(self._orders.of_owner(event.pair_id))
-        if pair.state is PairState.FLAT:
-            self._end(pair, pair.close_reason or "closed")  # the process ended while it did
-        elif pair.state in _SHRINKING:
+        if pair.state in _SHRINKING:
             if working:
                 self._wait(pair, working)
             self._shrink(pair, working)
@@ -331,8 +337,13 @@ class PairTrader:
         return newest if order and order.state is OrderState.PROVEN_ABSENT else ""
 
     def _is_balanced(self, pair: Pair) -> bool:
-        """Whether the legs agree, or differ by less than a step of the leg that holds more."""
-        return abs(pair.imbalance) < self._legs.step(pair, _heavier(pair))
+        """Whether the legs agree, or differ by less than a step of the leg that holds more.
+
+        Legs that are hedged the wrong way round (others traded) are not what was planned.
+        """
+        heavier = _heavier(pair)
+        step = self._legs.step(pair, heavier)
+        return abs(pair.imbalance) < step and pair.reversed < step
 
     def _move(self, pair: Pair, reason: str, *through: PairState) -> None:
         """Move along the table and look at the pair again."""

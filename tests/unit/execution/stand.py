@@ -189,6 +189,14 @@ class FragileJournal(MemoryJournal):
             raise PowerCut("dead")
         return super().append(event)
 
+    def lose_after(self, kept: int) -> int:
+        """Lose every record after `kept`; return how many that were."""
+        lost = self.last_sequence - kept
+        del self._records[kept:]
+        self.last_sequence = kept
+        self.dead, self.dies_at = False, 0
+        return lost
+
 
 class MortalTimers:
     """Timers of one process."""

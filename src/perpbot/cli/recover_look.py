@@ -15,7 +15,8 @@ from perpbot.app.restart.rehearsal import rehearse
 from perpbot.cli.output import say
 from perpbot.cli.place import Place
 from perpbot.cli.progress import Progress
-from perpbot.domain.errors import JournalCorrupt
+from perpbot.domain.errors import JournalCorrupt, StateConflict
+from perpbot.guardian.epoch import read_epoch
 from perpbot.kernel.clock import RealClock
 from perpbot.kernel.fold import PoisonRecord
 from perpbot.kernel.journal.files import records_size
@@ -84,7 +85,10 @@ def look(place: Place, node: RunInfo | None, *, ask: bool) -> Report:
     told = None if recovered is None else _told(recovered, seconds)
     outlook, as_of_ns, asked = None, None, None
     if recovered is not None:
-        outlook, as_of_ns, asked = _outlook(place, recovered, ask=ask)
+        try:
+            outlook, as_of_ns, asked = _outlook(place, recovered, ask=ask)
+        except StateConflict as unclear:
+            problem = str(unclear)
         problem = problem or (outlook.halted if outlook else "")
     return Report(
         mode=place.mode,
@@ -133,4 +137,7 @@ def _outlook(
     if known is None:
         return None, None, None
     markets = known.markets(rates_of(place.configuration.settings))
-    return rehearse(place.configuration.settings, markets, recovered, now_ns), known.ts_ns, None
+    outlook = rehearse(
+        place.configuration.settings, markets, recovered, now_ns, read_epoch(place.state)
+    )
+    return outlook, known.ts_ns, None

@@ -29,7 +29,7 @@ def report_text(report: Report, now_ns: int) -> str:
         lines.append(f"{venue} says: {said}")
     if report.outlook is not None:
         lines += _outlook(report.outlook, now_ns)
-    elif report.recovered is not None:
+    elif report.recovered is not None and not report.problem:
         lines.append(
             "no node has left what it knew of its markets here: --ask learns it from the venues"
         )
@@ -75,6 +75,8 @@ def _problem(report: Report) -> Iterator[str]:
     outlook = report.outlook
     if outlook is not None and outlook.halted:
         yield f"A RESTART WOULD HALT: {outlook.halted}"
+    elif report.problem and plan is None and poison is None:
+        yield f"A NODE REFUSES TO START: {report.problem}"
 
 
 def _recovered(report: Report) -> Iterator[str]:
@@ -146,7 +148,9 @@ def _pair(pair: PairOutlook, now_ns: int) -> Iterator[str]:
         age = _age(pair.unhedged_since_ns, now_ns)
         yield f"    UNHEDGED by {plain(pair.imbalance)}{age}"
     yield from _steps(pair.steps, "    ")
-    if pair.next_look_ms is not None:
+    if pair.waits_for:
+        yield f"    then waits until {' and '.join(pair.waits_for)} told what the books lack"
+    elif pair.next_look_ms is not None:
         yield f"    then looks again in {pair.next_look_ms} ms, {pair.state_after}"
     elif not pair.steps or pair.state_after != "flat":
         yield f"    then waits for news, {pair.state_after}"

@@ -151,6 +151,21 @@ def test_damage_is_shown_and_repaired_on_command() -> None:
     assert list(aside.iterdir())
 
 
+def test_after_a_loss_pairs_wait_for_the_venues() -> None:
+    """The outlook knows it as a restart does; a fence that cannot be read stops both."""
+    dead_node()
+    damage(b"hedged")
+    repaired = recover("--yes")
+    assert repaired.exit_code == 0, repaired.output
+    assert "then waits until okx and binance told what the books lack" in repaired.stdout
+
+    (STATE / "guardian.epoch").write_text("torn")
+    unclear = recover("--dry-run")
+
+    assert unclear.exit_code == 1
+    assert "guardian.epoch cannot be read" in unclear.stdout
+
+
 def test_tables_go_with_the_records_that_are_lost() -> None:
     """Their cursor counts numbers that come again."""
     dead_node()

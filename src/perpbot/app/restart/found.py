@@ -63,6 +63,7 @@ def _pair(pair: Pair, orders: OrderTable) -> PairOutlook:
         steps=(),
         state_after="",
         next_look_ms=None,
+        waits_for=(),
     )
 
 

@@ -28,6 +28,7 @@ from perpbot.domain.events import Event, QueryOrder, ReconcileVenue, VenueReconc
 from perpbot.domain.instruments import Instrument
 from perpbot.execution.gateway import LatencySamples, VenueGateway
 from perpbot.execution.surroundings import Account
+from perpbot.guardian.epoch import read_epoch
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import LoopTimers, RealClock
 from perpbot.kernel.supervisor import Supervisor
@@ -126,7 +127,8 @@ async def ask(
         rates=rates_of(settings),
     )
     timers = LoopTimers(asyncio.get_running_loop())
-    rehearsal = Rehearsal(settings, markets, recovered, clock, timers)
+    takeover = read_epoch(settings.state_path)
+    rehearsal = Rehearsal(settings, markets, recovered, clock, timers, takeover)
     bus, orders = rehearsal.core.bus, rehearsal.core.folds.orders
     supervisor = Supervisor(bus.publish, clock, rng)
     done = asyncio.Event()

@@ -53,6 +53,8 @@ class PairOutlook(msgspec.Struct, frozen=True, kw_only=True):
     """After these steps, before any venue has answered."""
     next_look_ms: int | None
     """When it is looked at again by itself; None where only news moves it."""
+    waits_for: tuple[str, ...]
+    """Venues that have to agree first: our books lack what happened there."""
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from perpbot.app.restart.outlook import Outlook, Step, VenueOutlook
 from perpbot.app.restart.words import text_of
 from perpbot.configuration import Settings
 from perpbot.domain.events import EvaluatePair, Event, FollowCapital, RunStarted
+from perpbot.guardian.epoch import Epoch
 from perpbot.kernel.bus import BusHalted
 from perpbot.kernel.clock import MS, Clock, Timers, VirtualTime
 from perpbot.kernel.journal.memory import MemoryJournal
@@ -39,7 +40,9 @@ class Rehearsal:
         recovered: Recovered,
         clock: Clock,
         timers: Timers,
+        takeover: Epoch | None = None,
     ) -> None:
+        """`takeover` is the last time that a guardian acted, as the restart will find it."""
         self._clock = clock
         self._started_ns = clock.now_ns()
         self._heard: list[tuple[int, Event]] = []
@@ -51,6 +54,7 @@ class Rehearsal:
             timers=timers,
             rng=random.Random(0),
             journal=MemoryJournal(),
+            takeover=takeover,
         )
         self.core.bus.subscribe(Event, self._hear)
         self._found = Found(self.core, self._started_ns)
@@ -83,6 +87,7 @@ class Rehearsal:
                     steps=tuple(by_pair[pair.pair]),
                     state_after=self._state_after(pair.pair),
                     next_look_ms=self._next_look_ms(pair.pair),
+                    waits_for=self._waits_for(pair.pair),
                 )
                 for pair in found.pairs
             ),
@@ -123,15 +128,25 @@ class Rehearsal:
         pair = self.core.folds.pairs.get(pair_id)
         return "flat" if pair is None else str(pair.state)
 
+    def _waits_for(self, pair_id: str) -> tuple[str, ...]:
+        pair = self.core.folds.pairs.get(pair_id)
+        return () if pair is None else self.core.trader.unheard(pair)
+
     def _next_look_ms(self, pair_id: str) -> int | None:
         due_ns = self.core.trader.next_look_ns(pair_id)
         return None if due_ns is None else max(due_ns - self._clock.monotonic_ns(), 0) // MS
 
 
-def rehearse(settings: Settings, markets: Markets, recovered: Recovered, now_ns: int) -> Outlook:
+def rehearse(
+    settings: Settings,
+    markets: Markets,
+    recovered: Recovered,
+    now_ns: int,
+    takeover: Epoch | None = None,
+) -> Outlook:
     """Start a core on what was recovered, at `now_ns`, without any venue; tell what it did."""
     time = VirtualTime(now_ns)
-    rehearsal = Rehearsal(settings, markets, recovered, time, time)
+    rehearsal = Rehearsal(settings, markets, recovered, time, time, takeover)
     halted = rehearsal.start()
     if not halted:
         try:

@@ -24,6 +24,7 @@ from perpbot.domain.events import (
 from perpbot.kernel.clock import SECOND
 from perpbot.simulation.fates import Message
 from tests.unit.execution.stand import LONG, SHORT, FragileJournal, Stand
+from tests.unit.execution.test_after_takeover import guarded, one_leg
 from tests.unit.execution.test_recovery import SCENES, live
 
 _DECISIONS = (
@@ -46,7 +47,13 @@ class Memory(FragileJournal):
 
 def outlook_of(stand: Stand) -> Outlook:
     """Return what a restart of a dead stand would do now."""
-    return rehearse(stand.settings, stand.markets, recover(_memory(stand)), stand.time.now_ns())
+    return rehearse(
+        stand.settings,
+        stand.markets,
+        recover(_memory(stand)),
+        stand.time.now_ns(),
+        stand.takeover,
+    )
 
 
 def _memory(stand: Stand) -> Memory:
@@ -138,6 +145,18 @@ def test_an_unhedged_pair_says_how_much_goes_where() -> None:
     assert pair.imbalance > 0
     assert pair.unhedged_since_ns > 0
     assert pair.steps or pair.next_look_ms is not None
+
+
+def test_after_a_takeover_a_pair_waits_for_what_was_done_for_it() -> None:
+    """By these books its hedge is missing; it is not sent before both venues have told."""
+    stand = guarded(one_leg())
+    stand.crash()
+
+    (pair,) = outlook_of(stand).pairs
+
+    assert pair.imbalance != 0
+    assert pair.steps == ()
+    assert set(pair.waits_for) == {LONG, SHORT}
 
 
 def test_latches_stay_and_are_told() -> None:

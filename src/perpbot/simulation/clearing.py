@@ -1,4 +1,4 @@
-"""The clearing house: forced closing of accounts short of maintenance, and funding payments."""
+"""The clearing house: money in and out, funding, forced closing of accounts short of margin."""
 
 from __future__ import annotations
 
@@ -13,8 +13,16 @@ from perpbot.simulation.book import Order
 from perpbot.simulation.ledger import Account, booked
 from perpbot.simulation.margin import equity, maintenance
 from perpbot.simulation.matching import Matcher
-from perpbot.simulation.model import Contract, FundingPayment, Mark, Ticket
-from perpbot.simulation.views import account_update
+from perpbot.simulation.model import (
+    Contract,
+    ExchangeRefusal,
+    FundingPayment,
+    Mark,
+    MoneyTransfer,
+    Refusal,
+    Ticket,
+)
+from perpbot.simulation.views import account_update, balance_view
 
 
 class Clearing:
@@ -32,6 +40,39 @@ class Clearing:
         self._accountant = accountant
         self._new_order = new_order
         self._payment_ids = count(1)
+        self._transfer_ids = count(1)
+
+    def open_account(self, name: str, balances: dict[str, Decimal]) -> None:
+        """Create an account; the accountant hears what it brings as a transfer."""
+        self._core.accounts[name] = Account(name, balances)
+        for currency, amount in balances.items():
+            self._accountant.transferred(
+                venue=self._core.profile.name, account=name, currency=currency, amount=amount
+            )
+
+    def transfer(self, account: Account, currency: str, amount: Decimal) -> None:
+        """Move money in or out; out at most what is free (refused INSUFFICIENT_MARGIN)."""
+        free = balance_view(account, currency, self._core.market).free
+        if amount < ZERO and -amount > free:
+            raise ExchangeRefusal(
+                Refusal.INSUFFICIENT_MARGIN, f"{free} {currency} free, {-amount} asked for"
+            )
+        moved = MoneyTransfer(
+            transfer_id=next(self._transfer_ids),
+            account=account.name,
+            currency=currency,
+            amount=amount,
+            ts_ns=self._clock_ns(),
+        )
+        account.transfers.append(moved)
+        account.wallets[currency] = account.wallets.get(currency, ZERO) + amount
+        self._accountant.transferred(
+            venue=self._core.profile.name, account=account.name, currency=currency, amount=amount
+        )
+        update = account_update(
+            account, "transfer", self._core.market, currency=currency, transfer=moved
+        )
+        self._core.news.put(update)
 
     def liquidate_if_short(self, account: Account, currency: str) -> None:
         """Below maintenance: cancel every order of the currency, then close every leg."""

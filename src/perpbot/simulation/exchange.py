@@ -1,4 +1,4 @@
-"""An exchange of our own: accounts, orders, matching, margin, funding and liquidation.
+"""An exchange of our own: one front for its order entry, its matcher and its clearing house.
 
 Synchronous and single threaded; the caller's clock is its only time. It implements
 `perpbot.simulation.model.ExchangeView`: wire servers and the in-process venue stand in front of
@@ -10,18 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from itertools import count
-
-import msgspec
 
 from perpbot.domain.money import ZERO
-from perpbot.domain.sides import Side, TimeInForce
-from perpbot.simulation import admission
+from perpbot.domain.sides import Side
+from perpbot.simulation import account_terms
 from perpbot.simulation.accountant import Accountant
-from perpbot.simulation.book import Order, reduces
 from perpbot.simulation.clearing import Clearing
 from perpbot.simulation.ledger import Account
-from perpbot.simulation.margin import equity, initial_margin, leverage_of
+from perpbot.simulation.margin import leverage_of
 from perpbot.simulation.matching import Matcher
 from perpbot.simulation.model import (
     BalanceView,
@@ -34,7 +30,6 @@ from perpbot.simulation.model import (
     Listener,
     Mark,
     MoneyTransfer,
-    OrderStatus,
     OrderView,
     PositionView,
     Profile,
@@ -42,7 +37,8 @@ from perpbot.simulation.model import (
     Refusal,
     Ticket,
 )
-from perpbot.simulation.views import account_update, balance_view, position_view
+from perpbot.simulation.order_entry import OrderEntry
+from perpbot.simulation.views import balance_view, position_view
 
 Levels = Sequence[tuple[Decimal, Decimal]]
 
@@ -64,10 +60,8 @@ class Exchange:
         self._core = Matcher(profile, contracts, clock_ns, accountant)
         self._news = self._core.news
         self._accounts = self._core.accounts
-        self._order_ids = count(1)
-        self._transfer_ids = count(1)
-        self._clearing = Clearing(self._core, clock_ns, accountant, self._new_order)
-        self._halted: set[str] = set()
+        self._entry = OrderEntry(self._core, clock_ns)
+        self._clearing = Clearing(self._core, clock_ns, accountant, self._entry.new_order)
         self._told_marks: dict[str, Mark] = {}
 
     # --- the market ------------------------------------------------------------------------------
@@ -140,7 +134,7 @@ class Exchange:
             if self._news.wanted(Mark):
                 self._news.put(told)
             for account in self._accounts.values():
-                self._trigger_stops(account, symbol, mark)
+                self._entry.trigger_stops(account, symbol, mark)
             for account in self._accounts.values():
                 self._clearing.liquidate_if_short(account, contract.settle)
 
@@ -199,51 +193,23 @@ class Exchange:
     def set_halted(self, symbol: str, *, halted: bool) -> None:
         """Stop or resume taking orders in a symbol; cancels still work."""
         self._contract(symbol)
-        (self._halted.add if halted else self._halted.discard)(symbol)
+        self._entry.set_halted(symbol, halted=halted)
 
     # --- orders ----------------------------------------------------------------------------------
 
     def submit(self, account: str, ticket: Ticket) -> OrderView:
         """Match and rest; returns the order after all immediate fills. Raises ExchangeRefusal."""
         holder = self._account(account)
-        contract = self._contract(ticket.symbol)
-        mark = self._core.marks[ticket.symbol]
-        if ticket.symbol in self._halted:
-            raise ExchangeRefusal(Refusal.HALTED, f"{ticket.symbol} does not trade now")
-        if ticket.expires_ns and self._clock_ns() > ticket.expires_ns:
-            raise ExchangeRefusal(Refusal.EXPIRED_REQUEST, "the request came after its expiry")
-        admission.check_supported(self.profile, ticket)
-        admission.check_client_id(holder, ticket, self.profile.client_ids)
-        admission.check_position_side(holder, ticket)
-        admission.check_numbers(contract, ticket, mark)
-        with self._news:
-            if ticket.trigger_price is not None:
-                admission.check_trigger(ticket, mark)
-                order = self._new_order(holder, ticket)
-                self._core.wait_for_trigger(order)
-            else:
-                quantity = self._admit(holder, contract, ticket, ticket.quantity)
-                order = self._new_order(holder, ticket)
-                if quantity != ticket.quantity:
-                    order.resize(quantity)
-                self._core.place(order)
-                self._core.tell_book(ticket.symbol)
-        return order.view()
+        return self._entry.submit(holder, self._contract(ticket.symbol), ticket).view()
 
     def cancel(self, account: str, symbol: str, order_id: int) -> OrderView:
         """Take an open order away. Raises ExchangeRefusal(UNKNOWN_ORDER) when not open."""
-        order = self._open_order(account, order_id)
-        if order.ticket.symbol != symbol:
-            raise ExchangeRefusal(Refusal.UNKNOWN_ORDER, f"order {order_id} is not in {symbol}")
-        with self._news:
-            self._core.withdraw(order, "user")
-            self._core.tell_book(symbol)
-        return order.view()
+        return self._entry.cancel(self._account(account), symbol, order_id).view()
 
     def cancel_all(self, account: str, symbol: str | None = None) -> Sequence[OrderView]:
         """Take all resting orders away (not untriggered ones)."""
-        with self._news:
-            return self._cancel_resting(self._account(account), symbol, "user")
+        cancelled = self._entry.cancel_resting(self._account(account), symbol, "user")
+        return [order.view() for order in cancelled]
 
     def amend(
         self, account: str, order_id: int, *, price: Decimal | None, quantity: Decimal | None
@@ -253,24 +219,8 @@ class Exchange:
         Loses its place in the queue unless only the quantity became smaller. A total at or below
         what is filled cancels the order. A refusal leaves the order as it was.
         """
-        order = self._open_order(account, order_id)
-        holder = self._accounts[account]
-        if not order.arrival or order.ticket.price is None:
-            raise ExchangeRefusal(Refusal.UNKNOWN_ORDER, f"order {order_id} does not rest")
-        contract = self._contract(order.ticket.symbol)
-        new_price = order.ticket.price if price is None else price
-        total = order.ticket.quantity if quantity is None else quantity
-        wanted = msgspec.structs.replace(order.ticket, price=new_price, quantity=total)
-        admission.check_numbers(contract, wanted, new_price)
-        with self._news:
-            if total <= order.filled:
-                self._core.withdraw(order, "amend")
-            elif new_price == order.ticket.price and total <= order.ticket.quantity:
-                self._core.shrink(order, total)
-            else:
-                self._replace(holder, contract, order, new_price, total)
-            self._core.tell_book(contract.symbol)
-        return order.view()
+        holder = self._account(account)
+        return self._entry.amend(holder, order_id, price=price, quantity=quantity).view()
 
     def order(self, account: str, order_id: int) -> OrderView | None:
         """Any order of the account, open or ended."""
@@ -303,11 +253,7 @@ class Exchange:
 
     def open_account(self, account: str, balances: dict[str, Decimal]) -> None:
         """Create an account with wallet balances by currency; what it brings is a transfer."""
-        self._accounts[account] = Account(account, balances)
-        for currency, amount in balances.items():
-            self._accountant.transferred(
-                venue=self.profile.name, account=account, currency=currency, amount=amount
-            )
+        self._clearing.open_account(account, balances)
 
     def positions(self, account: str) -> Sequence[PositionView]:
         """Non-zero legs."""
@@ -338,18 +284,7 @@ class Exchange:
     def set_leverage(self, account: str, symbol: str, leverage: int) -> None:
         """Set initial leverage: 1 up to the contract's maximum, and only if margin covers it."""
         holder, contract = self._account(account), self._contract(symbol)
-        if not 1 <= leverage <= contract.max_leverage:
-            raise ExchangeRefusal(
-                Refusal.BAD_QUANTITY, f"leverage {leverage} is not in 1 to {contract.max_leverage}"
-            )
-        before = leverage_of(holder, contract)
-        holder.leverages[symbol] = leverage
-        needed = initial_margin(holder, contract.settle, self._core.market)
-        if leverage < before and needed > equity(holder, contract.settle, self._core.market):
-            holder.leverages[symbol] = before
-            raise ExchangeRefusal(
-                Refusal.INSUFFICIENT_MARGIN, f"equity does not carry leverage {leverage}"
-            )
+        account_terms.set_leverage(holder, contract, leverage, self._core.market)
 
     def hedge_mode(self, account: str) -> bool:
         """Whether the account holds LONG and SHORT legs apart."""
@@ -357,43 +292,13 @@ class Exchange:
 
     def set_hedge_mode(self, account: str, enabled: bool) -> None:  # noqa: FBT001
         """Refused (POSITION_MODE) with open orders or positions, or where the venue has none."""
-        holder = self._account(account)
-        if enabled and not self.profile.hedge_mode:
-            raise ExchangeRefusal(Refusal.POSITION_MODE, f"{self.profile.name} is one-way only")
-        busy = holder.open or any(leg.quantity for leg in holder.legs.values())
-        if enabled != holder.hedge_mode and busy:
-            raise ExchangeRefusal(
-                Refusal.POSITION_MODE, "the mode cannot change with open orders or positions"
-            )
-        holder.hedge_mode = enabled
+        account_terms.set_hedge_mode(self._account(account), self.profile, enabled=enabled)
 
     def transfer(self, account: str, currency: str, amount: Decimal) -> None:
         """Move money in or out; out at most what is free (refused INSUFFICIENT_MARGIN)."""
         holder = self._account(account)
-        free = balance_view(holder, currency, self._core.market).free
-        if amount < ZERO and -amount > free:
-            raise ExchangeRefusal(
-                Refusal.INSUFFICIENT_MARGIN,
-                f"{free} {currency} free, {-amount} asked for",
-            )
-        moved = MoneyTransfer(
-            transfer_id=next(self._transfer_ids),
-            account=account,
-            currency=currency,
-            amount=amount,
-            ts_ns=self._clock_ns(),
-        )
         with self._news:
-            holder.transfers.append(moved)
-            holder.wallets[currency] = holder.wallets.get(currency, ZERO) + amount
-            self._accountant.transferred(
-                venue=self.profile.name, account=account, currency=currency, amount=amount
-            )
-            self._news.put(
-                account_update(
-                    holder, "transfer", self._core.market, currency=currency, transfer=moved
-                )
-            )
+            self._clearing.transfer(holder, currency, amount)
 
     def arm_dead_man(self, account: str, symbol: str | None, at_ns: int) -> None:
         """Cancel all (of a symbol) at a time; 0 disarms. Driven by `advance`."""
@@ -411,9 +316,9 @@ class Exchange:
                 due = [symbol for symbol, at_ns in account.dead_men.items() if at_ns <= now]
                 for symbol in due:
                     del account.dead_men[symbol]
-                    self._cancel_resting(account, symbol, "dead_man")
+                    self._entry.cancel_resting(account, symbol, "dead_man")
                     if self.profile.dead_man_removes_stops:
-                        self._cancel_stops(account, symbol, "dead_man")
+                        self._entry.cancel_stops(account, symbol, "dead_man")
 
     # --- within ----------------------------------------------------------------------------------
 
@@ -428,109 +333,3 @@ class Exchange:
         if found is None:
             raise ExchangeRefusal(Refusal.UNKNOWN_SYMBOL, f"symbol {symbol!r} is not listed")
         return found
-
-    def _open_order(self, account: str, order_id: int) -> Order:
-        found = self._account(account).open.get(order_id)
-        if found is None:
-            raise ExchangeRefusal(Refusal.UNKNOWN_ORDER, f"order {order_id} is not open")
-        return found
-
-    def _new_order(self, account: Account, ticket: Ticket) -> Order:
-        order = Order(next(self._order_ids), account.name, ticket, self._clock_ns())
-        account.add(order)
-        return order
-
-    def _admit(
-        self,
-        account: Account,
-        contract: Contract,
-        ticket: Ticket,
-        quantity: Decimal,
-    ) -> Decimal:
-        """Check what depends on the market; return the quantity that may enter."""
-        book = self._core.books[contract.symbol]
-        admission.check_band(ticket, self._core.marks[contract.symbol], self.profile.band_ratio)
-        if (
-            ticket.time_in_force is TimeInForce.POST_ONLY
-            and self.profile.post_only_refuses
-            and ticket.price is not None
-            and book.would_take(ticket.side, ticket.price)
-        ):
-            raise ExchangeRefusal(Refusal.POST_ONLY_WOULD_TAKE, "the order would take")
-        if reduces(ticket):
-            return admission.reducible_quantity(account, ticket, quantity)
-        admission.check_margin(
-            account, contract, ticket, quantity=quantity, market=self._core.market, book=book
-        )
-        return quantity
-
-    def _replace(
-        self, account: Account, contract: Contract, order: Order, price: Decimal, total: Decimal
-    ) -> None:
-        """Take a resting order out and enter it anew with its id, or leave all as it was."""
-        before = order.ticket
-        remaining = total - order.filled
-        book_side = self._core.books[contract.symbol].side(before.side)
-        book_side.remove(order)
-        account.open.pop(order.order_id)
-        arrival, order.arrival = order.arrival, 0
-        self._core.reprice(order, price, total)
-        try:
-            remaining = self._admit(account, contract, order.ticket, remaining)
-        except ExchangeRefusal:
-            order.ticket = before
-            order.resize(before.quantity)
-            order.arrival = arrival
-            book_side.restore(order)
-            account.restore_open(order)
-            raise
-        order.resize(order.filled + remaining)
-        self._core.place(order)
-
-    def _cancel_resting(
-        self, account: Account, symbol: str | None, cause: str
-    ) -> Sequence[OrderView]:
-        orders = self._core.resting(account, symbol)
-        for order in orders:
-            self._core.withdraw(order, cause)
-        for touched in dict.fromkeys(order.ticket.symbol for order in orders):
-            self._core.tell_book(touched)
-        return [order.view() for order in orders]
-
-    def _cancel_stops(self, account: Account, symbol: str | None, cause: str) -> None:
-        for order in list(account.open.values()):
-            if not order.arrival and symbol in (None, order.ticket.symbol):
-                self._core.withdraw(order, cause)
-
-    # --- stops -----------------------------------------------------------------------------------
-
-    def _trigger_stops(self, account: Account, symbol: str, mark: Decimal) -> None:
-        waiting = [
-            order
-            for order in account.open.values()
-            if order.status is OrderStatus.UNTRIGGERED
-            and order.ticket.symbol == symbol
-            and admission.is_triggered(order.ticket, mark)
-        ]
-        for order in waiting:
-            # One stop's fills may have ended the next one.
-            if order.status is OrderStatus.UNTRIGGERED:
-                self._activate(account, order)
-        if waiting:
-            self._core.tell_book(symbol)
-
-    def _activate(self, account: Account, order: Order) -> None:
-        """Turn a stop into a live order; one that cannot enter now expires with the reason."""
-        ticket = order.ticket
-        wanted = ticket.quantity
-        if ticket.close_position:
-            wanted = account.reducible(ticket.symbol, ticket.position_side, ticket.side)
-        try:
-            quantity = self._admit(account, self._contract(ticket.symbol), ticket, wanted)
-        except ExchangeRefusal as refusal:
-            self._core.end(order, OrderStatus.EXPIRED, refusal.refusal.value)
-            return
-        order.resize(quantity)
-        order.status = OrderStatus.NEW
-        order.updated_ns = self._clock_ns()
-        self._core.place(order)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from perpbot.domain.sides import OrderType, PositionSide, Side, TimeInForce
 from perpbot.simulation.accountant import Accountant
 from perpbot.simulation.exchange import Exchange
@@ -12,10 +14,12 @@ from perpbot.simulation.model import (
     ClientIdRule,
     Contract,
     ExchangeNews,
+    ExchangeRefusal,
     Execution,
     OrderUpdate,
     OrderView,
     Profile,
+    Refusal,
     Ticket,
 )
 
@@ -163,3 +167,16 @@ def profile(**changes: Any) -> Profile:
         "client_ids": ClientIdRule.OPEN_ORDERS,
     } | changes
     return Profile(**values)
+
+
+def refusal(call: Any, *args: Any, **more: Any) -> Refusal:
+    """The refusal that a call ends with."""
+    with pytest.raises(ExchangeRefusal) as caught:
+        call(*args, **more)
+    assert caught.value.text
+    return caught.value.refusal
+
+
+def seen(*values: object) -> tuple[object, ...]:
+    """Values to compare with plain numbers."""
+    return values

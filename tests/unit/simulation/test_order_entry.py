@@ -12,7 +12,6 @@ from perpbot.simulation.model import (
 )
 from tests.unit.simulation.desk import Desk, d, profile, refusal, seen
 
-
 # --- the door ------------------------------------------------------------------------------------
 
 

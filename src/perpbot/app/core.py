@@ -80,14 +80,17 @@ class Core:
         on_halt: Callable[[BaseException], None] | None = None,
         leave: Callable[[], None] = lambda: None,
         takeover: Epoch | None = None,
+        may_lack: bool = False,
         first_epoch: int = 1,
     ) -> None:
         """`takeover` is the last time that a guardian acted for a run before this one.
 
-        `first_epoch` is the number of the first run of a new journal.
+        `may_lack` says that the machine went down under that run, and that its last records may
+        be missing. `first_epoch` is the number of the first run of a new journal.
         """
         self.settings = settings
         self._takeover = takeover
+        self._may_lack = may_lack
         # Above every run of ours and every guardian's: no id of theirs can come again.
         before = max(folds.runs.epoch, 0 if takeover is None else takeover.number)
         self.epoch = before + 1 if folds.runs.epoch else max(before + 1, first_epoch)
@@ -349,6 +352,7 @@ class Core:
                 mode=mode,
                 version=version,
                 config_hash=config_hash,
+                may_lack=self._may_lack,
             )
         )
         # First: what the others say of orders lets the trader look at their pairs.
@@ -366,11 +370,12 @@ class Core:
     def _unseen(self) -> frozenset[str]:
         """Return the venues that have not agreed since what happened there is not in our books.
 
-        Since a guardian took over, or since a repair of the journal left records out.
+        Since a guardian took over, or since it came out that records may be missing.
         """
         taken_over_ns = 0 if self._takeover is None else self._takeover.at_ns
         runs = self.folds.runs
-        since_ns = max(taken_over_ns, runs.lost_ns)
+        started_ns = self.clock.now_ns() if self._may_lack else 0  # perhaps not folded yet
+        since_ns = max(taken_over_ns, runs.lost_ns, started_ns)
         if not since_ns:
             return frozenset()
         return frozenset(

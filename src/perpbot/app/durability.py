@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from perpbot.domain.events import Event, Lane, OrderIntent, RunStarted
+from perpbot.guardian.heartbeat import machine_went_down
 from perpbot.operations.settings import SyncPolicy
 
 
@@ -23,3 +25,8 @@ SYNCED: Mapping[SyncPolicy, Callable[[Event], bool]] = {
     SyncPolicy.INTENTS: lambda event: is_start(event) or is_synced_intent(event),
     SyncPolicy.EVERY: lambda _event: True,
 }
+
+
+def may_lack(directory: Path, policy: SyncPolicy) -> bool:
+    """Return whether orders may have gone out that the journal of a state directory lacks."""
+    return policy is SyncPolicy.WRITE and machine_went_down(directory)

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from perpbot.domain.events import Event, JournalRepaired, RunStarted, VenueReconciled
+from perpbot.domain.events import (
+    Event,
+    JournalRepaired,
+    RecordPassedOver,
+    RunStarted,
+    VenueReconciled,
+)
 from perpbot.execution.nonces import NonceMarks
 from perpbot.execution.pair import PairBook
 from perpbot.execution.reconcile import OVERLAP_NS
@@ -77,7 +83,10 @@ class Runs:
     def __init__(self) -> None:
         self.epoch = 0
         self.lost_ns = 0
-        """When a repair last left records out (UTC); 0 where none ever did."""
+        """When it last came out that these books may lack records (UTC); 0 where that never was.
+
+        A repair left some out, a person passed one over, or the machine went down before the disk
+        had them."""
         self._born_ns = 0
         self._agreed_ns: dict[str, int] = {}
 
@@ -96,11 +105,17 @@ class Runs:
             RunStarted: self._started,
             VenueReconciled: self._reconciled,
             JournalRepaired: self._repaired,
+            RecordPassedOver: self._passed_over,
         }
 
     def _started(self, event: RunStarted) -> None:
         self.epoch = event.epoch
         self._born_ns = self._born_ns or event.ts_ns
+        if event.may_lack:
+            self.lost_ns = event.ts_ns
+
+    def _passed_over(self, event: RecordPassedOver) -> None:
+        self.lost_ns = event.ts_ns
 
     def _repaired(self, event: JournalRepaired) -> None:
         self.epoch = max(self.epoch, event.epoch)

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from perpbot.app.core import Core
+from perpbot.app.durability import may_lack
 from perpbot.app.ending import cancel_resting, left_in_order
 from perpbot.app.known import write_known
 from perpbot.app.lifeline import Lifeline
@@ -142,6 +143,8 @@ class Node:
             on_halt=self._halted,
             leave=self._leave_when_flat,
             takeover=None if self._lifeline is None else self._lifeline.takeover(),
+            may_lack=self._lifeline is not None
+            and may_lack(self._state_directory, self.settings.journal.sync),
             first_epoch=first_epoch(self._clock.now_ns(), self._rng),
         )
         if self._lifeline is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from perpbot.app.durability import may_lack
 from perpbot.app.known import read_known
 from perpbot.app.rates import rates_of
 from perpbot.app.recovery import Recovered, recover
@@ -136,8 +137,13 @@ def _outlook(
     known = read_known(place.state)
     if known is None:
         return None, None, None
-    markets = known.markets(rates_of(place.configuration.settings))
+    settings = place.configuration.settings
     outlook = rehearse(
-        place.configuration.settings, markets, recovered, now_ns, read_epoch(place.state)
+        settings,
+        known.markets(rates_of(settings)),
+        recovered,
+        now_ns,
+        read_epoch(place.state),
+        may_lack=may_lack(place.state, settings.journal.sync),
     )
     return outlook, known.ts_ns, None

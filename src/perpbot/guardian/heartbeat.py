@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from perpbot.domain.errors import InvalidValue
+from perpbot.guardian.bootclock import boot_id, boot_ns
 from perpbot.guardian.sealed import seal, unseal
 
 FILE_NAME = "heartbeat"
@@ -67,3 +68,16 @@ def read_beat(directory: Path) -> Beat | None:
         return msgspec.json.decode(unseal(line), type=Beat)
     except msgspec.DecodeError as error:
         raise InvalidValue(f"{FILE_NAME}: {error}") from error
+
+
+def machine_went_down(directory: Path) -> bool:
+    """Return whether the machine was started anew since a node last beat here.
+
+    The disk may lack the end of what that node wrote. A beat that cannot be read may be such an
+    end itself.
+    """
+    try:
+        beat = read_beat(directory)
+    except InvalidValue:
+        return True
+    return beat is not None and (beat.boot_id != boot_id() or beat.at_ns > boot_ns())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from perpbot.app.folds import Runs
-from perpbot.domain.events import Event, RunStarted, VenueReconciled
+from perpbot.domain.events import Event, RecordPassedOver, RunStarted, VenueReconciled
 from perpbot.kernel.clock import SECOND
 
 
@@ -52,3 +52,22 @@ def test_a_snapshot_gives_the_same_runs() -> None:
 
     assert restored.snapshot() == runs.snapshot()
     assert restored.whole_until_ns("okx") == 100 * SECOND
+
+
+def test_a_record_that_was_passed_over_is_a_lost_one() -> None:
+    """As are those that a machine took with it when it went down."""
+    passed = RecordPassedOver(
+        ts_ns=300 * SECOND,
+        sequence=3,
+        record_kind="SUBMIT_ORDERS",
+        component="reading",
+        error="of another version",
+        actor="ann",
+        reason="looked at it",
+    )
+    calm = RunStarted(ts_ns=100 * SECOND, epoch=1, mode="live", version="1", config_hash="")
+    cut = msgspec.structs.replace(calm, ts_ns=700 * SECOND, epoch=2, may_lack=True)
+
+    assert folded(calm).lost_ns == 0
+    assert folded(calm, passed).lost_ns == 300 * SECOND
+    assert folded(calm, passed, cut).lost_ns == 700 * SECOND

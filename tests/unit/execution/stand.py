@@ -294,6 +294,8 @@ class Stand:
         self.quoting = set(venues)
         self.takeover: Epoch | None = None
         """When a guardian last took over, as the next process finds it."""
+        self.may_lack = False
+        """Whether the machine went down under the last process."""
         self.boot()
 
     def _request(self, client_id: str) -> OrderRequest | None:
@@ -318,6 +320,7 @@ class Stand:
             rng=random.Random(self.seed),
             journal=self.journal,
             takeover=self.takeover,
+            may_lack=self.may_lack,
         )
         self.events: list[Event] = []
         self.core.bus.subscribe(Event, self.events.append, core=False)

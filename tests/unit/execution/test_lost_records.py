@@ -108,3 +108,33 @@ def test_pairs_that_are_known_end_flat_and_nothing_else_is_touched(scene: str) -
         assert any(before) or not stand.told(OrderIntent), f"{where}: orders for nothing"
         books = stand.core.folds.positions
         assert [books.quantity(name, "main", ASSET) for name in stand.names] == after, where
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_after_a_power_loss_no_hedge_is_sent_that_was_made(scene: str) -> None:
+    """The machine went down and the journal lacks its end: what is held never grows by a restart.
+
+    A death of the next process, before the venues have told, changes nothing.
+    """
+    for dies_at, kept, where in deaths(scene):
+        stand = SCENES[scene]()
+        stand.journal.dies_at = dies_at
+        live(stand)
+        stand.crash()
+        stand.time.run_until(stand.time.now_ns() + 20 * LATENCY_NS)
+        before = [abs(stand.held(name)) for name in stand.names]
+        stand.journal.lose_after(kept)
+        stand.may_lack = True
+        stand.boot()
+        stand.crash()
+        stand.may_lack = False
+        stand.boot()
+        for _ in range(40):
+            stand.run(50, every_ms=50)
+            now = [abs(stand.held(name)) for name in stand.names]
+            grown = [held > most for held, most in zip(now, before, strict=True)]
+            assert not any(grown) or before[0] != before[1], f"{where}: {before} became {now}"
+        stand.settle()
+        stand.close()
+        stand.settle()
+        assert not stand.pairs, where

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import msgspec
 
+from perpbot.app.durability import may_lack
 from perpbot.app.known import KnownMarkets, Market, keep_in_use, read_known
 from perpbot.app.listing import list_instruments
 from perpbot.app.markets import Markets
@@ -127,8 +128,15 @@ async def ask(
         rates=rates_of(settings),
     )
     timers = LoopTimers(asyncio.get_running_loop())
-    takeover = read_epoch(settings.state_path)
-    rehearsal = Rehearsal(settings, markets, recovered, clock, timers, takeover)
+    rehearsal = Rehearsal(
+        settings,
+        markets,
+        recovered,
+        clock,
+        timers,
+        read_epoch(settings.state_path),
+        may_lack=may_lack(settings.state_path, settings.journal.sync),
+    )
     bus, orders = rehearsal.core.bus, rehearsal.core.folds.orders
     supervisor = Supervisor(bus.publish, clock, rng)
     done = asyncio.Event()

@@ -41,8 +41,10 @@ class Rehearsal:
         clock: Clock,
         timers: Timers,
         takeover: Epoch | None = None,
+        *,
+        may_lack: bool = False,
     ) -> None:
-        """`takeover` is the last time that a guardian acted, as the restart will find it."""
+        """`takeover` and `may_lack` are what the restart will find, as for a `Core`."""
         self._clock = clock
         self._started_ns = clock.now_ns()
         self._heard: list[tuple[int, Event]] = []
@@ -55,6 +57,7 @@ class Rehearsal:
             rng=random.Random(0),
             journal=MemoryJournal(),
             takeover=takeover,
+            may_lack=may_lack,
         )
         self.core.bus.subscribe(Event, self._hear)
         self._found = Found(self.core, self._started_ns)
@@ -143,10 +146,12 @@ def rehearse(
     recovered: Recovered,
     now_ns: int,
     takeover: Epoch | None = None,
+    *,
+    may_lack: bool = False,
 ) -> Outlook:
     """Start a core on what was recovered, at `now_ns`, without any venue; tell what it did."""
     time = VirtualTime(now_ns)
-    rehearsal = Rehearsal(settings, markets, recovered, time, time, takeover)
+    rehearsal = Rehearsal(settings, markets, recovered, time, time, takeover, may_lack=may_lack)
     halted = rehearsal.start()
     if not halted:
         try:

@@ -14,6 +14,8 @@ class RunStarted(Event, frozen=True, kw_only=True):
     mode: str
     version: str
     config_hash: str
+    may_lack: bool = False
+    """Whether the machine went down under the run before: its last records may not be there."""
 
 
 @event(EventKind.RUN_ENDED)

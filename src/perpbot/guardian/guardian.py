@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from perpbot.domain.errors import InvalidValue, StateConflict
@@ -31,6 +30,10 @@ DISK_LIMIT_S = 2.0
 TRY_S = 60.0
 """Between two tries of a key that works."""
 RETRY_S = 5.0
+UNREAD = 5
+"""So often in a row a heartbeat is found half written at most; then it is damaged."""
+WRITTEN_S = 0.02
+"""Long after it a beat that was half written is whole."""
 
 
 class Guardian:
@@ -63,6 +66,8 @@ class Guardian:
             silence_ns=int(settings.silence_s * SECOND), now_ns=clock_ns(), boot_id=boot_id()
         )
         self._beat: Beat | None = None
+        self._unread = 0
+        """Looks in a row that could not read the heartbeat."""
         self._verdict = Verdict.ABSENT
         self._epoch = 0
         """Of our taking over; 0 while the node has the word."""
@@ -99,8 +104,7 @@ class Guardian:
     async def step(self) -> None:
         """Look once, and do what follows."""
         now_ns = self._clock_ns()
-        with suppress(InvalidValue):  # half written: the next look sees it whole
-            self._beat = read_beat(self._directory)
+        self._hear()
         before, self._verdict = self._verdict, self._watch.look(now_ns, self._beat)
         if self._verdict is not before:
             self._record.write(
@@ -113,6 +117,23 @@ class Guardian:
         elif self._verdict is Verdict.SILENT and self._beat is not None:
             await self._take_over(self._beat, now_ns)
         self._tell(now_ns)
+
+    def _hear(self) -> None:
+        """Read the newest beat; what cannot be read, or was removed, ends no run."""
+        try:
+            beat = read_beat(self._directory)
+        except InvalidValue as damage:  # or half written: the next look sees it whole
+            self._unread += 1
+            if self._unread > UNREAD and self._beat is None:
+                self._trouble(
+                    f"the heartbeat cannot be read ({damage}): it is not known whether a node is "
+                    "there"
+                )
+            return
+        if self._unread > UNREAD:
+            self._problem = ""
+        self._unread = 0
+        self._beat = beat or self._beat
 
     # --- taking over ---
 
@@ -134,12 +155,12 @@ class Guardian:
             return
         self._problem = ""
         self._record.write("epoch", number=number, run_epoch=beat.epoch, reason=reason)
-        if self._came_back(beat):
+        if await self._came_back(beat):
             self._record.write("not_needed", why="the node beat while the epoch was raised")
             return
         self._epoch, self._taken_ns = number, now_ns
         for hand in self._hands:
-            hand.begin(number)
+            hand.begin(number, self._has_word)
         self._work = Takeover(self._hands, self._record, self._flatten, sleep=self._sleep)
         self._task = asyncio.create_task(self._work.run(), name="takeover")
 
@@ -153,12 +174,20 @@ class Guardian:
                 raise_epoch(self._directory, epoch, durable=False)
             self._record.write("problem", text="the disk hangs: the epoch may not outlive it")
 
-    def _came_back(self, silent: Beat) -> bool:
-        try:
-            beat = read_beat(self._directory)
-        except InvalidValue:
-            return True  # it is being written at this moment
-        return beat is not None and (beat.run, beat.count) != (silent.run, silent.count)
+    async def _came_back(self, silent: Beat) -> bool:
+        for _ in range(UNREAD):
+            try:
+                beat = read_beat(self._directory)
+            except InvalidValue:
+                await self._sleep(WRITTEN_S)  # it may be being written at this moment
+            else:
+                return beat is not None and (beat.run, beat.count) != (silent.run, silent.count)
+        return False  # nobody writes there: it is damaged for good
+
+    def _has_word(self) -> bool:
+        """Whether no run above our epoch beats: looked up before each order."""
+        self._hear()
+        return self._beat is None or self._beat.epoch <= self._epoch
 
     async def _go_on(self, now_ns: int) -> None:
         beat = self._beat

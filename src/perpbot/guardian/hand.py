@@ -9,7 +9,7 @@ its instrument before it is known.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -70,6 +70,7 @@ class Hand:
         self._clock = clock
         self._slippage_bps = Decimal(str(slippage_bps))
         self._ids = IdMaker(epoch=0)
+        self._has_word: Callable[[], bool] = lambda: True
         self._instruments: dict[str, Instrument] = {}
         self._unresolved = _unresolved(venue.name, record.earlier)
         """Sent, with when; what became of it is not known."""
@@ -90,9 +91,13 @@ class Hand:
             problem=self._problem or self._why_not,
         )
 
-    def begin(self, epoch: int) -> None:
-        """Use ids of this epoch from now on; none of an earlier one comes again."""
+    def begin(self, epoch: int, has_word: Callable[[], bool] = lambda: True) -> None:
+        """Use ids of this epoch from now on; none of an earlier one comes again.
+
+        `has_word()` tells whether no node is back: beside one that is nothing is sent.
+        """
         self._ids = IdMaker(epoch=epoch)
+        self._has_word = has_word
 
     # --- being able to ---
 
@@ -177,6 +182,8 @@ class Hand:
 
     async def shrink(self, reductions: Sequence[Reduction]) -> int:
         """Send one order for each; return how many could be sent at all."""
+        if not self._has_word():
+            return 0
         orders = [order for found in reductions if (order := self._order(found)) is not None]
         await asyncio.gather(*map(self._submit, orders))
         return len(orders)

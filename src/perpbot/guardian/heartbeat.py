@@ -38,13 +38,19 @@ class HeartbeatFile:
     """The file, open for writing."""
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._descriptor = os.open(
-            directory / FILE_NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
+        self._directory = directory
+        self._descriptor = self._open()
+
+    def _open(self) -> int:
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return os.open(self._directory / FILE_NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def write(self, beat: Beat) -> None:
         """Put a beat in place of the last one. Raises `OSError`."""
+        if not os.fstat(self._descriptor).st_nlink:
+            # Somebody removed the file: a guardian would hear nothing any more.
+            gone, self._descriptor = self._descriptor, self._open()
+            os.close(gone)
         line = seal(msgspec.json.encode(beat))
         os.pwrite(self._descriptor, line.ljust(_SIZE), 0)
 

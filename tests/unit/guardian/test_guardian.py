@@ -17,6 +17,8 @@ from perpbot.guardian.epoch import FILE_NAME as EPOCH_FILE
 from perpbot.guardian.epoch import Epoch, epoch_number, raise_epoch, read_epoch
 from perpbot.guardian.guardian import Guardian
 from perpbot.guardian.hand import Hand
+from perpbot.guardian.heartbeat import FILE_NAME as HEARTBEAT_FILE
+from perpbot.guardian.plan import unhedged
 from perpbot.guardian.pulse import Pulse, TakenOver
 from perpbot.guardian.record import Fact, GuardianRecord
 from perpbot.guardian.settings import Flatten, GuardianSettings
@@ -280,3 +282,54 @@ async def test_a_disk_that_hangs_holds_it_up_for_a_moment_only(
         assert epoch_number(tmp_path) == 2
         assert venue.resting == {}
         assert "problem" in it.kinds()
+
+
+async def test_a_heartbeat_that_is_damaged_for_good_is_no_node_that_came_back(
+    tmp_path: Path,
+) -> None:
+    """The process died, and its file was torn: nobody writes there, so the guardian acts."""
+    venue = FakeVenue("okx", "1")
+    venue.rest()
+    async with scene(tmp_path, venue) as it:
+        it.node().close()
+        await it.wait(5)
+        (tmp_path / HEARTBEAT_FILE).write_bytes(b"torn")
+        await it.wait(6)
+        assert venue.resting == {}
+        await it.wait(25)
+        assert venue.quantity == 0
+        assert epoch_number(tmp_path) == 2
+
+
+async def test_a_heartbeat_that_cannot_be_read_from_the_start_is_told(tmp_path: Path) -> None:
+    """It is not known then whether a node is there, or which: a person has to look."""
+    (tmp_path / HEARTBEAT_FILE).write_bytes(b"torn")
+    venue = FakeVenue("okx", "1")
+    async with scene(tmp_path, venue) as it:
+        await it.wait(12)
+        status = guardian_of(tmp_path, it.time.now_ns())
+        assert status is not None
+        assert "heartbeat" in status.problem
+        assert it.kinds().count("problem") == 1
+
+        pulse = it.node()
+        await it.wait(1)
+        status = guardian_of(tmp_path, it.time.now_ns())
+        assert status is not None
+        assert (status.phase, status.problem) == ("alive", "")
+        pulse.close()
+
+
+async def test_nothing_is_sent_beside_a_node_that_is_back(tmp_path: Path) -> None:
+    """It beats between the guardian's look at the venue and its order: the order stays here."""
+    venue = FakeVenue("okx", "1")
+    async with scene(tmp_path, venue) as it:
+        it.node().close()
+        await it.wait(29)
+        new = it.node(epoch=3)
+
+        sent = await it.hand.shrink(unhedged(await venue.positions()))
+
+        assert sent == 0
+        assert venue.sent == []
+        new.close()

@@ -13,7 +13,7 @@ from perpbot.guardian import pulse as pulse_module
 from perpbot.guardian.bootclock import boot_id, boot_ns
 from perpbot.guardian.epoch import FILE_NAME as EPOCH_FILE
 from perpbot.guardian.epoch import Epoch, raise_epoch
-from perpbot.guardian.heartbeat import FILE_NAME, read_beat
+from perpbot.guardian.heartbeat import FILE_NAME, Beat, HeartbeatFile, read_beat
 from perpbot.guardian.pulse import Pulse, TakenOver
 from perpbot.kernel.clock import SECOND
 
@@ -195,3 +195,17 @@ def test_the_clock_of_both_never_steps_back() -> None:
     first = boot_ns()
     assert boot_ns() >= first > 0
     assert boot_id() == boot_id()
+
+
+def test_a_heartbeat_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    """A guardian that finds no file would take the node for one that never ran."""
+    file = HeartbeatFile(tmp_path)
+    beat = Beat(run="1-1", epoch=1, count=1, at_ns=1, boot_id="a")
+    file.write(beat)
+    (tmp_path / FILE_NAME).unlink()
+
+    file.write(beat)
+
+    assert read_beat(tmp_path) == beat
+    assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
+    file.close()

@@ -11,9 +11,9 @@ import pytest
 from perpbot.domain.events import CapitalSnapshotUpdated, DayStarted, EquitySampled, Transfer
 from perpbot.kernel.clock import VirtualTime
 from perpbot.portfolio.equity import EquityBook
-from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.money import Unit
 from perpbot.research.chaos.plan import draw
+from perpbot.research.chaos.witness import Witness
 from perpbot.simulation.accountant import Accountant
 
 D = Decimal

@@ -24,10 +24,10 @@ from perpbot.domain.events import (
 from perpbot.domain.orders import OrderRequest, PositionReport
 from perpbot.domain.sides import Purpose
 from perpbot.kernel.clock import MS, Clock
-from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.plan import Fault, Plan
 from perpbot.research.chaos.reaper import Place, Reaper
+from perpbot.research.chaos.witness import Witness
 from perpbot.simulation.fates import ARRIVES, Fate, Message
 from perpbot.simulation.model import ExchangeNews
 from perpbot.simulation.venue import SimulatedVenue
@@ -196,7 +196,7 @@ class Door(SimulatedVenue):
     def tell_channel(self, channel: str) -> None:
         """Say where a channel is on its ladder now."""
         state = self._wire.channel(channel)
-        self._witness.channel(self.name, channel, live=state is ConnectionState.LIVE)
+        self._witness.told.channel(self.name, channel, live=state is ConnectionState.LIVE)
         self._bus.publish(
             VenueConnectionChanged(
                 ts_ns=self._clock.now_ns(),
@@ -223,7 +223,7 @@ class Door(SimulatedVenue):
         self._reaper.after(Place.SEND, order.purpose)
 
     def _on_query(self, command: QueryOrder) -> None:
-        self._witness.asked(command.client_id)
+        self._witness.orders.asked(command.client_id)
         super()._on_query(command)
 
     def _on_news(self, news: ExchangeNews) -> None:
@@ -258,8 +258,8 @@ class Door(SimulatedVenue):
         if isinstance(event, FillReported):
             self._old_fills.append(event)
         elif isinstance(event, VenueSnapshot) and event.complete:
-            self._witness.compared(self.name)
+            self._witness.told.compared(self.name)
         elif isinstance(event, InstrumentsListed):
-            self._witness.listed(event.instruments)
+            self._witness.told.listed(event.instruments)
         self._bus.publish(event)
         self._reaper.after(Place.RECEIVE, event.kind)

@@ -10,13 +10,13 @@ from perpbot.domain.instruments import Instrument
 from perpbot.execution.surroundings import Account
 from perpbot.kernel.clock import VirtualTime
 from perpbot.portfolio.currency import CurrencyRates
-from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.door import Door, Wire
 from perpbot.research.chaos.market import ChaosMarket
 from perpbot.research.chaos.money import Purse
 from perpbot.research.chaos.plan import Fault, Plan
 from perpbot.research.chaos.reaper import Reaper
+from perpbot.research.chaos.witness import Witness
 from perpbot.simulation.accountant import Accountant
 from perpbot.simulation.exchange import Exchange
 from perpbot.simulation.model import ExchangeNews, OrderUpdate

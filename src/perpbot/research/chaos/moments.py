@@ -113,7 +113,7 @@ class Moments:
         if back:
             ticks, steps = 1 / ticks, 1 / steps
         now = exchange.contract(symbol)
-        self._witness.regridded(fault.venue, fault.asset, now.quantity_step * steps)
+        self._witness.exposure.regridded(fault.venue, fault.asset, now.quantity_step * steps)
         exchange.relist(regridded(now, ticks, steps))
 
     def _flip_funding(self, fault: Fault) -> None:
@@ -145,7 +145,7 @@ class Moments:
 
     def _taken(self, fault: Fault) -> bool:
         """Whether there was something to take."""
-        held = self._witness.true.get((fault.venue, fault.asset), ZERO)
+        held = self._witness.truth.positions.get((fault.venue, fault.asset), ZERO)
         exchange = self._ground.exchanges[fault.venue]
         step = exchange.contract(self._ground.symbol(fault)).quantity_step
         share = Decimal(str(fault.intensity))
@@ -187,7 +187,7 @@ class Moments:
     def _move_money(self, fault: Fault) -> None:
         amount = move_money(fault, self._ground.purses[fault.venue], self._ground.plan.balance)
         self._stage.unit.moved(amount)
-        self._witness.brought += max(amount, ZERO)
+        self._witness.capital.transferred(amount)
         self._counters.hit("transfer")
 
     def _engage(self, fault: Fault) -> None:

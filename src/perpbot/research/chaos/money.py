@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.plan import Fault
+from perpbot.research.chaos.witness import Witness
 from perpbot.simulation.accountant import Accountant
 from perpbot.simulation.exchange import Exchange
 

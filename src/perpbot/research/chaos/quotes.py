@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import random
 
-from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.door import Wire
 from perpbot.research.chaos.ground import Ground
 from perpbot.research.chaos.market import Tick
 from perpbot.research.chaos.node import Life
+from perpbot.research.chaos.witness import Witness
 
 
 class Quotes:
@@ -65,18 +65,18 @@ class Quotes:
         crossed = wire.active("34")
         if broken is not None and broken.asset == tick.asset and self._rng.random() < 0.7:
             self._counters.hit("33")
-            self._witness.bad_quote(tick.venue, tick.asset)
+            self._witness.told.bad_quote(tick.venue, tick.asset)
             factor = (float("nan"), -1.0, 0.0, 10.0, 0.1, float("inf"))[broken.variant]
             self._update(node, tick, tick.bid * factor, tick.ask * factor)
         elif crossed is not None and crossed.asset == tick.asset:
             self._counters.hit("34")
-            self._witness.bad_quote(tick.venue, tick.asset)
+            self._witness.told.bad_quote(tick.venue, tick.asset)
             self._update(node, tick, tick.ask * 1.002, tick.bid)
         else:
             self._tell_truly(node, tick)
 
     def _tell_truly(self, node: Life, tick: Tick) -> None:
-        self._witness.good_quote(tick.venue, tick.asset)
+        self._witness.told.good_quote(tick.venue, tick.asset)
         self._update(node, tick, tick.bid, tick.ask)
 
     def _update(self, node: Life, tick: Tick, bid: float, ask: float) -> None:

@@ -10,7 +10,6 @@ from decimal import Decimal
 import msgspec
 
 from perpbot.kernel.clock import SECOND
-from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.market import LARGEST_JUMP
 from perpbot.research.chaos.mutants import mutated
@@ -24,6 +23,7 @@ from perpbot.research.chaos.unhedged import (
     in_ms,
     is_healthy,
 )
+from perpbot.research.chaos.witness import Witness
 
 __all__ = ["HEALTHY_UNHEDGED_NS", "SeedResult", "loss_bound", "run_seed", "shrink"]
 
@@ -65,7 +65,7 @@ def run_seed(
 def _verdict(plan: Plan, stage: Stage, counters: Counters) -> SeedResult:
     witness = stage.witness
     loss = -stage.ground.accountant.summary()["net"]
-    bound = loss_bound(plan, witness.planned_usd)
+    bound = loss_bound(plan, witness.books.planned_usd)
     if loss > bound:
         witness.violate(f"the loss is {loss:.4f} USD, its bound {bound:.4f}")
     bound_s = judge_spells(plan, witness, stage.absences, counters) / SECOND
@@ -74,8 +74,8 @@ def _verdict(plan: Plan, stage: Stage, counters: Counters) -> SeedResult:
         violations=tuple(witness.violations),
         counters=counters,
         trace_hash=trace_hash(stage),
-        pairs_usd=witness.planned_usd,
-        worst_unhedged_s=witness.worst_unhedged_ns / SECOND,
+        pairs_usd=witness.books.planned_usd,
+        worst_unhedged_s=witness.exposure.worst_ns / SECOND,
         unhedged_bound_s=bound_s,
         loss=loss,
         bound=bound,
@@ -88,7 +88,7 @@ def judge_spells(
 ) -> int:
     """Hold every unhedged spell against its own bound; count it. Return the largest bound, ns."""
     largest_ns = HEALTHY_UNHEDGED_NS
-    for spell in witness.spells:
+    for spell in witness.exposure.spells:
         healthy = is_healthy(spell, plan, absences)
         (counters.healthy_ms if healthy else counters.blocked_ms)[in_ms(spell.lasted_ns)] += 1
         allowed_ns = bound_ns(spell, plan, absences)
@@ -114,7 +114,7 @@ def trace_hash(stage: Stage) -> str:
     for record in stage.journal.records():
         digest.update(f"{record.sequence} {record.ts_ns} {record.kind} ".encode())
         digest.update(record.payload)
-    for line in stage.witness.trace:
+    for line in stage.witness.truth.trace:
         digest.update(line.encode())
     return digest.hexdigest()
 

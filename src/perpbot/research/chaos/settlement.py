@@ -14,8 +14,8 @@ from perpbot.app.folds import Folds
 from perpbot.domain.money import ZERO
 from perpbot.kernel.clock import SECOND
 from perpbot.kernel.journal.record import Record
-from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.money import Purse, Unit
+from perpbot.research.chaos.witness import Witness
 from perpbot.simulation.accountant import Accountant
 
 CLOSE_AFTER_NS = 4 * SECOND
@@ -54,7 +54,7 @@ def check_wallets(witness: Witness, purses: Iterable[Purse], accountant: Account
 
 def check_profit(witness: Witness, core: Core, accountant: Accountant, near: Decimal) -> None:
     """M2: once all is flat, the profit of our books is the accountant's, but for `near` USD."""
-    if any(witness.true.values()) or any(witness.booked.values()):
+    if any(witness.truth.positions.values()) or any(witness.books.positions.values()):
         return
     ours, net = core.folds.positions.profit({}).net, accountant.summary()["net"]
     if abs(ours - net) > near:

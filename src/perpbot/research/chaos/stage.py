@@ -14,7 +14,6 @@ from perpbot.app.core import Core
 from perpbot.configuration import Settings
 from perpbot.kernel.bus import BusHalted
 from perpbot.kernel.clock import MS, SECOND, VirtualTime
-from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.ground import Ground
 from perpbot.research.chaos.moments import Moments
@@ -34,6 +33,7 @@ from perpbot.research.chaos.settlement import (
     unbooked,
 )
 from perpbot.research.chaos.unhedged import Window
+from perpbot.research.chaos.witness import Witness
 
 TICK_NS = 300 * MS
 LIVES = 40
@@ -189,7 +189,7 @@ class Stage:
         """The last answers arrive; then everything must agree."""
         self._advance(self.time.now_ns() + SECOND)
         self._returned()
-        self.witness.close()
+        self.witness.exposure.close()
         if self._over:
             return
         if self.life is None:

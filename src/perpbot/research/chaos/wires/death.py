@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from perpbot.domain.events import Event
 from perpbot.kernel.journal.writer import Journal
-from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
+from perpbot.research.chaos.witness import Witness
 from perpbot.simulation.virtual.hosts import Host, HostDied
 
 RESERVE_BYTES = 1 << 16

@@ -12,13 +12,13 @@ from decimal import Decimal
 import msgspec
 
 from perpbot.kernel.clock import MS, SECOND, Clock
-from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.market import ChaosMarket
 from perpbot.research.chaos.money import Purse, move_money
 from perpbot.research.chaos.plan import Fault, Plan
 from perpbot.research.chaos.wires.meddler import PlannedMeddler
 from perpbot.research.chaos.wires.weather import DOMAIN
+from perpbot.research.chaos.witness import Witness
 from perpbot.simulation.accountant import Accountant
 from perpbot.simulation.driver import MarketDriver
 from perpbot.simulation.exchange import Exchange

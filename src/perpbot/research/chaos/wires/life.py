@@ -24,12 +24,12 @@ from perpbot.domain.instruments import Instrument
 from perpbot.domain.orders import OrderReport, OrderRequest
 from perpbot.kernel.clock import SECOND, Clock
 from perpbot.kernel.journal.settling import at_once
-from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.wires.death import Doom, LifeJournal
 from perpbot.research.chaos.wires.ground import PORT, Ground
 from perpbot.research.chaos.wires.spies import Judge, SpySink
 from perpbot.research.chaos.wires.weather import DOMAIN
+from perpbot.research.chaos.witness import Witness
 from perpbot.simulation.virtual.hosts import Host
 from perpbot.venues.options import VenueConnection
 from perpbot.venues.port import MarketSink, Venue
@@ -141,16 +141,18 @@ class Life:
         bus.subscribe(VenueConnectionChanged, self._connection, core=False)
         bus.subscribe(VenueSnapshot, self._compared, core=False)
         bus.subscribe(
-            InstrumentsListed, lambda event: self.witness.listed(event.instruments), core=False
+            InstrumentsListed,
+            lambda event: self.witness.told.listed(event.instruments),
+            core=False,
         )
 
     def _connection(self, event: VenueConnectionChanged) -> None:
         live = event.state is ConnectionState.LIVE
-        self.witness.channel(event.venue, event.channel, live=live)
+        self.witness.told.channel(event.venue, event.channel, live=live)
 
     def _compared(self, event: VenueSnapshot) -> None:
         if event.complete:
-            self.witness.compared(event.venue)
+            self.witness.told.compared(event.venue)
 
     def _spy(self, venue: Venue) -> None:
         """Listen to what goes through a venue's port, in place."""
@@ -169,7 +171,7 @@ class Life:
             return report
 
         async def watched_ask(order: OrderRequest, venue_order_id: str) -> OrderReport | None:
-            witness.asked(order.client_id)
+            witness.orders.asked(order.client_id)
             report: OrderReport | None = await ask(order, venue_order_id)
             return report
 

@@ -7,7 +7,6 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
-from perpbot.domain.money import ZERO
 from perpbot.kernel.clock import SECOND
 from perpbot.research.chaos.grids import REGRIDS, regridded
 from perpbot.research.chaos.plan import Fault
@@ -118,7 +117,7 @@ class Moments:
         if now.price_digits is not None:
             ticks, steps = _DIGITS  # Hyperliquid: the digits that a size loses a price gains
         step = now.quantity_step * steps
-        self._stage.witness.regridded(fault.venue, fault.asset, step)
+        self._stage.witness.exposure.regridded(fault.venue, fault.asset, step)
         exchange.relist(regridded(now, ticks, steps))
 
     def _revoke(self, fault: Fault) -> None:
@@ -132,7 +131,7 @@ class Moments:
             return  # by its clock it may have been before our books began
         amount = stage.ground.move_money(fault)
         stage.unit.moved(amount)
-        stage.witness.brought += max(amount, ZERO)
+        stage.witness.capital.transferred(amount)
         stage.counters.hit("transfer")
 
     def _cut_off(self, fault: Fault) -> None:

@@ -97,7 +97,7 @@ def _journals(stage: Stage) -> Iterator[None]:
 def _verdict(plan: Plan, stage: Stage, counters: Counters, directory: Path) -> SeedResult:
     witness = stage.witness
     loss = -stage.ground.accountant.summary()["net"]
-    bound = loss_bound(plan, witness.planned_usd)
+    bound = loss_bound(plan, witness.books.planned_usd)
     if loss > bound:
         witness.violate(f"the loss is {loss:.4f} USD, its bound {bound:.4f}")
     bound_s = judge_spells(plan, witness, stage.absences, counters) / SECOND
@@ -106,8 +106,8 @@ def _verdict(plan: Plan, stage: Stage, counters: Counters, directory: Path) -> S
         violations=tuple(witness.violations),
         counters=counters,
         trace_hash=trace_hash(stage, directory),
-        pairs_usd=witness.planned_usd,
-        worst_unhedged_s=witness.worst_unhedged_ns / SECOND,
+        pairs_usd=witness.books.planned_usd,
+        worst_unhedged_s=witness.exposure.worst_ns / SECOND,
         unhedged_bound_s=bound_s,
         loss=loss,
         bound=bound,
@@ -127,6 +127,6 @@ def trace_hash(stage: Stage, directory: Path) -> str:
     for record in read_records(journal) if journal.is_dir() else ():
         digest.update(f"{record.sequence} {record.ts_ns} {record.kind} ".encode())
         digest.update(record.payload)
-    for line in stage.witness.trace:
+    for line in stage.witness.truth.trace:
         digest.update(line.encode())
     return digest.hexdigest()

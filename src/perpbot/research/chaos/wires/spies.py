@@ -5,8 +5,8 @@ from __future__ import annotations
 from perpbot.domain.events import BookUpdated, Event
 from perpbot.domain.instruments import Instrument
 from perpbot.kernel.clock import MS
-from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.wires.ground import Tops
+from perpbot.research.chaos.witness import Witness
 from perpbot.venues.port import MarketSink, QuoteSlot
 
 TOO_OLD_NS = 2_600 * MS
@@ -27,15 +27,15 @@ class Judge:
         if age_ns is None:
             if bid == bid and ask == ask:  # noqa: PLR0124 - NaN is refused by the engine
                 self._witness.violate(f"B4 {venue} quote {bid} / {ask} of {asset}: {NEVER}")
-            self._witness.bad_quote(venue, asset)
+            self._witness.told.bad_quote(venue, asset)
         elif age_ns > TOO_OLD_NS or not bid or not ask:
-            self._witness.bad_quote(venue, asset)
+            self._witness.told.bad_quote(venue, asset)
         else:
-            self._witness.good_quote(venue, asset)
+            self._witness.told.good_quote(venue, asset)
 
     def invalid(self, venue: str, asset: str) -> None:
         """The last quote must not open anything."""
-        self._witness.bad_quote(venue, asset)
+        self._witness.told.bad_quote(venue, asset)
 
     def book(self, book: BookUpdated) -> None:
         """A book was published: its best levels must have been the touch."""

@@ -18,7 +18,6 @@ from perpbot.configuration import Settings
 from perpbot.kernel.clock import MS, SECOND
 from perpbot.kernel.journal.reading import read_records
 from perpbot.kernel.journal.record import Record
-from perpbot.research.chaos.checkers import Witness
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.money import Unit
 from perpbot.research.chaos.plan import (
@@ -43,6 +42,7 @@ from perpbot.research.chaos.wires.ground import Ground
 from perpbot.research.chaos.wires.life import Life
 from perpbot.research.chaos.wires.moments import Moments
 from perpbot.research.chaos.wires.weather import PlannedWeather, kind_of
+from perpbot.research.chaos.witness import Witness
 from perpbot.simulation.virtual import loop as virtual
 from perpbot.simulation.virtual.hosts import HOST, HostDied
 from perpbot.simulation.virtual.loop import Deadlock, Forbidden, VirtualLoop
@@ -248,7 +248,7 @@ class Stage:
 
     async def _finish(self) -> None:
         """Everything must agree; then the node ends in order and leaves nothing behind."""
-        self.witness.close()
+        self.witness.exposure.close()
         self._failed()
         life, core = self.life, self._core()
         if life is None or core is None:

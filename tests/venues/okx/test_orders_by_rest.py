@@ -146,10 +146,12 @@ async def test_a_refusal_for_rate_holds_the_endpoint_for_its_retry_after(
     """Orders, reads and switches alike; without a header it is a window of the venue."""
     told: list[tuple[str, float]] = []
     monkeypatch.setattr(
-        venue._budgets, "penalise_endpoint", lambda path, pause_s: told.append((path, pause_s))
+        venue.trading._budgets,
+        "penalise_endpoint",
+        lambda path, pause_s: told.append((path, pause_s)),
     )
     monkeypatch.setattr(
-        venue._budgets,
+        venue.trading._budgets,
         "penalise_orders",
         lambda symbol, pause_s, account: told.append((f"{symbol} {account}", pause_s)),
     )

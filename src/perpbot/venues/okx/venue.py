@@ -96,10 +96,12 @@ class OkxVenue:
         """
         self.account_name = account = settings.account_name
         self._leverage = leverage
-        ws_url = (settings.ws_url or (DEMO_WS_URL if settings.testnet else WS_URL)).rstrip("/")
-        signer = None if credentials is None else Signer(credentials, clock)
         self._http = _http(settings, credentials, clock)
-        self._budgets = budgets = Budgets(clock)
+        url = _ws_url(settings)
+        signer = None if credentials is None else Signer(credentials, clock)
+        session = None if signer is None else _session(settings, url, signer, clock, rng)
+        self._session = session
+        budgets = Budgets(clock)
         self._rest = rest = RestClient(
             venue=VENUE,
             http=self._http,
@@ -107,21 +109,11 @@ class OkxVenue:
             budgets=budgets,
             simulated=settings.testnet,
         )
-        self._session = session = None
-        if signer is not None:
-            self._session = session = PrivateSession(
-                venue=VENUE,
-                url=ws_url,
-                signer=signer,
-                clock=clock,
-                rng=rng,
-                timeout_s=settings.request_timeout_s,
-            )
         self.catalogue = catalogue = Catalogue()
         self.market_data = OkxMarketData(
             rest=rest,
             catalogue=catalogue,
-            url=ws_url,
+            url=url,
             clock=clock,
             rng=rng,
             books=books,
@@ -135,12 +127,13 @@ class OkxVenue:
             clock=clock,
             account=account,
         )
+        stops = OkxStops(rest=rest, catalogue=catalogue, budgets=budgets, account=account)
         self.trading = OkxTrading(
             rest=rest,
             session=session,
             catalogue=catalogue,
             budgets=budgets,
-            stops=OkxStops(rest=rest, catalogue=catalogue, budgets=budgets, account=account),
+            stops=stops,
             clock=clock,
             account=account,
         )
@@ -208,6 +201,24 @@ def _http(
         clock=clock,
         timeout_s=settings.request_timeout_s,
         secrets=() if credentials is None else (credentials.api_key, credentials.passphrase),
+    )
+
+
+def _ws_url(settings: VenueConnection) -> str:
+    default = DEMO_WS_URL if settings.testnet else WS_URL
+    return (settings.ws_url or default).rstrip("/")
+
+
+def _session(
+    settings: VenueConnection, url: str, signer: Signer, clock: Clock, rng: random.Random
+) -> PrivateSession:
+    return PrivateSession(
+        venue=VENUE,
+        url=url,
+        signer=signer,
+        clock=clock,
+        rng=rng,
+        timeout_s=settings.request_timeout_s,
     )
 
 

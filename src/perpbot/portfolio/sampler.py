@@ -1,7 +1,6 @@
 """EquitySampler: what all venues hold for us, on a timer; the days, and the safe modes.
 
-Safe mode looks at realised and unhedged loss only: a hedged pair loses on one venue what it wins
-on the other, so what its legs moved between venues is taken out first ("protected" equity).
+Safe modes follow "protected" equity, which `perpbot.portfolio.equity` defines.
 """
 
 from __future__ import annotations

@@ -46,6 +46,7 @@ from perpbot.market.basis import BasisTracker
 from perpbot.market.engine import QuoteEngine
 from perpbot.market.moves import Moves
 from perpbot.portfolio.capital import CapitalOrchestrator
+from perpbot.portfolio.explained import ExplainedAdjustments
 from perpbot.portfolio.exposure import PositionAggregator
 from perpbot.portfolio.fence import InstanceFence
 from perpbot.portfolio.intake import ReportIntake
@@ -162,6 +163,7 @@ class Core:
             venue_rate=self._venue_rate,
             resolve_s=settings.execution.resolve_limit_s,
         )
+        ExplainedAdjustments(bus, clock, folds.positions, folds.orders)
         self.aggregator = PositionAggregator(bus, clock, folds.positions, self.quotes.mark)
         self.capital = CapitalOrchestrator(
             bus,

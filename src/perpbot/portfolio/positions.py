@@ -22,6 +22,18 @@ from perpbot.portfolio.leases import Leg, leg
 _SIDES = tuple(str(side) for side in PositionSide)
 
 
+ADJUSTMENTS_KEPT = 8
+
+
+class Adjustment(msgspec.Struct):
+    """A change that no execution explains yet; `delta` is signed base coins."""
+
+    ts_ns: int
+    delta: Decimal
+    price: Decimal
+    """Settle currency."""
+
+
 class Position(msgspec.Struct):
     """One leg; `quantity` is signed base coins, money is USD."""
 
@@ -38,6 +50,8 @@ class Position(msgspec.Struct):
     """Turnover in USD."""
     usd_rate: Decimal = ONE
     """USD for one unit of settle currency at the newest fill."""
+    adjustments: list[Adjustment] = []
+    """The newest that stand, oldest first."""
 
     @property
     def entry_usd(self) -> Decimal:
@@ -128,6 +142,11 @@ class PositionBook:
         key = leg(event.venue, event.account, event.asset, event.position_side)
         position = self._trade(key, event.delta, event.price)
         position.cash -= event.delta * event.price * position.usd_rate
+        if event.takes_back_ns:
+            _take_back(position, event)
+        else:
+            position.adjustments.append(Adjustment(event.ts_ns, event.delta, event.price))
+            del position.adjustments[:-ADJUSTMENTS_KEPT]
 
     def _funding(self, event: FundingPaid) -> None:
         sides = [key for key in self._legs if key[:3] == (event.venue, event.account, event.asset)]
@@ -160,3 +179,11 @@ def _move(position: Position, signed: Decimal, price: Decimal) -> None:
     elif (before > 0) == (signed > 0):
         position.entry_price = (before * position.entry_price + signed * price) / after
     position.quantity = after
+
+
+def _take_back(position: Position, event: PositionAdjusted) -> None:
+    """Let go of an adjustment, or of a part, that an execution has explained."""
+    for standing in position.adjustments:
+        if standing.ts_ns == event.takes_back_ns:
+            standing.delta += event.delta
+    position.adjustments = [one for one in position.adjustments if one.delta]

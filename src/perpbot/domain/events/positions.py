@@ -31,6 +31,9 @@ class PositionAdjusted(Event, frozen=True, kw_only=True):
     delta: Decimal
     price: Decimal
     reason: str
+    takes_back_ns: int = 0
+    """Time of an earlier adjustment that this one takes back: the execution was told that it had
+    stood for. 0 for one that stands."""
 
 
 @event(EventKind.FUNDING_PAID)

@@ -26,7 +26,7 @@ from perpbot.domain.events import (
     SubmitOrders,
     TradeCompleted,
 )
-from perpbot.domain.money import ZERO
+from perpbot.domain.money import ONE, ZERO
 from perpbot.domain.pairs import PairPlan, ProfitSplit
 from perpbot.domain.sides import PairState
 
@@ -61,6 +61,13 @@ class LegState(msgspec.Struct):
     funding: Decimal = ZERO
     last_price: Decimal = ZERO
     """Of the newest fill, settle currency."""
+    usd_rate: Decimal = ONE
+    """USD for one unit of settle currency at the newest fill."""
+
+    @property
+    def worth(self) -> Decimal:
+        """What was earned by trading and what is held at the last price, USD."""
+        return self.cash + self.quantity * self.last_price * self.usd_rate
 
 
 class Pair(msgspec.Struct, kw_only=True):
@@ -114,11 +121,8 @@ class Pair(msgspec.Struct, kw_only=True):
 
     def profit(self) -> ProfitSplit:
         """Profit in USD; exact once both legs are flat, else with what is held at last prices."""
-        price = ZERO
-        for leg in (self.long, self.short):
-            price += leg.cash + leg.quantity * leg.last_price
         return ProfitSplit(
-            price=price,
+            price=self.long.worth + self.short.worth,
             fees=-(self.long.fees + self.short.fees),
             funding=self.long.funding + self.short.funding,
         )
@@ -251,7 +255,8 @@ class PairBook:
         pair = self._pairs.get(place[0]) or self._revive(place[0], event.ts_ns)
         was_open = pair.has_opened
         leg, index = pair.leg(place[1]), place[1]
-        _book(leg, event.quantity * event.side.sign, event.price * event.usd_rate)
+        leg.usd_rate = event.usd_rate
+        _book(leg, event.quantity * event.side.sign, event.price)
         leg.fees += event.fee_usd
         if event.client_id and (event.side.sign > 0) == (index == 0):
             leg.opened += event.quantity
@@ -321,9 +326,7 @@ class PairBook:
         pair = self._pairs.pop(event.pair_id, None)
         if pair is None:
             return
-        legs = (pair.long, pair.short)
-        long, short = (leg.cash + leg.quantity * leg.last_price for leg in legs)
-        _add_moved(self._settled_moves, pair, long, short)
+        _add_moved(self._settled_moves, pair, pair.long.worth, pair.short.worth)
         self.closed += event.opened
         self.realised = self.realised.plus(event.pnl)
         self._ended[event.pair_id] = pair.plan
@@ -375,7 +378,7 @@ def _add_moved(total: dict[str, Decimal], pair: Pair, long: Decimal, short: Deci
             total[venue] = total.get(venue, ZERO) + signed
 
 
-def _book(leg: LegState, signed: Decimal, price_usd: Decimal) -> None:
+def _book(leg: LegState, signed: Decimal, price: Decimal) -> None:
     leg.quantity += signed
-    leg.cash -= price_usd * signed
-    leg.last_price = price_usd
+    leg.cash -= price * leg.usd_rate * signed
+    leg.last_price = price

@@ -257,7 +257,22 @@ def test_money_is_counted_in_dollars() -> None:
     assert pair is not None
     desk.take(fill("1-1-0", Side.BUY, "1", "100", rate="0.9"))
     assert pair.long.cash == d(-90)
-    assert pair.long.last_price == d(90)
+    assert pair.long.last_price == d(100), "orders are priced in the venue's currency"
+    assert pair.profit().price == 0
+    desk.take(
+        PositionAdjusted(
+            ts_ns=9,
+            venue=LONG,
+            account="main",
+            asset=ASSET,
+            position_side=PositionSide.NET,
+            delta=d(-1),
+            price=d(110),
+            reason="the venue says so",
+        )
+    )
+    assert pair.long.cash == d(9)
+    assert pair.profit().price == d(9)
 
 
 def test_what_reduces_does_not_count_as_opened() -> None:

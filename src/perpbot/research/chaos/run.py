@@ -24,8 +24,7 @@ from perpbot.research.chaos.unhedged import (
     is_healthy,
 )
 from perpbot.research.chaos.witness import Witness
-
-__all__ = ["HEALTHY_UNHEDGED_NS", "SeedResult", "loss_bound", "run_seed", "shrink"]
+from perpbot.simulation.accountant import Accountant
 
 CLIP_LOSS = Decimal("0.0204")
 """Of a pair's notional: slip cap of 100 bps on both ways, four taker fees."""
@@ -59,27 +58,44 @@ def run_seed(
     with context, collections_between_seeds(), trapped():
         stage = Stage(chosen, counters)
         stage.run()
-    return _verdict(chosen, stage, counters)
+    return judged(
+        chosen,
+        counters,
+        stage.witness,
+        stage.ground.accountant,
+        stage.absences,
+        trace_hash=hash_of(stage),
+        lives=stage.lives,
+    )
 
 
-def _verdict(plan: Plan, stage: Stage, counters: Counters) -> SeedResult:
-    witness = stage.witness
-    loss = -stage.ground.accountant.summary()["net"]
+def judged(
+    plan: Plan,
+    counters: Counters,
+    witness: Witness,
+    accountant: Accountant,
+    absences: Sequence[Window],
+    *,
+    trace_hash: str,
+    lives: int,
+) -> SeedResult:
+    """Hold the end of a seed, of either tier, against its bounds; return what it gave."""
+    loss = -accountant.summary()["net"]
     bound = loss_bound(plan, witness.books.planned_usd)
     if loss > bound:
         witness.violate(f"the loss is {loss:.4f} USD, its bound {bound:.4f}")
-    bound_s = judge_spells(plan, witness, stage.absences, counters) / SECOND
+    bound_s = judge_spells(plan, witness, absences, counters) / SECOND
     return SeedResult(
         seed=plan.seed,
         violations=tuple(witness.violations),
         counters=counters,
-        trace_hash=trace_hash(stage),
+        trace_hash=trace_hash,
         pairs_usd=witness.books.planned_usd,
         worst_unhedged_s=witness.exposure.worst_ns / SECOND,
         unhedged_bound_s=bound_s,
         loss=loss,
         bound=bound,
-        lives=stage.lives,
+        lives=lives,
     )
 
 
@@ -108,7 +124,7 @@ def loss_bound(plan: Plan, planned_usd: Decimal) -> Decimal:
     return planned_usd * (CLIP_LOSS + moves) + Decimal("0.01")
 
 
-def trace_hash(stage: Stage) -> str:
+def hash_of(stage: Stage) -> str:
     """Return a hash over every record of the journal and every execution."""
     digest = hashlib.sha256()
     for record in stage.journal.records():

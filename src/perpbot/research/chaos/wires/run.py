@@ -17,13 +17,12 @@ import msgspec
 from aiohttp import web_app
 
 from perpbot.app import memory
-from perpbot.kernel.clock import SECOND
 from perpbot.kernel.journal.reading import read_records
 from perpbot.kernel.journal.writer import Journal
 from perpbot.research.chaos.counters import Counters
 from perpbot.research.chaos.mutants import mutated
 from perpbot.research.chaos.plan import Plan
-from perpbot.research.chaos.run import SeedResult, judge_spells, loss_bound, shrunk
+from perpbot.research.chaos.run import SeedResult, judged, shrunk
 from perpbot.research.chaos.wires.death import LifeJournal
 from perpbot.research.chaos.wires.life import wall_ns
 from perpbot.research.chaos.wires.mutants import PATCHES
@@ -71,7 +70,15 @@ def _play(plan: Plan, counters: Counters, directory: Path, heard: Complaints) ->
     rng = random.Random(f"wires libraries {plan.seed}")
     with fenced(stage.loop, wall_ns(stage.clock), rng), _journals(stage):
         stage.run()
-        result = _verdict(plan, stage, counters, directory)
+        result = judged(
+            plan,
+            counters,
+            stage.witness,
+            stage.ground.accountant,
+            stage.absences,
+            trace_hash=hash_of(stage, directory),
+            lives=len(stage.dead) + 1,
+        )
         heard.deaf = bool(stage.dead)
         stage.loop.close()
     return result
@@ -94,33 +101,12 @@ def _journals(stage: Stage) -> Iterator[None]:
         setattr(memory, "Journal", before)  # noqa: B010
 
 
-def _verdict(plan: Plan, stage: Stage, counters: Counters, directory: Path) -> SeedResult:
-    witness = stage.witness
-    loss = -stage.ground.accountant.summary()["net"]
-    bound = loss_bound(plan, witness.books.planned_usd)
-    if loss > bound:
-        witness.violate(f"the loss is {loss:.4f} USD, its bound {bound:.4f}")
-    bound_s = judge_spells(plan, witness, stage.absences, counters) / SECOND
-    return SeedResult(
-        seed=plan.seed,
-        violations=tuple(witness.violations),
-        counters=counters,
-        trace_hash=trace_hash(stage, directory),
-        pairs_usd=witness.books.planned_usd,
-        worst_unhedged_s=witness.exposure.worst_ns / SECOND,
-        unhedged_bound_s=bound_s,
-        loss=loss,
-        bound=bound,
-        lives=len(stage.dead) + 1,
-    )
-
-
 def shrink(seed: int, row: str | None = None) -> Plan:
     """Return the plan of a failing seed with every fault taken out that it does not need."""
     return shrunk(draw(seed, row), lambda plan: run_seed(seed, plan=plan))
 
 
-def trace_hash(stage: Stage, directory: Path) -> str:
+def hash_of(stage: Stage, directory: Path) -> str:
     """Return a hash over every step of the loop, every record and every execution."""
     digest = hashlib.sha256(stage.loop.trace_hash.encode())
     journal = directory / "journal"

@@ -19,6 +19,7 @@ from perpbot.console.access import Gate
 from perpbot.console.guard import Application, guard
 from perpbot.console.state import ConsoleState
 from perpbot.operations.health import Grade
+from perpbot.operations.metrics import CONTENT_TYPE
 from perpbot.settings import Mode
 
 KEPT_S = 0.1
@@ -93,7 +94,7 @@ def make_api(state: ConsoleState, gate: Gate, metrics: Callable[[], bytes] | Non
     if metrics is not None:
 
         async def numbers() -> Response:
-            return Response(metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+            return Response(metrics(), media_type=CONTENT_TYPE)
 
         app.get("/metrics", response_class=Response)(numbers)
     return guard(app, gate)

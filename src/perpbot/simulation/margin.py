@@ -12,7 +12,6 @@ from decimal import Context, Decimal
 
 from perpbot.domain.money import ZERO
 from perpbot.domain.sides import PositionSide, Side
-from perpbot.simulation.book import Order
 from perpbot.simulation.ledger import Account, LegKey
 from perpbot.simulation.model import Contract, OrderStatus
 
@@ -78,7 +77,6 @@ def initial_margin(
     market: Market,
     *,
     adding: tuple[LegKey, Side, Decimal] | None = None,
-    without: Order | None = None,
 ) -> Decimal:
     """Margin of legs and resting orders; `adding` (leg, side, notional) as if it rested too."""
     exposures: dict[LegKey, _Exposure] = {}
@@ -86,7 +84,7 @@ def initial_margin(
         if leg.quantity:
             exposures.setdefault(key, _Exposure()).position = leg.quantity * market.marks[key[0]]
     for order in account.open.values():
-        if order.status is OrderStatus.UNTRIGGERED or order is without or order.reduces:
+        if order.status is OrderStatus.UNTRIGGERED or order.reduces:
             continue
         key = (order.ticket.symbol, order.ticket.position_side)
         price = order.ticket.price or ZERO

@@ -249,7 +249,6 @@ class Refusal(StrEnum):
     EXPIRED_REQUEST = "expired_request"
     WOULD_TRIGGER = "would_trigger"
     FOK_NOT_FILLED = "fok_not_filled"
-    IOC_NOT_FILLED = "ioc_not_filled"
     UNKNOWN_ACCOUNT = "unknown_account"
     HALTED = "halted"
 

@@ -121,7 +121,6 @@ class BinanceAccount(AccountReads):
         self._funding_paid = asyncio.Event()
         self._money_moved = asyncio.Event()
         self._publish: Publish | None = None
-        self._expired = ""
         self._channel = WebSocketChannel(
             venue=VENUE,
             name="private",

@@ -62,7 +62,6 @@ OFF_GRID = frozenset(
 
 NO_SUCH_ORDER = "-2013"
 UNKNOWN_ORDER = "-2011"
-NO_MODE_CHANGE = "-4059"
 NO_LISTEN_KEY = "-1125"
 
 _NO_MESSAGE = "refused without a message"

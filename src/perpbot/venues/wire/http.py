@@ -34,13 +34,12 @@ class HttpReply(msgspec.Struct, frozen=True):
 
 
 class HttpStatistics(msgspec.Struct, kw_only=True):
-    """Counts so far; `last_reply_ns` and `last_latency_ns` are monotonic."""
+    """Counts so far; `last_reply_ns` is monotonic."""
 
     requests: int = 0
     unavailable: int = 0
     unknown: int = 0
     last_reply_ns: int = 0
-    last_latency_ns: int = 0
 
 
 class _Flight:
@@ -103,7 +102,6 @@ class HttpClient:
         `OutcomeUnknown` when it may have.
         """
         flight = _Flight(sent)
-        started_ns = self._clock.monotonic_ns()
         self.statistics.requests += 1
         limit_s = self._timeout_s if timeout_s is None else timeout_s
         try:
@@ -130,7 +128,6 @@ class HttpClient:
             cause = str(error) or type(error).__name__
             raise self._failure(flight, f"{method} failed: {cause}") from error
         self.statistics.last_reply_ns = self._clock.monotonic_ns()
-        self.statistics.last_latency_ns = self.statistics.last_reply_ns - started_ns
         return reply
 
     async def close(self) -> None:

@@ -49,7 +49,6 @@ _WORDS: dict[Refusal, tuple[int, str]] = {
         -5021,
         "Due to the order could not be filled immediately, the FOK order has been rejected.",
     ),
-    Refusal.IOC_NOT_FILLED: (-2010, "New order rejected."),
     Refusal.UNKNOWN_ACCOUNT: (-2015, "Invalid API-key, IP, or permissions for action."),
     Refusal.HALTED: (-4108, "Symbol is not in trading status."),
 }

@@ -57,7 +57,6 @@ _WORDS = {
     Refusal.EXPIRED_REQUEST: "Action expired",
     Refusal.WOULD_TRIGGER: "Invalid TP/SL price.",
     Refusal.FOK_NOT_FILLED: _NO_MATCH,
-    Refusal.IOC_NOT_FILLED: _NO_MATCH,
     Refusal.UNKNOWN_ACCOUNT: "Must deposit before performing actions.",
     Refusal.HALTED: "Trading is halted.",
 }

@@ -52,7 +52,6 @@ _REFUSALS = {
     Refusal.EXPIRED_REQUEST: "50036",
     Refusal.WOULD_TRIGGER: "51280",
     Refusal.FOK_NOT_FILLED: "51000",
-    Refusal.IOC_NOT_FILLED: "51000",
     Refusal.UNKNOWN_ACCOUNT: "50111",
     Refusal.HALTED: "50001",
 }

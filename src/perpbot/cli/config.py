@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from perpbot.cli.output import Exit, config_paths, emit, say, show
+from perpbot.cli.output import Exit, argument, config_paths, emit, say, show
 from perpbot.cli.place import dotenv
 from perpbot.configuration import (
     Configuration,
@@ -24,7 +24,9 @@ def _load(files: Sequence[Path] | None) -> Configuration:
     try:
         return load_configuration(paths, environ=environ, dotenv=env_file)
     except SettingsError as error:
-        if not any("--live" in problem.message for problem in error.problems):
+        told = [problem.message for problem in error.problems]
+        not_meant = any("configuration file" in message for message in told)
+        if not_meant or not any("--live" in message for message in told):
             raise
         flags = (Flag("mode", "--live", "live"),)
         return load_configuration(paths, environ=environ, dotenv=env_file, flags=flags)
@@ -54,16 +56,13 @@ def run_config_show(*, changed: bool, as_json: bool, files: Sequence[Path] | Non
     """List every value with its source."""
     configuration = _load(files)
     rows = []
-    for note in leaves(Settings):
-        if "*" in note.key:
-            continue
-        path = tuple(note.key.split("."))
-        value = value_at(configuration.settings, path)
-        origin = str(configuration.origin(note.key))
+    for key in _keys(configuration):
+        value = value_at(configuration.settings, tuple(key.split(".")))
+        origin = str(configuration.origin(key))
         if value is None and origin == "default":
             continue
         if not (changed and origin.startswith("default")):
-            rows.append({"key": note.key, "value": _masked(note.key, value), "source": origin})
+            rows.append({"key": key, "value": _masked(key, value), "source": origin})
     if as_json:
         emit(rows)
         return Exit.OK
@@ -72,6 +71,12 @@ def run_config_show(*, changed: bool, as_json: bool, files: Sequence[Path] | Non
         source = "" if row["source"] == "default" else f"  ({row['source']})"
         show(f"{row['key']:<{width}} = {row['value']}{source}")
     return Exit.OK
+
+
+def _keys(configuration: Configuration) -> list[str]:
+    """Return every key in the order of declaration, then those of blocks that somebody wrote."""
+    keys = [note.key for note in leaves(Settings) if "*" not in note.key]
+    return list(dict.fromkeys([*keys, *map(".".join, configuration.layers.paths())]))
 
 
 def _masked(key: str, value: object) -> str:
@@ -86,7 +91,9 @@ def run_schema() -> int:
 
 def run_config_explain(key: str, *, as_json: bool, files: Sequence[Path] | None) -> int:
     """Say what one key is, where its value came from and what it replaced."""
-    explanation = _load(files).explain(key)
+    configuration = _load(files)
+    with argument():
+        explanation = configuration.explain(key)
     if as_json:
         emit(explanation.as_dict())
     else:

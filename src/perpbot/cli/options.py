@@ -31,9 +31,13 @@ ModeOption = Annotated[
 TestnetFlag = Annotated[bool, typer.Option("--testnet", help="The venues' test networks.")]
 
 
-def family(help_text: str = "") -> typer.Typer:
-    """Return a place for commands that belong together."""
-    return typer.Typer(help=help_text or None, no_args_is_help=True)
+def family(help_text: str = "", *, example: str = "") -> typer.Typer:
+    """Return a place for commands that belong together; `example` ends its `--help`."""
+    return typer.Typer(
+        help=help_text or None,
+        epilog=f"Example: {example}" if example else None,
+        no_args_is_help=True,
+    )
 
 
 def command(

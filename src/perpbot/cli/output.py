@@ -30,8 +30,27 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
+LAST_STREAM = 2
+"""Number of standard error."""
+
+
 class UsageError(PerpbotError):
     """An argument that does not fit; the text names it, its value and what would be right."""
+
+
+def open_streams() -> None:
+    """Put the null device where standard input, output or error were closed (`>&-`).
+
+    The next file to be opened would take the free number: a journal could get what is printed.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    while null <= LAST_STREAM:
+        null = os.open(os.devnull, os.O_RDWR)
+    os.close(null)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            mode = "w" if number else "r"
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 def say(text: str) -> None:
@@ -89,6 +108,14 @@ def argument(name: str = "") -> Iterator[None]:
         yield
     except (ConfigError, InvalidValue) as error:
         raise UsageError(f"{name}: {error}" if name else str(error)) from None
+
+
+def readable(path: Path) -> None:
+    """Raise `UsageError` where no file is at `path`."""
+    try:
+        path.stat()
+    except FileNotFoundError as error:
+        raise UsageError(words_of(error)) from None
 
 
 def guarded(work: Callable[[], int]) -> NoReturn:

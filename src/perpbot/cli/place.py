@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perpbot.cli.output import UsageError, config_paths
-from perpbot.domain.errors import ConfigError
 
 if TYPE_CHECKING:
     from perpbot.configuration import Configuration
@@ -31,10 +30,10 @@ class Place:
 
     @property
     def journal(self) -> Path:
-        """The journal's directory. Raises `ConfigError` where there is none yet."""
+        """The journal's directory. Raises `UsageError` where there is none yet."""
         path = self.state / "journal"
         if not path.is_dir():
-            raise ConfigError(
+            raise UsageError(
                 f"{path} does not exist: no node has run in mode {self.mode} here "
                 "(see --mode and paths.state_dir)"
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from perpbot import __version__
-from perpbot.cli.output import Exit, argument, config_paths, emit, say, show
+from perpbot.cli.output import Exit, argument, config_paths, emit, readable, say, show
 from perpbot.cli.tables import summary_text
 from perpbot.configuration import load_configuration
 from perpbot.configuration.tree import VENUES
@@ -32,6 +32,7 @@ def run_replay(
     """Replay and print the summary; 0 only when all is flat and no invariant broke."""
     with argument():
         venues = parse_map(mapping, VENUES)
+    readable(tape)
     configuration = load_configuration(
         config_paths(files),
         environ=os.environ,

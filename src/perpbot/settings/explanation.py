@@ -51,13 +51,18 @@ class Explanation:
     def text(self) -> str:
         """Return it for people."""
         unit = f" {self.unit}" if self.unit else ""
+        holds = "not set" if self.value is None else f"{show(self.value)}{unit}"
         lines = [
-            f"{self.key} = {show(self.value)}{unit}",
+            f"{self.key} = {holds}",
             f"  from     {self.source}",
-            *(f"  instead of {show(value)} from {origin}" for value, origin in self.overridden),
+            *(
+                f"  instead of {show(value)} from {origin}"
+                for value, origin in self.overridden
+                if value is not None
+            ),
             f"  meaning  {self.description}",
             f"  type     {self.type_name}" + (f", {self.limits}" if self.limits else ""),
-            f"  default  {show(self.default)}",
+            f"  default  {'not set' if self.default is None else show(self.default)}",
         ]
         if self.can_override:
             lines.append("  may be set per venue or symbol")
@@ -71,6 +76,10 @@ def explain(settings: BaseModel, layers: Layers, aliases: AliasTable, key: str) 
     path = tuple(key.split("."))
     where = locate(type(settings), path)
     if isinstance(where, Missing):
+        old = aliases.get(path)
+        if old is not None:
+            now = f"write {old.new}" if old.new else old.reason
+            raise SettingsError([Problem(f"is an old key; {now}", key)])
         hint = suggest_key(type(settings), path, where)
         raise SettingsError([Problem(f"is not a known key{hint}", key)])
     if where.note is None:

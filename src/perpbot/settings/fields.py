@@ -129,6 +129,10 @@ def suggest(wrong: str, choices: Sequence[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
+MAX_CHOICES = 8
+"""What stands beside a misspelt part is listed up to here."""
+
+
 def suggest_key(root: type[BaseModel], path: Path, missing: Missing) -> str:
     """Suggest the nearest key: first a neighbour of the misspelt part, then any key at all."""
     if missing.reason:
@@ -138,12 +142,17 @@ def suggest_key(root: type[BaseModel], path: Path, missing: Missing) -> str:
     beside = suggest(missing.wrong, missing.choices)
     if beside:
         name = beside.removeprefix("; did you mean ").removesuffix("?")
-        whole = key_of((*missing.known, name, *path[len(missing.known) + 1 :]))
-        return f"; did you mean {whole}?"
+        nearer = (*missing.known, name, *path[len(missing.known) + 1 :])
+        beyond = locate(root, nearer)
+        if isinstance(beyond, Missing):
+            return suggest_key(root, nearer, beyond)
+        return f"; did you mean {key_of(nearer)}?"
     known = [note.key for note in leaves(root) if FREE not in note.key]
     same_name = [key for key in known if key.rpartition(".")[2] == path[-1].lower()]
     if same_name:
         return f"; did you mean {same_name[0]}?"
+    if missing.known and len(missing.choices) <= MAX_CHOICES:
+        return f"; one of {', '.join(sorted(missing.choices))} was expected"
     return suggest(key_of(path), known)
 
 

@@ -89,10 +89,21 @@ def test_help_has_an_example(name: str) -> None:
     assert {"--json", "--config", "-c"} <= options
 
 
+@pytest.mark.parametrize("name", ["", "config", "journal", "trades", "keys"])
+def test_help_of_a_group_has_an_example(name: str) -> None:
+    """Where several commands share a first word, and of the whole."""
+    result = perpbot_command(*name.split(), "--help")
+
+    assert result.exit_code == 0
+    assert f"Example: perpbot {name}".rstrip() in " ".join(result.stdout.split())
+
+
 def test_version_is_the_packages() -> None:
     """For people and programs."""
     assert perpbot.__version__ in perpbot_command("version").stdout
     assert data(perpbot_command("version", "--json")) == {"version": perpbot.__version__}
+    flag = perpbot_command("--version")
+    assert (flag.exit_code, flag.stdout) == (0, f"perpbot {perpbot.__version__}\n")
 
 
 def test_init_writes_once(working_directory: Path) -> None:
@@ -138,12 +149,67 @@ def test_config_show_and_explain_name_the_source(working_directory: Path) -> Non
     assert "journal" in perpbot_command("config", "show", *files).stdout
 
 
-def test_config_explain_suggests(working_directory: Path) -> None:
-    """For a key that does not exist."""
-    result = perpbot_command("config", "explain", "risk.max_slipage_bps")
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("risk.max_slipage_bps", "did you mean risk.max_slippage_bps?"),
+        ("RISK.MAX_SLIPPAGE_BPS", "did you mean risk.max_slippage_bps?"),
+        ("max_drawdown_pct", "is an old key; write risk.max_drawdown_ratio"),
+        ("alerts", "is an old key; this part is not in this version"),
+        ("venues.kraken", "one of binance, hyperliquid, okx was expected"),
+        ("risk", "is a section"),
+    ],
+)
+def test_config_explain_suggests(key: str, said: str) -> None:
+    """For a key that does not exist; exit code 2: the argument is wrong, not the configuration."""
+    result = perpbot_command("config", "explain", key)
 
-    assert result.exit_code == 4
-    assert "max_slippage_bps" in result.stderr
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_config_explain_says_that_an_override_is_not_set() -> None:
+    """Rather than nothing, with a unit behind it."""
+    key = "symbols.ETH-PERP.risk.max_slippage_bps"
+
+    assert perpbot_command("config", "explain", key).stdout.startswith(f"{key} = not set\n")
+
+
+def test_config_show_lists_the_blocks_of_symbols(working_directory: Path) -> None:
+    """Also those of one symbol on one venue."""
+    (working_directory / "config.yaml").write_text(
+        "symbols:\n  ETH/USDT:\n    risk:\n      max_slippage_bps: 3\n"
+        "venues:\n  okx:\n    symbols:\n      BTC-PERP: {taker_fee_bps: 4}\n"
+    )
+
+    rows = data(perpbot_command("config", "show", "--json"))
+
+    assert rows[-2:] == [
+        {
+            "key": "symbols.ETH-PERP.risk.max_slippage_bps",
+            "value": "3",
+            "source": "config.yaml:4",
+        },
+        {
+            "key": "venues.okx.symbols.BTC-PERP.taker_fee_bps",
+            "value": "4",
+            "source": "config.yaml:8",
+        },
+    ]
+    keys = [row["key"] for row in rows]
+    assert len(keys) == len(set(keys))
+
+
+def test_live_from_the_environment_is_not_blamed_on_a_flag(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody typed one; the variable is named."""
+    monkeypatch.setenv("PERPBOT__MODE", "live")
+
+    problems = data(perpbot_command("config", "validate", "--json"))["problems"]
+
+    assert len(problems) == 3
+    assert all(text.startswith("environment PERPBOT__MODE: ") for text in problems)
 
 
 def test_config_schema_is_a_schema() -> None:
@@ -299,7 +365,7 @@ def test_without_a_journal_the_message_says_where(working_directory: Path) -> No
     """And what could be meant."""
     result = perpbot_command("journal", "show")
 
-    assert result.exit_code == 4
+    assert result.exit_code == 2
     assert "no node has run in mode paper" in result.stderr
     assert perpbot_command("journal", "show", "--mode", "real").exit_code == 2
 
@@ -335,7 +401,12 @@ def test_run_refuses_a_mode_that_is_not_meant(
         ("demo --venues okx,kraken", "--venues was 'okx,kraken', at least two of"),
         ("replay tape.csv --map a=kraken", "--map venue was 'kraken', one of binance"),
         ("replay tape.csv --map a=okx,b=binance --taker-bps nan", "'--taker-bps'"),
+        ("replay tape.csv --map a=okx,b=binance --min-edge-bps 1e9", "'--min-edge-bps'"),
+        ("demo --seconds 1e9", "'--seconds'"),
+        ("demo --seed 99999999999999999999", "'--seed'"),
         ("simulate kraken", "venue was 'kraken', one of binance"),
+        ("simulate okx okx", "venues were 'okx okx', one or more of binance"),
+        ("simulate ,", "venues were ',', one or more of binance"),
         ("simulate okx binance --port-base 65535", "2 ports from there on end above 65535"),
         ("journal show --since soon", "a time was 'soon', such as 10m"),
         ("journal show --kind wish", "--kind: event kind was 'WISH', one of"),
@@ -354,10 +425,12 @@ def test_a_wrong_argument_is_named_with_what_would_be_right(arguments: str, said
 
 def test_a_file_that_is_not_there_is_named_first() -> None:
     """Not the number that the system gives such errors."""
-    result = perpbot_command("replay", "gone.csv", "--map", "a=okx,b=binance")
+    replayed = perpbot_command("replay", "gone.csv", "--map", "a=okx,b=binance")
+    served = perpbot_command("simulate", "okx", "--tape", "gone.csv")
 
-    assert result.exit_code == 1
-    assert result.stderr == "perpbot: gone.csv: No such file or directory\n"
+    for result in (replayed, served):
+        assert result.exit_code == 2
+        assert result.stderr == "perpbot: gone.csv: No such file or directory\n"
 
 
 def test_doctor_says_which_venue_cannot_be_reached(working_directory: Path) -> None:

@@ -73,10 +73,10 @@ def poison() -> int:
 
 
 def test_without_a_node_ever_there_is_nothing_to_show() -> None:
-    """A configuration error names the directory."""
+    """The message names the directory."""
     result = recover("--dry-run")
 
-    assert result.exit_code == 4
+    assert result.exit_code == 2
     assert "no node has run" in result.stderr
 
 

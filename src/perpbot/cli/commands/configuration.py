@@ -10,7 +10,9 @@ import typer
 from perpbot.cli.options import ConfigFiles, JsonFlag, command, family
 
 commands = family()
-config_commands = family("What is set, and what set it.")
+config_commands = family(
+    "What is set, and what set it.", example="perpbot config explain risk.max_slippage_bps"
+)
 commands.add_typer(config_commands, name="config")
 
 
@@ -46,6 +48,26 @@ def version(json: JsonFlag = False, config: ConfigFiles = None) -> int:
     else:
         show(f"perpbot {__version__}")
     return Exit.OK
+
+
+def _tell_version(asked: bool) -> None:
+    from perpbot import __version__
+    from perpbot.cli.output import show
+
+    if asked:
+        show(f"perpbot {__version__}")
+        raise typer.Exit
+
+
+def before_any(
+    told: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_tell_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Take what stands before any command."""
 
 
 @command(config_commands, "validate", example="perpbot config validate -c config.yaml")

@@ -9,15 +9,20 @@ import typer
 
 from perpbot.cli.options import ConfigFiles, JsonFlag, command, family
 
+LAST_SEED = 2**63 - 1
+
 commands = family()
 
 
 @command(commands, example="perpbot demo --seconds 20 --seed 7")
 def demo(
     seconds: Annotated[
-        float | None, typer.Option(min=1, help="How long to trade before closing everything.")
+        float | None,
+        typer.Option(min=1, max=86_400, help="How long to trade before closing everything."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the market.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=LAST_SEED, help="Seed of the market.")
+    ] = None,
     venues: Annotated[
         str, typer.Option(help="Venues to run, separated by commas.")
     ] = "binance,okx,hyperliquid",
@@ -61,7 +66,9 @@ def replay(
     taker_bps: Annotated[
         float, typer.Option(min=-100, max=1_000, help="Taker fee of every venue.")
     ] = 5.0,
-    min_edge_bps: Annotated[float, typer.Option(min=0, help="Least edge after all costs.")] = 1.0,
+    min_edge_bps: Annotated[
+        float, typer.Option(min=0, max=5_000, help="Least edge after all costs.")
+    ] = 1.0,
     latency_ms: Annotated[
         float, typer.Option(min=0, max=60_000, help="One-way latency of requests and answers.")
     ] = 20.0,

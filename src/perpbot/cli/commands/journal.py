@@ -14,8 +14,10 @@ Kinds = Annotated[list[str] | None, typer.Option(help="Only this kind; may repea
 Since = Annotated[str | None, typer.Option(help="10m, 2h, 1d or an ISO time.")]
 
 commands = family()
-journal_commands = family("Read the memory of a node, check it.")
-trades_commands = family("What was traded.")
+journal_commands = family(
+    "Read the memory of a node, check it.", example="perpbot journal show --since 1h"
+)
+trades_commands = family("What was traded.", example="perpbot trades export --out trades.csv")
 commands.add_typer(journal_commands, name="journal")
 commands.add_typer(trades_commands, name="trades")
 

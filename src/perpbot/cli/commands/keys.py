@@ -26,7 +26,7 @@ FromStdin = Annotated[
 ]
 
 commands = family()
-keys_commands = family("The venues' keys in one encrypted file.")
+keys_commands = family("The venues' keys in one encrypted file.", example="perpbot keys add okx")
 commands.add_typer(keys_commands, name="keys")
 
 

@@ -55,6 +55,7 @@ def run_replay(
         ),
         version=__version__,
         progress=_progress,
+        complain=say,
     )
     if as_json:
         emit(summary)

@@ -68,8 +68,13 @@ def replay(
     version: str,
     seed: int = 1,
     progress: Callable[[int], None] | None = None,
+    complain: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Run the tape; return the summary. `progress` is called with virtual seconds done."""
+    """Run the tape; return the summary.
+
+    `progress` is called with virtual seconds done, `complain` with file, line and reason of the
+    first rows that could not be used.
+    """
     tape = Tape(tape_path, dict(mapping))
     venues = {venue: venue_setup(venue, terms) for venue in sorted(set(mapping.values()))}
     rows = iter(tape)
@@ -100,15 +105,19 @@ def replay(
         world.core, world.tally, world.true_books(), mode="replay", seed=seed, seconds=seconds
     )
     summary["edge_bps"] = percentiles(world.tally.edges_bps)
-    summary["refused"] = refused_counts(world)
+    summary["refused"] = refused_counts(world, tape)
+    if complain is not None:
+        for problem in tape.problems:
+            complain(problem)
     return summary
 
 
-def refused_counts(world: World) -> dict[str, int]:
-    """Return every reason for which a quote, an edge or an opportunity was refused."""
+def refused_counts(world: World, tape: Tape) -> dict[str, int]:
+    """Return every reason for which a row, a quote, an edge or an opportunity was refused."""
     total: dict[str, int] = {}
     quotes = world.core.quotes.statistics().refused
     sources: list[Mapping[str, int]] = [
+        {f"tape_{reason}": count for reason, count in tape.refused.items()},
         *({f"quote_{k}": v for k, v in counts.items()} for counts in quotes.values()),
         world.core.scanner.statistics().reasons,
         world.core.engine.refused,
@@ -116,4 +125,4 @@ def refused_counts(world: World) -> dict[str, int]:
     for source in sources:
         for reason, count in source.items():
             total[str(reason)] = total.get(str(reason), 0) + count
-    return dict(sorted(total.items()))
+    return {reason: count for reason, count in sorted(total.items()) if count}

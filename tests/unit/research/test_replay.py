@@ -33,7 +33,9 @@ def lines(seconds: int = 90) -> str:
     return HEADER + "".join(rows)
 
 
-def run(path: Path, *, seed: int = 1, progress: Any = None) -> dict[str, Any]:
+def run(
+    path: Path, *, seed: int = 1, progress: Any = None, complain: Any = None
+) -> dict[str, Any]:
     """Replay a tape of `one` and `two` at no fees."""
     flags = (Flag("mode", "test", "replay"), Flag("market.symbols", "test", ["BTC-PERP"]))
     settings = load_configuration(environ={}, flags=flags).settings
@@ -45,6 +47,7 @@ def run(path: Path, *, seed: int = 1, progress: Any = None) -> dict[str, Any]:
         version="test",
         seed=seed,
         progress=progress,
+        complain=complain,
     )
 
 
@@ -65,6 +68,28 @@ def test_replay_is_deterministic(tape: Path) -> None:
     assert first["reserved"] == "0"
     for again in (run(tape), run(tape.with_suffix(".csv.gz"))):
         assert json.dumps(again) == json.dumps(first)
+
+
+def test_rows_that_cannot_be_used_are_counted_and_named(tape: Path) -> None:
+    """By reason beside the other refusals, the first of them with file and line."""
+    rows = tape.read_text().splitlines()
+    rows[2:2] = ["broken", "1700000000.01,one,BTC-USDT-PERP,nan,5,60001,5"]
+    broken = tape.with_name("broken.csv")
+    broken.write_text("\n".join(rows) + "\n")
+    said: list[str] = []
+
+    first, second = run(tape), run(broken, complain=said.append)
+
+    assert said == [
+        f"{broken}:3: column_count: 1 columns, 7 expected",
+        f"{broken}:4: not_finite: {rows[3]}",
+    ]
+    assert second.pop("refused") == {
+        **first.pop("refused"),
+        "tape_column_count": 1,
+        "tape_not_finite": 1,
+    }
+    assert second == first
 
 
 def test_progress_is_told(tape: Path) -> None:

@@ -566,24 +566,22 @@ async def test_pongs_are_the_life_of_a_quiet_line(monkeypatch: pytest.MonkeyPatc
     assert channel.statistics().reasons["silence"] == 1
 
 
-async def test_loss_between_confirmation_and_up_is_told() -> None:
-    """Whoever was told that the stream is up is told when it is not."""
+async def test_a_stream_that_stands_is_never_told_to_be_down() -> None:
+    """However often the watch looks while it is being made anew: up is told last."""
     events: list[Event] = []
-    async with (
-        serving() as loopback,
-        adapter(loopback) as venue,
-        running(venue.account.run(events.append)),
-    ):
+    async with serving() as loopback, adapter(loopback) as venue:
+        at_once(venue)
         socket = venue.account._socket
         assert socket is not None
-        await until(lambda: socket.is_up)
         socket._watch_interval_s = 0.0
-        socket._channel._up = False
-        task = asyncio.ensure_future(socket._watch())
-        await until(lambda: states(events)[-1] is ConnectionState.DOWN)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        assert states(events) == [ConnectionState.LIVE, ConnectionState.DOWN]
+        async with running(venue.account.run(events.append)):
+            for count in range(1, 11):
+                await until(lambda: states(events).count(ConnectionState.LIVE) == count)  # noqa: B023
+                await until(lambda: socket.is_up)
+                await asyncio.sleep(0)
+                assert states(events)[-1] is ConnectionState.LIVE
+                await loopback.drop()
+    assert states(events)[:20] == [ConnectionState.LIVE, ConnectionState.DOWN] * 10
 
 
 async def test_stream_waits_for_a_universe() -> None:

@@ -84,7 +84,6 @@ class UserSocket:
         self._unconfirmed: set[str] = set()
         self._confirmed = asyncio.Event()
         self._connection: Connection | None = None
-        self._told_up = False
         self._last_data_ns = 0
         self._asked_ns = 0
         self.on_frame: Callable[[UserFrame], None] = lambda _frame: None
@@ -161,11 +160,9 @@ class UserSocket:
         for kind in _CHANNELS:
             connection.send(subscribe(kind, user=self._user))
         await self._confirmed.wait()
-        self._told_up = True
         self.on_up()
 
     def _lost(self, reason: str) -> None:
-        self._told_up = False
         self._echo.heard()
         self._pending.fail_all(
             lambda: OutcomeUnknown(VENUE, f"connection lost while waiting: {reason}")
@@ -174,14 +171,8 @@ class UserSocket:
 
     async def _watch(self) -> None:
         """Subscribe again after a long silence; who does not answer that is not there."""
-        was_missing = False
         while True:
             await asyncio.sleep(self._watch_interval_s)
-            # Up was told just before the channel counts as up: a loss in between goes untold.
-            is_missing = self._told_up and not self.is_up
-            if is_missing and was_missing:
-                self._lost("lost while opening")
-            was_missing = is_missing
             now_ns = self._clock.monotonic_ns()
             if not self.is_up or now_ns - self._last_data_ns < _SILENCE_S * SECOND:
                 continue

@@ -364,6 +364,23 @@ async def test_open_that_takes_too_long_closes_the_socket(
         assert heard.downs[0] == "not ready within 0.02 s"
 
 
+async def test_a_loss_right_after_opening_is_told(
+    serve: Any, listen: Any, upgrade: Script
+) -> None:
+    """What `on_open` announced in its last step is taken back, each time."""
+    port = await serve(_sends(upgrade))
+    announced: list[str] = []
+
+    async def on_open(connection: Connection) -> None:
+        announced.append("up")
+        connection.close()
+
+    async with listen(port, on_open=on_open) as heard:
+        await heard.until(lambda: len(heard.downs) >= 3)
+
+        assert len(announced) - len(heard.downs) in (0, 1)
+
+
 async def test_close_by_the_venue_gives_its_code(
     serve: Any, listen: Any, upgrade: Script, websocket_frame: Frame
 ) -> None:

@@ -1,9 +1,9 @@
 """The quotes of one instrument: the hot path between a socket and the bus.
 
-A good quote passes one chain of comparisons and is published; anything else goes through `_fault`,
-which says what is wrong with it. A refused quote also ends the use of the one before it: what the
-market is now is not known, so nothing may open on what it was. One that is only late is kept: to
-leave a position it says more than an older one that was in time.
+A good quote passes one chain of comparisons and is published; anything else goes through
+`_refuses`, which says what is wrong with it. A refused quote also ends the use of the one before
+it: what the market is now is not known, so nothing may open on what it was. One that is only late
+is kept: to leave a position it says more than an older one that was in time.
 """
 
 from __future__ import annotations

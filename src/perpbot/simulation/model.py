@@ -316,7 +316,7 @@ class ExchangeView(Protocol):
         """Take an open order away. Raises ExchangeRefusal(UNKNOWN_ORDER) when not open."""
 
     def cancel_all(self, account: str, symbol: str | None = None) -> Sequence[OrderView]:
-        """Take all open orders away (not untriggered ones)."""
+        """Take all resting orders away (not untriggered ones)."""
 
     def amend(
         self, account: str, order_id: int, *, price: Decimal | None, quantity: Decimal | None

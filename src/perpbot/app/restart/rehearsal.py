@@ -31,7 +31,7 @@ _INTERNAL = (EvaluatePair, FollowCapital, RunStarted)
 
 
 class Rehearsal:
-    """A core that is about to start; `look` starts it and tells what it did."""
+    """A core that is about to start; `start` starts it, `outlook` tells what it has done since."""
 
     def __init__(
         self,

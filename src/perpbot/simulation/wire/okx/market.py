@@ -102,7 +102,7 @@ class Market:
         ]
 
     def books(self, query: Query) -> list[Row]:
-        """`market/books`; carries `seqId`, whatever `source` says."""
+        """`market/books`; its `seqId` is the sequence of the stream."""
         contract = self.contract(query)
         text = query.get("sz", "1")
         if not text.isdigit() or not 1 <= int(text) <= BOOK_LEVELS:

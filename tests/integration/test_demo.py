@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from perpbot.app.demo import node_at_home
+from perpbot.app.demo import keep_records, node_at_home
 from perpbot.app.listing import list_instruments
 from perpbot.app.node import Node
 from perpbot.configuration import load_configuration
@@ -67,6 +68,61 @@ def test_demo_ends_flat(tmp_path: Path) -> None:
     net = Decimal(summary["pnl"]["net"])
     assert abs(net - Decimal(summary["accountant_net"])) < Decimal("0.01")
     assert set(summary["latency_us"]["tick_to_order"]) == {"p50", "p99", "max"}
+    assert asked(tmp_path, "journal", "verify")["intact"]
+    assert len(asked(tmp_path, "trades", "export")) == summary["pairs_closed"]
+
+
+def asked(directory: Path, *command: str) -> Any:
+    """What a command says of the demo that ended in `directory`."""
+    done = subprocess.run(
+        [*PERPBOT, *command, "--mode", "demo", "--json"],
+        cwd=directory,
+        capture_output=True,
+        timeout=30,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def test_a_demo_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path) -> None:
+    """SIGTERM, as from a container: exit code 130, no exchange and no directory is left."""
+    with subprocess.Popen(
+        [*PERPBOT, "demo", "--seconds", "40"],
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as demo:
+        assert demo.stderr is not None
+        assert any("trading for" in line for line in demo.stderr)
+        demo.terminate()
+        said = demo.stderr.read()
+    assert (demo.returncode, said.splitlines()[-1]) == (130, "perpbot: interrupted")
+    assert list(tmp_path.glob("perpbot-demo-*")) == []
+
+
+def test_records_take_the_place_of_those_before(tmp_path: Path) -> None:
+    """One demo is one world: nothing of the last one stays beside it."""
+    work, kept = tmp_path / "work", tmp_path / "state" / "demo"
+    for name in ("first", "second"):
+        (work / "journal").mkdir(parents=True)
+        (work / "journal" / name).touch()
+        said: list[str] = []
+        keep_records(work, kept, said.append)
+
+        assert [path.name for path in (kept / "journal").iterdir()] == [name]
+        assert kept.stat().st_mode & 0o077 == 0
+        assert f"kept in {kept}" in said[0]
+
+
+def test_records_that_cannot_be_kept_are_no_fault_of_the_demo(tmp_path: Path) -> None:
+    """A directory that takes no files: it is said, and that is all."""
+    (tmp_path / "state").touch()
+    said: list[str] = []
+
+    keep_records(tmp_path / "work", tmp_path / "state" / "demo", said.append)
+
+    assert "could not be kept" in said[0]
 
 
 def node_on(servers: RunningServers, directory: Path) -> Node:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -42,7 +43,11 @@ async def run_demo(
     watch: Watcher,
     refresh_s: float = 0.25,
 ) -> dict[str, Any]:
-    """Run the demo; return its summary. Raises `ServersFailed` when the exchanges do not start."""
+    """Run the demo; return its summary. Raises `ServersFailed` when the exchanges do not start.
+
+    The node lives in a directory of its own; one that came to its end leaves its records in the
+    state directory, for `perpbot explain` and the like.
+    """
     say(f"starting {len(venues)} local exchanges: {', '.join(venues)}")
     servers = await launch(
         venues,
@@ -52,11 +57,27 @@ async def run_demo(
     )
     try:
         with tempfile.TemporaryDirectory(prefix="perpbot-demo-") as directory:
-            return await _run_node(
+            summary = await _run_node(
                 settings, servers, seconds, seed, Path(directory), say, watch, refresh_s
             )
+            keep_records(Path(directory), settings.state_path, say)
     finally:
         await servers.stop()
+    return summary
+
+
+def keep_records(work: Path, kept: Path, say: Callable[[str], None]) -> None:
+    """Move what a demo wrote to `kept`, in the place of the last demo's; say how to look at it."""
+    try:
+        if kept.exists():
+            shutil.rmtree(kept)
+        kept.mkdir(mode=0o700, parents=True)
+        for path in list(work.iterdir()):
+            shutil.move(path, kept)
+    except OSError as error:
+        say(f"its records could not be kept: {error}")
+    else:
+        say(f"its records are kept in {kept}: perpbot trades export --mode demo")
 
 
 def address_of(server: ServerAddress) -> VenueConnection:

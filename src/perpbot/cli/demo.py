@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 from perpbot.app.demo import run_demo as run_app_demo
 from perpbot.app.node import Node
@@ -40,19 +42,25 @@ def run_demo(
     if seed is not None:
         flags.append(Flag("simulation.seed", "--seed", seed))
     configuration = load_configuration(config_paths(files), environ=os.environ, flags=tuple(flags))
+    for warning in configuration.warnings:
+        say(str(warning))
     settings = configuration.settings
     view = TerminalWatcher() if sys.stderr.isatty() and not as_json else None
     try:
         summary = asyncio.run(
-            run_app_demo(
-                settings,
-                names,
-                seconds=settings.simulation.seconds,
-                seed=settings.simulation.seed,
-                say=view.say if view else say,
-                watch=view or _Lines(),
+            _until_told(
+                run_app_demo(
+                    settings,
+                    names,
+                    seconds=settings.simulation.seconds,
+                    seed=settings.simulation.seed,
+                    say=view.say if view else say,
+                    watch=view or _Lines(),
+                )
             )
         )
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
     finally:
         if view:
             view.close()
@@ -61,6 +69,13 @@ def run_demo(
     else:
         show(summary_text(summary))
     return Exit.OK if is_clean(summary) else Exit.ERROR
+
+
+async def _until_told(demo: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+    """Let SIGTERM end the demo as Ctrl-C does: with its exchanges, and without its directory."""
+    running = asyncio.ensure_future(demo)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    return await running
 
 
 def _names(text: str) -> list[str]:

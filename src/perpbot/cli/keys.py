@@ -115,7 +115,11 @@ def run_remove(venue: str, account: str, opener: Opener, *, yes: bool, as_json: 
     key = _demand(read_keys(path, passphrase), venue, account)
     if not yes:
         confirm(f"Remove the key {key.fingerprint} of {label(venue, account)}?")
-    change_keys(path, passphrase, lambda ring: ring.without((venue, account)))
+
+    def change(ring: KeyRing) -> KeyRing:
+        return ring.without(_demand(ring, venue, account).name)  # it may be gone meanwhile
+
+    change_keys(path, passphrase, change)
     return _done("removed", key, path, as_json=as_json)
 
 
@@ -155,7 +159,12 @@ def run_rotate(
     key = read_key(venue, account, from_stdin=from_stdin)
     if key.fingerprint == old.fingerprint:
         raise ConfigError("the new key is the old one: nothing was changed")
-    change_keys(path, passphrase, lambda ring: ring.including(key))
+
+    def change(ring: KeyRing) -> KeyRing:
+        _demand(ring, venue, account)  # what was removed meanwhile stays so
+        return ring.including(key)
+
+    change_keys(path, passphrase, change)
     if not as_json:
         say(f"delete the old key {old.fingerprint} at {venue}: it works there until you do")
     return _done("replaced", key, path, as_json=as_json)

@@ -15,8 +15,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from perpbot.cli import keyinput, keytest
+from perpbot.cli import keys as keys_module
 from perpbot.cli.main import app
-from perpbot.settings import Secret, read_keys
+from perpbot.settings import Secret, StoredKey, change_keys, read_keys
 from perpbot.settings.sealing import Cost
 
 WORDS = "several words of mine"
@@ -398,3 +399,25 @@ def test_a_variable_in_the_way_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     assert "OKX_API_KEY is set as well: variables win" in result.stderr
     other = perpbot_keys("add", "okx", "--account", "sub1", "--stdin", given=CANARIES)
     assert "variables win" not in other.stderr
+
+
+def test_a_key_that_somebody_removes_meanwhile_is_gone(
+    monkeypatch: pytest.MonkeyPatch, store: Path
+) -> None:
+    """Between the question and the answer, and while a new one is being typed."""
+
+    def meanwhile(*_: object, **__: object) -> StoredKey:
+        change_keys(store, Secret(WORDS), lambda ring: ring.without(("okx", "")))
+        return StoredKey("okx", "", 1, {"api_key": Secret("canary-another")})
+
+    add()
+    monkeypatch.setattr(keys_module, "confirm", meanwhile)
+    removed = perpbot_keys("remove", "okx")
+    add()
+    monkeypatch.setattr(keys_module, "read_key", meanwhile)
+    rotated = perpbot_keys("rotate", "okx", "--stdin")
+
+    for result in (removed, rotated):
+        assert result.exit_code == 2
+        assert "there is no key of okx" in result.output
+    assert len(read_keys(store, Secret(WORDS))) == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import msgspec
 
 from perpbot.cli.output import Exit, emit, fail, say, show
-from perpbot.cli.place import Place, place_of
+from perpbot.cli.place import Place, person, place_of
 from perpbot.execution.killswitch import LEVELS
 from perpbot.operations.killfile import KillOrder, write_order
 from perpbot.operations.protection import Protection, table
@@ -135,7 +134,7 @@ def run_kill(
     """Stop the node from trading, by level; wait until it has taken the order."""
     place = place_of(files, mode)
     info = _run_of(place)
-    order = KillOrder(level=level, reason=reason, actor=getpass.getuser(), clear=clear)
+    order = KillOrder(level=level, reason=reason, actor=person(), clear=clear)
     # The file works without a console and without a network, and needs no token.
     path = write_order(place.state, order)
     until = time.monotonic() + TAKEN_LIMIT_S

@@ -6,6 +6,7 @@ they read the settings without the locks that guard a start.
 
 from __future__ import annotations
 
+import getpass
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,6 +39,17 @@ class Place:
                 "(see --mode and paths.state_dir)"
             )
         return path
+
+
+def person() -> str:
+    """Return who gives a command, as the journal names them.
+
+    A container may run as a user that no file knows: a kill must not fail for the want of a name.
+    """
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"user {os.geteuid()}"
 
 
 def dotenv() -> Path | None:

@@ -6,7 +6,6 @@ journal or passes over a record that cannot be folded, under the journal's lock.
 
 from __future__ import annotations
 
-import getpass
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from perpbot.app.recovery import pass_over, recover, repair
 from perpbot.cli.output import Exit, UsageError, emit, fail, say, show
-from perpbot.cli.place import Place, place_of
+from perpbot.cli.place import Place, person, place_of
 from perpbot.cli.recover_look import look
 from perpbot.cli.recover_text import report_text
 from perpbot.kernel.clock import RealClock
@@ -76,7 +75,7 @@ def _repair(place: Place, plan: RepairPlan, *, yes: bool, as_json: bool) -> None
             raise UsageError("a repair needs --yes where nobody can be asked")
         if input("Repair it now? [y/N] ").strip().lower() not in {"y", "yes"}:
             fail("nothing was changed", Exit.INTERRUPTED)
-    moved = repair(place.journal, plan, quarantine, RealClock(), getpass.getuser())
+    moved = repair(place.journal, plan, quarantine, RealClock(), person())
     # The tables follow the journal by sequence number, and numbers of lost records come again.
     for name in ("records.db", "records.db-wal", "records.db-shm"):
         path = place.state / name
@@ -99,7 +98,7 @@ def _skip(
     except PoisonRecord as poison:
         if poison.sequence != sequence:
             fail(f"record {sequence} stops nothing: {poison}", Exit.USAGE)
-        decision = pass_over(directory, poison, RealClock(), getpass.getuser(), reason)
+        decision = pass_over(directory, poison, RealClock(), person(), reason)
         say(
             f"record {sequence} is passed over (decision {decision}); the kill switch is latched"
             " at level 1: nothing opens until you clear it with `perpbot kill --clear`"

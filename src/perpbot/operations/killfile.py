@@ -20,6 +20,9 @@ from perpbot.settings.private_files import write_private
 
 FILE_NAME = "KILL"
 POLL_S = 0.25
+BYTES_MAX = 65_536
+WORDS_MAX = 200
+"""Characters of a reason and of an actor that are journalled."""
 DEFAULT_LEVEL = 3
 """Cancels what rests and flattens what is unhedged; hedged pairs stay hedged."""
 
@@ -49,6 +52,9 @@ def parse_order(text: str) -> KillOrder:
         order = msgspec.json.decode(text, type=KillOrder)
     except msgspec.DecodeError:
         return KillOrder(reason="unreadable kill file")
+    order = msgspec.structs.replace(
+        order, reason=order.reason[:WORDS_MAX], actor=order.actor[:WORDS_MAX]
+    )
     if not order.clear and order.level not in LEVELS:
         return KillOrder(reason=f"{order.reason} (level was {order.level}, 1 to 5 was expected)")
     return order
@@ -86,7 +92,7 @@ class KillFile:
     def _read(self, found: os.stat_result) -> KillOrder:
         """Return the order of the file. Whatever is wrong with it, it still kills."""
         try:
-            order = parse_order(self._path.read_text(errors="replace"))
+            order = parse_order(_text_of(self._path))
         except OSError as error:
             return KillOrder(reason=f"unreadable kill file: {error.strerror}")
         if order.clear and not _is_private(found):
@@ -98,6 +104,15 @@ class KillFile:
         while True:
             self.check()
             await asyncio.sleep(POLL_S)
+
+
+def _text_of(path: Path) -> str:
+    """Return the beginning of a file. A pipe of that name must not hold the node up."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, BYTES_MAX).decode(errors="replace")
+    finally:
+        os.close(descriptor)
 
 
 def _is_private(found: os.stat_result) -> bool:

@@ -16,6 +16,7 @@ from perpbot.domain.events import KillSwitchCleared, KillSwitchEngaged
 from perpbot.operations.killfile import (
     DEFAULT_LEVEL,
     FILE_NAME,
+    WORDS_MAX,
     KillFile,
     KillOrder,
     parse_order,
@@ -155,6 +156,29 @@ def test_what_cannot_be_opened_or_removed_kills_once(tmp_path: Path) -> None:
 
     assert [event.level for event in heard] == [DEFAULT_LEVEL]
     assert "unreadable kill file" in heard[0].reason
+
+
+def test_a_pipe_kills_and_holds_nothing_up(tmp_path: Path) -> None:
+    """Nobody writes into it; to wait for that would stop the whole node."""
+    core = small_world().core
+    os.mkfifo(tmp_path / FILE_NAME)
+
+    order = KillFile(tmp_path, core.kill_switch).check()
+
+    assert order is not None
+    assert core.folds.latches.kill_level == DEFAULT_LEVEL
+    assert not (tmp_path / FILE_NAME).exists()
+
+
+def test_long_words_are_cut(tmp_path: Path) -> None:
+    """A record of any size would be too large for a journal."""
+    core = small_world().core
+    write_order(tmp_path, KillOrder(level=4, reason="r" * 20_000, actor="a" * 20_000))
+
+    KillFile(tmp_path, core.kill_switch).check()
+
+    assert core.folds.latches.kill_level == 4
+    assert core.folds.latches.kill_reason == "r" * WORDS_MAX
 
 
 def test_signals_take_the_same_path(tmp_path: Path) -> None:

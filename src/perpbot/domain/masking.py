@@ -19,10 +19,12 @@ _IN_TEXT = re.compile(
     rf"(?i)(?:(?<![A-Za-z0-9_])|(?<=%[0-9A-F]{{2}}))({_NAMES})(\\*['\"]?\s*(?:[=:]|%3D|%3A)\s*\\*['\"]?)"
     r"([^\s&'\",;}})\\%]+)"
 )
+_USER_OF_ADDRESS = re.compile(r"(://)[^/?#@\s]+@")
 _BEARER = re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]+")
 
 
 def mask_by_look(text: str) -> str:
     """Return `text` without what looks like a secret."""
     text = _BEARER.sub(rf"\g<1>{MASK}", text)
+    text = _USER_OF_ADDRESS.sub(rf"\g<1>{MASK}@", text)
     return _IN_TEXT.sub(rf"\g<1>\g<2>{MASK}", text)

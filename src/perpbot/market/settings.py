@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from perpbot.domain.instruments import parse_asset
 from perpbot.settings import SettingsModel, contradiction, demand, setting
@@ -21,6 +21,9 @@ def _distinct_assets(symbols: tuple[str, ...]) -> tuple[str, ...]:
 
 Assets = Annotated[tuple[str, ...], AfterValidator(_distinct_assets)]
 """Asset keys; any known spelling (`BTC/USDT`, `btcusdt`) is accepted and becomes `BTC-PERP`."""
+
+
+Rate = Annotated[Decimal, Field(gt=0)]
 
 
 class MarketSettings(SettingsModel):
@@ -91,7 +94,7 @@ class MarketSettings(SettingsModel):
         le=10_000_000,
         override=True,
     )
-    currency_rates: dict[str, Decimal] = setting(
+    currency_rates: dict[str, Rate] = setting(
         {},
         "USD per unit of a settle currency, such as {USDT: 1}. Without a rate, paper, testnet and"
         " live refuse the pair; demo and replay take 1.",

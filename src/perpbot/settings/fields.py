@@ -44,6 +44,8 @@ class FieldNote:
     def expected(self) -> str:
         """Say what a right value is, for a message."""
         kind = self.type_name.removesuffix(" or nothing")
+        if kind == "a list":
+            kind = "a list such as [a, b]"
         unit = f" in {self.unit}" if self.unit else ""
         return f"{kind}{unit}, {self.limits}" if self.limits else f"{kind}{unit}"
 

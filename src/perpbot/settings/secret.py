@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from perpbot.domain.masking import MASK
+from perpbot.domain.masking import MASK, mask_by_look
 
 _SECRET_NAME = re.compile(
     r"secret|token|passphrase|password|private|api_?key|(^|[_.])pk($|[_.])|webhook|mnemonic"
@@ -86,4 +86,5 @@ def mask_value(name: str, value: object) -> str:
     text = str(value)
     if looks_secret(name) or _SECRET_SHAPE.fullmatch(text.strip()):
         return MASK
+    text = mask_by_look(text)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -76,7 +76,7 @@ def _describe(
     origin = layers.origin(leaf) if node is None else node.at(rest).origin
     key = key_of(location)
     value = node.at(rest).plain() if node is not None else details.get("input")
-    shown = "nothing" if value is None else mask_value(key, value)
+    shown = "nothing" if value in (None, "") else mask_value(key, value)
     return Problem(f"was {shown}: {_expected(root, leaf, rest, details)}", key, origin)
 
 

@@ -144,6 +144,13 @@ def test_five_layers_become_three_pools_with_their_own_shares(tmp_path: Path) ->
     ("values", "problem"),
     [
         ({"capital.volume_share_ratio": 0.8}, "shares sum to 1.1"),
+        ({"market.currency_rates": {"USDT": -1}}, "USDT was -1: input should be greater than 0"),
+        ({"market.currency_rates": {"USDT": 0}}, "USDT was 0: input should be greater than 0"),
+        ({"market.symbols": "BTC-PERP"}, "a list such as [a, b]"),
+        (
+            {"venues.okx.rest_url": "http://me:canary@h"},
+            "was http://********@h: an address without",
+        ),
         ({"capital.safe_mode_exit_ratio": 0.05}, "below safe_mode_enter_ratio"),
         ({"capital.snapshot_max_age_s": 4}, "at least snapshot_interval_s"),
         ({"arbitrage.score_weights.profit": 0.5}, "shares sum to 1.1"),

@@ -22,8 +22,12 @@ LOGIN = {"op": "login", "args": [{"apiKey": "canary", "passphrase": "canary", "s
         "op=login&apiKey=canary&passphrase=canary&sign=canary",
         "op%3Dlogin%26apiKey%3Dcanary%26sign%3Dcanary",
         "OK-ACCESS-PASSPHRASE: canary\r\nOK-ACCESS-KEY: canary",
+        "cannot connect to https://canary:canary@proxy:8080/path by wss://canary@host",
     ],
-    ids=["json", "json in json", "and once more", "repr", "form", "quoted form", "headers"],
+    ids=[
+        *("json", "json in json", "and once more", "repr", "form", "quoted form", "headers"),
+        "addresses",
+    ],
 )
 def test_a_quoted_request_is_masked(text: str) -> None:
     """However often it was quoted."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -9,10 +12,12 @@ import pytest
 
 from perpbot.app.durability import SYNCED
 from perpbot.domain.events import AlertFired
+from perpbot.domain.sides import Side
 from perpbot.kernel.journal.reading import read_records
 from perpbot.kernel.journal.record import read_one
 from perpbot.operations.settings import SyncPolicy
 from tests.processes.check import CANONICAL_LENGTH
+from tests.processes.guardian.rig import Hand, hand_at
 from tests.processes.nursery import Nursery
 from tests.processes.plan import LIVELY, Death
 from tests.processes.stage import Stage, open_stage
@@ -57,6 +62,15 @@ async def lose_power(stage: Stage, policy: SyncPolicy) -> int:
     return forget(stage, policy)
 
 
+async def close_by_hand(stage: Stage, hands: Mapping[str, Hand]) -> None:
+    """Close what is held, as a person does whom the node told that nobody owns it."""
+    for row in (await stage.exchanges.accountant())["positions"]:
+        quantity = Decimal(row["quantity"])
+        if quantity:
+            side = Side.SELL if quantity > 0 else Side.BUY
+            await hands[row["venue"]].order(row["asset"], side, str(abs(quantity)))
+
+
 async def test_intents_wait_for_the_disk(nursery: Nursery, tmp_path: Path) -> None:
     """Facts are lost and asked for again: orders, fills and positions all come back."""
     async with open_stage(tmp_path / "stage", nursery) as stage:
@@ -70,8 +84,13 @@ async def test_intents_wait_for_the_disk(nursery: Nursery, tmp_path: Path) -> No
 
 async def test_nothing_but_the_start_waits_for_the_disk(nursery: Nursery, tmp_path: Path) -> None:
     """Intents are lost too: what the exchanges hold is adopted, and no id comes again."""
-    async with open_stage(tmp_path / "stage", nursery) as stage:
+    async with open_stage(tmp_path / "stage", nursery) as stage, AsyncExitStack() as stack:
+        hands = {
+            server.venue: await stack.enter_async_context(hand_at(server))
+            for server in stage.exchanges.servers
+        }
         for _ in range(LOSSES):
+            await close_by_hand(stage, hands)  # beside it nothing would open
             assert await lose_power(stage, SyncPolicy.WRITE) > 0
         report = await stage.settle()
         assert (report["exit"], report["ready"], report["halted"]) == (0, True, None)

@@ -142,6 +142,15 @@ class Rig:
             return found
         return {}
 
+    async def said(self, seconds: float) -> int:
+        """Return how often the node wrote its status in a span of time; it does each second."""
+        moments = set()
+        ends = asyncio.get_running_loop().time() + seconds
+        while asyncio.get_running_loop().time() < ends:
+            await asyncio.sleep(0.1)
+            moments.add(self.status().get("ts_ns"))
+        return len(moments)
+
     async def guardian(self) -> Process:
         """Start a guardian and wait until its keys were accepted everywhere."""
         process = await self.start("guardian", "--testnet")

@@ -18,12 +18,11 @@ from perpbot.domain.money import ZERO
 from perpbot.domain.orders import OrderReport, OrderRequest
 from perpbot.domain.sides import OrderState, OrderType, Purpose, Side, TimeInForce
 from perpbot.kernel.bus import EventBus
-from perpbot.kernel.clock import SECOND, Clock
+from perpbot.kernel.clock import Clock
 from perpbot.kernel.ids import IdMaker, OrderIdentity, decode_order_id, stable_bits
+from perpbot.portfolio.fence import CLOCKS_NS
 from perpbot.portfolio.orders import OrderTable
 
-CLOCKS_NS = 10 * SECOND
-"""By which a venue's clock may be ahead of ours."""
 _RESTING = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED})
 
 

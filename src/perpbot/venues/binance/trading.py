@@ -16,7 +16,6 @@ import msgspec
 from perpbot.domain.errors import InvalidValue, OutcomeUnknown, ReadOnly, Unavailable
 from perpbot.domain.instruments import Instrument
 from perpbot.domain.orders import OrderReport, OrderRequest
-from perpbot.domain.sides import Purpose
 from perpbot.venues.binance.codec import UNREADABLE, Codec, OrderRow, client_id_to_wire
 from perpbot.venues.binance.errors import error_of_answer
 from perpbot.venues.binance.orders import cancel_frame, order_query, place_frame
@@ -24,7 +23,7 @@ from perpbot.venues.binance.rest import ORDERS_1M, ORDERS_10S, WEIGHT, RestClien
 from perpbot.venues.binance.session import ApiReply, ApiSession
 from perpbot.venues.binance.signing import Signer
 from perpbot.venues.binance.universe import VENUE, Universe
-from perpbot.venues.wire.limits import Lane
+from perpbot.venues.wire.limits import LANE_OF, Lane
 from perpbot.venues.wire.pending import Later
 
 ORDER_COSTS = {ORDERS_10S: 1, ORDERS_1M: 1}
@@ -32,13 +31,6 @@ CANCEL_COSTS = {WEIGHT: 1}
 COUNTDOWN_COSTS = {WEIGHT: 10}
 LEVERAGE_COSTS = {WEIGHT: 1}
 _LONG_AGO_MS = 1_000_000_000_000
-
-_LANES = {
-    Purpose.OPEN: Lane.OPEN,
-    Purpose.HEDGE: Lane.HEDGE,
-    Purpose.REDUCE: Lane.REDUCE,
-    Purpose.PROTECT: Lane.REDUCE,
-}
 
 
 class Countdown(msgspec.Struct, rename="camel"):
@@ -71,7 +63,7 @@ class BinanceTrading:
         self._codec = codec
         self._universe = universe
         self._fares = {
-            purpose: rest.budget.fare(lane, ORDER_COSTS) for purpose, lane in _LANES.items()
+            purpose: rest.budget.fare(lane, ORDER_COSTS) for purpose, lane in LANE_OF.items()
         }
         self.hedge_mode = False
 
@@ -98,7 +90,7 @@ class BinanceTrading:
     async def submit(self, order: OrderRequest, sent: Callable[[], None]) -> OrderReport:
         """Send one order; `expires_ns` becomes its receive window."""
         signer, session = self._writable(), self._session
-        lane = _LANES[order.purpose]
+        lane = LANE_OF[order.purpose]
         if session.is_ready:
             await self._rest.acquire(lane, ORDER_COSTS, order.expires_ns)
             window_ms = self._rest.window_ms(order.expires_ns)

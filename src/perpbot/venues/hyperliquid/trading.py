@@ -26,7 +26,7 @@ from perpbot.domain.errors import (
 from perpbot.domain.instruments import Instrument
 from perpbot.domain.money import decimal_of
 from perpbot.domain.orders import OrderReport, OrderRequest
-from perpbot.domain.sides import OrderState, OrderType, PositionSide, Purpose, Side, TimeInForce
+from perpbot.domain.sides import OrderState, OrderType, PositionSide, Side, TimeInForce
 from perpbot.kernel.clock import MS, Clock
 from perpbot.venues.hyperliquid.actions import (
     Action,
@@ -59,7 +59,7 @@ from perpbot.venues.hyperliquid.statement import cloid_of
 from perpbot.venues.hyperliquid.universe import VENUE, Universe, wire_price, wire_size
 from perpbot.venues.hyperliquid.user_socket import UserSocket
 from perpbot.venues.wire.http import HttpClient
-from perpbot.venues.wire.limits import Lane, RateBudget, before_expiry
+from perpbot.venues.wire.limits import LANE_OF, Lane, RateBudget, before_expiry
 from perpbot.venues.wire.nonces import NonceSource
 from perpbot.venues.wire.pending import Later
 
@@ -72,12 +72,6 @@ _TIF: dict[TimeInForce, Literal["Gtc", "Ioc", "Alo"]] = {
     TimeInForce.GTC: "Gtc",
     TimeInForce.IOC: "Ioc",
     TimeInForce.POST_ONLY: "Alo",
-}
-_LANES = {
-    Purpose.OPEN: Lane.OPEN,
-    Purpose.HEDGE: Lane.HEDGE,
-    Purpose.REDUCE: Lane.REDUCE,
-    Purpose.PROTECT: Lane.REDUCE,
 }
 
 
@@ -111,7 +105,7 @@ class HyperliquidTrading:
         self._socket = socket
         self._http = http
         self._budget = budget
-        self._fares = {purpose: budget.fare(lane, _COST) for purpose, lane in _LANES.items()}
+        self._fares = {purpose: budget.fare(lane, _COST) for purpose, lane in LANE_OF.items()}
         self._account_name = account_name
         self._clock = clock
         self._timeout_s = timeout_s
@@ -122,7 +116,7 @@ class HyperliquidTrading:
         instrument = self._instrument(order)
         body = await self._send(
             PlaceOrders((_item(order, instrument),)),
-            _LANES[order.purpose],
+            LANE_OF[order.purpose],
             sent,
             nonce=order.nonce,
             expires_ns=order.expires_ns,

@@ -9,16 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from perpbot.domain.sides import Purpose
 from perpbot.kernel.clock import Clock
 from perpbot.venues.wire.limits import Fare, Lane, RateBudget, Window, retry_after_s
-
-LANES: Mapping[Purpose, Lane] = {
-    Purpose.REDUCE: Lane.REDUCE,
-    Purpose.PROTECT: Lane.REDUCE,
-    Purpose.HEDGE: Lane.HEDGE,
-    Purpose.OPEN: Lane.OPEN,
-}
 
 ENDPOINTS: Mapping[str, tuple[int, float]] = {
     "/api/v5/public/instruments": (20, 2.0),

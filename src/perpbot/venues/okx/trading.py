@@ -19,7 +19,7 @@ from perpbot.domain.orders import OrderReport, OrderRequest
 from perpbot.domain.sides import OrderState
 from perpbot.kernel.clock import MS, Clock
 from perpbot.venues.okx import orders
-from perpbot.venues.okx.budgets import LANES, Budgets
+from perpbot.venues.okx.budgets import Budgets
 from perpbot.venues.okx.catalogue import VENUE, Catalogue
 from perpbot.venues.okx.codec import Frame, ItemResult
 from perpbot.venues.okx.errors import SUB_ACCOUNT_RATE
@@ -28,7 +28,7 @@ from perpbot.venues.okx.rest import RestClient, result_of
 from perpbot.venues.okx.session import PrivateSession
 from perpbot.venues.okx.stops import OkxStops
 from perpbot.venues.wire.decoding import ns_of_text
-from perpbot.venues.wire.limits import Lane, before_expiry
+from perpbot.venues.wire.limits import LANE_OF, Lane, before_expiry
 from perpbot.venues.wire.pending import Later
 
 DEAD_MAN_MIN_S = 10
@@ -65,7 +65,7 @@ class OkxTrading:
         session = self._writable()
         instrument = self._catalogue.require(order.symbol)
         orders.check(order, instrument)
-        place = self._budgets.place(order.symbol, LANES[order.purpose])
+        place = self._budgets.place(order.symbol, LANE_OF[order.purpose])
         await before_expiry(self._venue, place, order.expires_ns, self._clock)
         self._check_deadline(order)
 
@@ -95,7 +95,9 @@ class OkxTrading:
         instrument = self._catalogue.require(order.symbol)
         orders.check(order, instrument)
         self._check_deadline(order)
-        if not session.is_ready or not self._budgets.try_place(order.symbol, LANES[order.purpose]):
+        if not session.is_ready or not self._budgets.try_place(
+            order.symbol, LANE_OF[order.purpose]
+        ):
             return None
         number = session.next_id()
         try:

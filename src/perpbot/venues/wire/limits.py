@@ -19,6 +19,7 @@ from enum import IntEnum
 import msgspec
 
 from perpbot.domain.errors import InvalidValue, Rejected
+from perpbot.domain.sides import Purpose
 from perpbot.kernel.clock import SECOND, Clock, LoopTimers, TimerHandle, Timers
 
 _PROBATION_MIN_S = 1.0
@@ -35,6 +36,15 @@ class Lane(IntEnum):
     HEDGE = 1
     OPEN = 2
     READ = 3
+
+
+LANE_OF: Mapping[Purpose, Lane] = {
+    Purpose.OPEN: Lane.OPEN,
+    Purpose.HEDGE: Lane.HEDGE,
+    Purpose.REDUCE: Lane.REDUCE,
+    Purpose.PROTECT: Lane.REDUCE,
+}
+"""The lane of an order, by what it is for."""
 
 
 class Window(msgspec.Struct, frozen=True):

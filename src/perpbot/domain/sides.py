@@ -93,6 +93,8 @@ _ENDS = frozenset(
         OrderState.PROVEN_ABSENT,
     }
 )
+UNANSWERED = frozenset({OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN})
+"""States of an order of which the venue has told nothing yet."""
 
 
 class PairState(StrEnum):

@@ -22,7 +22,7 @@ from perpbot.domain.events import (
 )
 from perpbot.domain.money import ZERO
 from perpbot.domain.pairs import PairPlan
-from perpbot.domain.sides import OrderState, PairState
+from perpbot.domain.sides import UNANSWERED, OrderState, PairState
 from perpbot.execution.agenda import Agenda
 from perpbot.execution.leg_orders import LegOrders
 from perpbot.execution.order_maker import OrderMaker
@@ -37,7 +37,6 @@ from perpbot.portfolio.positions import PositionBook
 from perpbot.risk.manager import RiskManager
 
 _CANCELLABLE = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED})
-_UNANSWERED = frozenset({OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN})
 CANCEL_AGAIN_NS = SECOND
 """Between two cancels of one order, however quickly the first one is refused."""
 KILL_SWITCH = "kill_switch"
@@ -216,7 +215,7 @@ class PairTrader:
         killed = pair.close_reason.startswith(KILL_SWITCH)
         limit_ns = patience.hedge_after_ns if killed else patience.wait_limit_ns
         return silent_ns >= limit_ns and all(
-            order.state in _UNANSWERED and order.request.leg != heavier for order in working
+            order.state in UNANSWERED and order.request.leg != heavier for order in working
         )
 
     def _opening_ns(self, patience: Patience) -> int:

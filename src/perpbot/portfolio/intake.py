@@ -31,7 +31,7 @@ from perpbot.domain.events import (
 )
 from perpbot.domain.money import ONE, ZERO
 from perpbot.domain.orders import FillReport, FundingReport, OrderReport, TransferReport
-from perpbot.domain.sides import OrderState
+from perpbot.domain.sides import UNANSWERED, OrderState
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import Clock
 from perpbot.portfolio.absence import Absences
@@ -43,7 +43,6 @@ from perpbot.portfolio.payments import PaymentIntake
 from perpbot.portfolio.pricing import UsdPricing
 from perpbot.portfolio.transfers import BookedTransfers
 
-_UNANSWERED = frozenset({OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN})
 _ALIVE = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED, OrderState.FILLED})
 
 
@@ -150,7 +149,7 @@ class ReportIntake:
         """The venue knows the order: it was placed, whatever became of it since."""
         self._absences.forget(order.request.client_id)
         new_id = bool(report.venue_order_id) and order.venue_order_id != report.venue_order_id
-        if new_id or order.state in _UNANSWERED:
+        if new_id or order.state in UNANSWERED:
             self._place(order, report)
         if order.state.is_end:
             self._more_after_end(order, report)
@@ -197,7 +196,7 @@ class ReportIntake:
         )
 
     def _refused(self, order: Order, report: OrderReport) -> None:
-        if order.state in _UNANSWERED and order.filled == 0:
+        if order.state in UNANSWERED and order.filled == 0:
             self._publish(
                 OrderFailed(
                     **self._head(order, report.venue_ns), reason=report.reason, code=report.code

@@ -17,13 +17,12 @@ import msgspec
 from perpbot.domain.errors import InvalidValue
 from perpbot.domain.money import ZERO
 from perpbot.domain.sides import OrderType, PositionSide, Side
-from perpbot.simulation.model import OrderStatus, OrderView, Ticket
+from perpbot.simulation.model import OPEN, OrderStatus, OrderView, Ticket
 
 Level = tuple[Decimal, Decimal, int]
 """Price, total quantity, number of orders."""
 
 _AVERAGE = Context(prec=16)
-_OPEN = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED, OrderStatus.UNTRIGGERED})
 
 
 class Order:
@@ -61,7 +60,7 @@ class Order:
     @property
     def is_open(self) -> bool:
         """Whether it rests or waits for its trigger."""
-        return self.status in _OPEN
+        return self.status in OPEN
 
     @property
     def reduces(self) -> bool:

@@ -11,13 +11,13 @@ from decimal import Decimal
 from typing import Protocol
 
 from perpbot.domain.sides import Side
+from perpbot.kernel.clock import SECOND
 from perpbot.simulation.exchange import Exchange
 from perpbot.simulation.market import MarketMark, MarketQuote, MarketTrade, MarketUpdate
 from perpbot.simulation.model import Contract
 
 _RATE_STEP = Decimal("0.00000001")
 _EIGHT_HOURS_S = 28_800
-_SECOND_NS = 1_000_000_000
 
 
 class MarketProcess(Protocol):
@@ -133,7 +133,7 @@ class MarketDriver:
     def _mark(self, desk: _Desk, update: MarketMark) -> None:
         contract = desk.contract
         symbol = contract.symbol
-        interval_ns = contract.funding_interval_s * _SECOND_NS
+        interval_ns = contract.funding_interval_s * SECOND
         if not desk.next_funding_ns:
             desk.next_funding_ns = (update.ts_ns // interval_ns + 1) * interval_ns
         elif update.ts_ns >= desk.next_funding_ns:

@@ -21,10 +21,10 @@ import msgspec
 from perpbot.domain.errors import InvalidValue
 from perpbot.domain.instruments import asset_key
 from perpbot.domain.sides import Side
+from perpbot.kernel.clock import SECOND
 
 GRID_NS = 10_000_000
-_SECOND_NS = 1_000_000_000
-_GRID_S = GRID_NS / _SECOND_NS
+_GRID_S = GRID_NS / SECOND
 _BPS = 1e-4
 _DAY_ROOT_S = math.sqrt(86_400)
 
@@ -154,10 +154,10 @@ class _Dislocation:
         self.closing_s = closing_s
 
     def ends_ns(self) -> int:
-        return self.start_ns + int((self.stay_s + self.closing_s) * _SECOND_NS)
+        return self.start_ns + int((self.stay_s + self.closing_s) * SECOND)
 
     def at(self, now_ns: int) -> float:
-        age_s = (now_ns - self.start_ns) / _SECOND_NS
+        age_s = (now_ns - self.start_ns) / SECOND
         away = self.bps * (1.0 - math.exp(-age_s / self.rise_s))
         if age_s > self.stay_s:
             # Four time constants: 2 % is left when it ends.
@@ -266,7 +266,7 @@ class SyntheticMarket:
         if model.fast_move_every_s:
             self._push_after(self._start_ns, model.fast_move_every_s, _Due.FAST_MOVE, 0)
         if model.dislocation_every_s:
-            first_ns = self._start_ns + int(model.dislocation_first_s * _SECOND_NS)
+            first_ns = self._start_ns + int(model.dislocation_first_s * SECOND)
             self._push(first_ns, _Due.DISLOCATION, 0)
 
     def _push(self, due_ns: int, what: _Due, index: int) -> None:
@@ -274,7 +274,7 @@ class SyntheticMarket:
 
     def _push_after(self, since_ns: int, mean_s: float, what: _Due, index: int) -> None:
         wait_s = self._rng.expovariate(1.0 / mean_s)
-        self._push(since_ns + int(wait_s * _SECOND_NS), what, index)
+        self._push(since_ns + int(wait_s * SECOND), what, index)
 
     def _move_fundamentals(self) -> None:
         gauss = self._rng.gauss
@@ -297,19 +297,19 @@ class SyntheticMarket:
         elif what is _Due.DISLOCATION:
             self._dislocate(due_ns)
             wait_s = model.dislocation_every_s * self._rng.uniform(0.5, 1.5)
-            self._push(due_ns + int(wait_s * _SECOND_NS), what, 0)
+            self._push(due_ns + int(wait_s * SECOND), what, 0)
         elif what is _Due.QUOTE:
             listing = self._listings[index]
             updates.append(self._quote(listing))
             wait_s = self._rng.uniform(0.4, 1.6) / listing.quotes_per_s
-            self._push(due_ns + int(wait_s * _SECOND_NS), what, index)
+            self._push(due_ns + int(wait_s * SECOND), what, index)
         elif what is _Due.TRADE:
             listing = self._listings[index]
             updates.append(self._trade(listing))
             self._push_after(due_ns, 1.0 / listing.asset.model.trades_per_s, what, index)
         else:
             updates.append(self._mark(self._listings[index]))
-            self._push(due_ns + _SECOND_NS, what, index)
+            self._push(due_ns + SECOND, what, index)
 
     def _signed(self, size: tuple[float, float]) -> float:
         return self._rng.uniform(*size) * self._rng.choice((-1.0, 1.0))
@@ -334,7 +334,7 @@ class SyntheticMarket:
         """Move the basis to now (exact transition of its Ornstein-Uhlenbeck process), in bps."""
         model = self.model
         if listing.basis_ns:
-            elapsed_s = (self._now_ns - listing.basis_ns) / _SECOND_NS
+            elapsed_s = (self._now_ns - listing.basis_ns) / SECOND
             keep = math.exp(-elapsed_s / model.basis_return_s)
             wander = model.basis_wander_bps * math.sqrt(1.0 - keep * keep)
             away = (listing.basis_bps - listing.home_bps) * keep

@@ -71,6 +71,10 @@ class OrderStatus(StrEnum):
     UNTRIGGERED = "untriggered"
 
 
+OPEN = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED, OrderStatus.UNTRIGGERED})
+"""Of an order that rests or waits for its trigger."""
+
+
 class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     """The state of an order; `cause` says why it ended (user, ioc, fok, post_only…)."""
 
@@ -89,10 +93,7 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_open(self) -> bool:
         """Whether it rests or waits for its trigger."""
-        return self.status in _OPEN
-
-
-_OPEN = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED, OrderStatus.UNTRIGGERED})
+        return self.status in OPEN
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True):

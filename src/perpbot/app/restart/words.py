@@ -20,16 +20,14 @@ from perpbot.domain.events import (
 )
 from perpbot.domain.money import plain
 from perpbot.domain.orders import OrderRequest
-from perpbot.domain.sides import OrderState
+from perpbot.domain.sides import UNANSWERED, OrderState
 from perpbot.portfolio.intake import ReportIntake
 from perpbot.portfolio.orders import Order
-
-_UNANSWERED = frozenset({OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN})
 
 
 def awaited(order: Order, intake: ReportIntake) -> str:
     """Say what ends an order."""
-    if order.state in _UNANSWERED:
+    if order.state in UNANSWERED:
         return f"an answer by its client id; {intake.terms_of_absence(order)}"
     owed = intake.filled_by_venue(order) - order.filled
     if owed > 0:

@@ -13,12 +13,12 @@ from typing import Any
 
 import msgspec
 
+from perpbot.domain.money import ZERO
 from perpbot.research.chaos.plan import Fault
 from perpbot.research.chaos.witness import Witness
 from perpbot.simulation.accountant import Accountant
 from perpbot.simulation.exchange import Exchange
 
-ZERO = Decimal(0)
 CENT = Decimal("0.01")
 NEAR = Decimal("0.01")
 """How far the node may be off, of equity: it samples every few seconds, at marks of its own."""

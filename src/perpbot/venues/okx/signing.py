@@ -14,11 +14,10 @@ from typing import NoReturn
 
 import msgspec
 
-from perpbot.kernel.clock import Clock
+from perpbot.kernel.clock import MS, Clock
 
 _LOGIN_PATH = "GET/users/self/verify"
 _NS_PER_SECOND = 1_000_000_000
-_NS_PER_MS = 1_000_000
 
 
 class OkxCredentials(msgspec.Struct, frozen=True):
@@ -41,7 +40,7 @@ def iso_time(now_ns: int) -> str:
     """Write a UTC time the way REST signs it: `2020-12-08T09:08:57.715Z`."""
     seconds, rest_ns = divmod(now_ns, _NS_PER_SECOND)
     moment = datetime.fromtimestamp(seconds, UTC).isoformat()
-    return f"{moment[:19]}.{rest_ns // _NS_PER_MS:03d}Z"
+    return f"{moment[:19]}.{rest_ns // MS:03d}Z"
 
 
 class Signer:

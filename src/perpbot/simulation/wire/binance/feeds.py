@@ -21,7 +21,6 @@ from perpbot.simulation.wire.binance.context import Context, ratio_text
 from perpbot.simulation.wire.binance.market import MarketDesk
 
 PUBLIC, MARKET, PRIVATE = "public", "market", "private"
-_MS = 1_000_000
 _DEPTH_MS = {"": 250, "@100ms": 100, "@250ms": 250, "@500ms": 500}
 _CATEGORIES = {
     "depth": PUBLIC,

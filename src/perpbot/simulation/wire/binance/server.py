@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from perpbot.kernel.clock import SECOND
 from perpbot.simulation.model import (
     AccountUpdate,
     Contract,
@@ -33,9 +34,8 @@ from perpbot.simulation.wire.binance.user_stream import ListenKeys, UserEvents
 from perpbot.simulation.wire.binance.ws_api import ApiSession
 from perpbot.simulation.wire.server import Client, VenueServer, reply
 
-_SECOND_NS = 1_000_000_000
-PING_EVERY_NS = 180 * _SECOND_NS
-MAX_CONNECTION_NS = 86_400 * _SECOND_NS
+PING_EVERY_NS = 180 * SECOND
+MAX_CONNECTION_NS = 86_400 * SECOND
 _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from perpbot.kernel.clock import MS, SECOND
 from perpbot.simulation.model import BookChange, ExchangeNews, PublicTrade
 from perpbot.simulation.wire.binance import feeds
 from perpbot.simulation.wire.binance.context import Context
@@ -22,8 +23,6 @@ from perpbot.simulation.wire.server import Client, Topics, VenueServer, encode
 
 MAX_STREAMS = 1_024
 MAX_MESSAGES_PER_S = 10
-_SECOND_NS = 1_000_000_000
-_MS = 1_000_000
 
 
 class Session(Client):
@@ -60,7 +59,7 @@ class Session(Client):
         self._hub.drop(self)
 
     def _too_many(self) -> bool:
-        second = self.heard_ns // _SECOND_NS
+        second = self.heard_ns // SECOND
         if second != self._second:
             self._second, self._messages = second, 0
         self._messages += 1
@@ -202,9 +201,9 @@ class Hub:
         for timed in list(self._timed.values()):
             if now_ns < timed.due_ns:
                 continue
-            interval_ns = timed.name.interval_ms * _MS
+            interval_ns = timed.name.interval_ms * MS
             timed.due_ns = now_ns - now_ns % interval_ns + interval_ns
-            frame = timed.make(now_ns // _MS)
+            frame = timed.make(now_ns // MS)
             if frame is not None:
                 self._send(timed.name.name, encode(frame))
 

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from perpbot.kernel.clock import MS
 from perpbot.simulation.model import (
     AccountUpdate,
     BookChange,
@@ -25,19 +26,18 @@ from perpbot.simulation.wire.hyperliquid.info import Info
 from perpbot.simulation.wire.hyperliquid.rows import Row
 from perpbot.simulation.wire.server import Client, Topics, encode
 
-_MS = 1_000_000
-REPEAT_NS = 2_000 * _MS
+REPEAT_NS = 2_000 * MS
 _INTERVALS_NS = {
-    "bbo": 50 * _MS,
-    "l2Book": 500 * _MS,
-    "activeAssetCtx": 500 * _MS,
-    "allMids": 500 * _MS,
-    "candle": 1_000 * _MS,
-    "clearinghouseState": 100 * _MS,
-    "openOrders": 100 * _MS,
-    "activeAssetData": 500 * _MS,
-    "webData2": 500 * _MS,
-    "spotState": 500 * _MS,
+    "bbo": 50 * MS,
+    "l2Book": 500 * MS,
+    "activeAssetCtx": 500 * MS,
+    "allMids": 500 * MS,
+    "candle": 1_000 * MS,
+    "clearinghouseState": 100 * MS,
+    "openOrders": 100 * MS,
+    "activeAssetData": 500 * MS,
+    "webData2": 500 * MS,
+    "spotState": 500 * MS,
 }
 """Of channels that send their present value after it changed."""
 _OF_COIN = frozenset({"bbo", "l2Book", "trades", "activeAssetCtx", "candle", "activeAssetData"})

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
+from perpbot.kernel.clock import MS
 from perpbot.simulation.model import (
     BookChange,
     BookView,
@@ -24,16 +25,15 @@ from perpbot.simulation.wire.okx.market import BOOK_LEVELS, Market
 from perpbot.simulation.wire.okx.rows import Levels, Row
 from perpbot.simulation.wire.server import Client, Topics, encode
 
-_MS = 1_000_000
-KEEP_ALIVE_NS = 60_000 * _MS
+KEEP_ALIVE_NS = 60_000 * MS
 _INTERVALS_NS = {
-    "bbo-tbt": 10 * _MS,
-    "books": 100 * _MS,
-    "books5": 100 * _MS,
-    "tickers": 100 * _MS,
-    "mark-price": 200 * _MS,
-    "index-tickers": 100 * _MS,
-    "funding-rate": 1_000 * _MS,
+    "bbo-tbt": 10 * MS,
+    "books": 100 * MS,
+    "books5": 100 * MS,
+    "tickers": 100 * MS,
+    "mark-price": 200 * MS,
+    "index-tickers": 100 * MS,
+    "funding-rate": 1_000 * MS,
 }
 _OF_BOOK = ("bbo-tbt", "books", "books5", "tickers")
 _OF_MARK = ("mark-price", "index-tickers", "funding-rate")

@@ -55,7 +55,6 @@ class VenueLinks:
         self._supervisor = supervisor
         self._fence = fence
         self.latency = LatencySamples()
-        self.managers: dict[str, ExchangeConnectionManager] = {}
         self.dead_men: dict[str, DeadManSwitch] = {}
 
     def connect(self) -> None:
@@ -103,7 +102,7 @@ class VenueLinks:
 
     def _watch(self, venue: Venue, instruments: Sequence[Instrument]) -> None:
         settings = self._core.settings.venue(venue.name)
-        self.managers[venue.name] = manager = ExchangeConnectionManager(
+        manager = ExchangeConnectionManager(
             venue,
             self._core.quotes,
             self._core.bus.publish,

@@ -1,4 +1,4 @@
-"""What keeps one venue connected: its tasks, its ladder, its kill switch.
+"""What keeps one venue connected: its tasks, and where they are on the ladder.
 
 The ladder is judged by data, not by pings: websocket quotes (LIVE), REST polling for display
 while they are silent (POLLING), and after three failed polls STALE with an alert; the next quote
@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import ClassVar, Protocol, runtime_checkable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from perpbot.domain.errors import StateConflict, Unavailable, VenueError
+from perpbot.domain.errors import Unavailable, VenueError
 from perpbot.domain.events import (
     AlertFired,
     BookUpdated,
@@ -24,15 +24,10 @@ from perpbot.domain.events import (
     VenueConnectionChanged,
 )
 from perpbot.domain.instruments import Instrument
-from perpbot.domain.orders import OrderRequest
 from perpbot.kernel.clock import SECOND, Clock
+from perpbot.venues.connection_ladder import DOWN, LIVE, STALE, ConnectionLadder
 from perpbot.venues.port import MarketSink, Publish, QuoteSlot, Venue
 from perpbot.venues.wire.backoff import Backoff
-
-LIVE = ConnectionState.LIVE
-POLLING = ConnectionState.POLLING
-STALE = ConnectionState.STALE
-DOWN = ConnectionState.DOWN
 
 
 class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,45 +47,6 @@ class PolledQuotes(Protocol):
 
     async def poll_quotes(self, instruments: Sequence[Instrument]) -> Sequence[BookUpdated]:
         """Return best levels. Raises `Unavailable`."""
-
-
-class Ladder:
-    """The state table of a venue's public side.
-
-    | from    | data | silent  | poll ok | polls failed | closed |
-    |---------|------|---------|---------|--------------|--------|
-    | DOWN    | LIVE | POLLING | DOWN    | DOWN         | DOWN   |
-    | LIVE    | LIVE | POLLING | LIVE    | LIVE         | DOWN   |
-    | POLLING | LIVE | POLLING | POLLING | STALE        | DOWN   |
-    | STALE   | LIVE | STALE   | POLLING | STALE        | DOWN   |
-    """
-
-    _TABLE: ClassVar[dict[tuple[ConnectionState, str], ConnectionState]] = {
-        (DOWN, "data"): LIVE,
-        (DOWN, "silent"): POLLING,
-        (LIVE, "silent"): POLLING,
-        (POLLING, "data"): LIVE,
-        (POLLING, "polls failed"): STALE,
-        (STALE, "data"): LIVE,
-        (STALE, "poll ok"): POLLING,
-        (LIVE, "closed"): DOWN,
-        (POLLING, "closed"): DOWN,
-        (STALE, "closed"): DOWN,
-    }
-    _EVENTS = frozenset({"data", "silent", "poll ok", "polls failed", "closed"})
-
-    def __init__(self) -> None:
-        self.state = DOWN
-
-    def on(self, event: str) -> bool:
-        """Move; return whether the state changed. Raise `StateConflict` for an unknown event."""
-        if event not in self._EVENTS:
-            raise StateConflict(
-                f"ladder event was {event!r}, one of {sorted(self._EVENTS)} expected"
-            )
-        before = self.state
-        self.state = self._TABLE.get((before, event), before)
-        return self.state is not before
 
 
 class _WatchedSink:
@@ -128,13 +84,6 @@ class _WatchedSink:
             slot.invalidate(reason)
 
 
-class CancelOutcome(msgspec.Struct, frozen=True):
-    """What became of one cancel of the kill switch; `error` is None when it worked."""
-
-    client_id: str
-    error: VenueError | None
-
-
 class ExchangeConnectionManager:
     """Owns one venue's connections; see the module."""
 
@@ -157,48 +106,16 @@ class ExchangeConnectionManager:
         self._instruments = instruments
         self._settings = settings or ConnectionSettings()
         self._sleep = sleep
-        self._ladder = Ladder()
+        self._ladder = ConnectionLadder()
         self._sink = _WatchedSink(sink, self._on_public)
         self._started_ns = clock.monotonic_ns()
-        self._private_up = False
         self._prepared = False
-        self._kill_reason = ""
         self._lost_ns = 0
 
     @property
     def state(self) -> ConnectionState:
         """Where the public side is on its ladder."""
         return self._ladder.state
-
-    @property
-    def is_prepared(self) -> bool:
-        """Whether `venue.open` has succeeded."""
-        return self._prepared
-
-    @property
-    def private_up(self) -> bool:
-        """Whether the private stream stands."""
-        return self._private_up
-
-    @property
-    def kill_reason(self) -> str:
-        """Why the kill switch is engaged, or ""."""
-        return self._kill_reason
-
-    @property
-    def may_open(self) -> bool:
-        """Whether new risk may be taken here, as far as the connections go."""
-        return (
-            not self._kill_reason
-            and self._ladder.state is LIVE
-            and self._prepared
-            and (self._private_up or not self.venue.can_trade)
-        )
-
-    @property
-    def last_quote_ns(self) -> int:
-        """Monotonic receive time of the venue's last quote; 0 before the first."""
-        return self._sink.heard_ns
 
     async def run(self) -> None:
         """Keep the venue connected until cancelled. A fault of its feed ends it."""
@@ -210,35 +127,7 @@ class ExchangeConnectionManager:
                 tasks.create_task(self._watch_data())
                 tasks.create_task(self._poll())
         finally:
-            self._private_up = False
             self._move("closed", "connections closed")
-
-    def engage_kill_switch(self, reason: str) -> None:
-        """Refuse new risk on this venue until a person clears it."""
-        self._kill_reason = reason or "kill switch"
-
-    def clear_kill_switch(self) -> None:
-        """Allow new risk again."""
-        self._kill_reason = ""
-
-    async def kill(
-        self, reason: str, resting: Iterable[tuple[OrderRequest, str]]
-    ) -> Sequence[CancelOutcome]:
-        """Engage the kill switch and cancel these resting orders of ours, each once.
-
-        `resting` pairs an order with its venue id. Every cancel is tried; what failed is reported,
-        and the order's true state is asked for by whoever owns it.
-        """
-        self.engage_kill_switch(reason)
-
-        async def cancel(order: OrderRequest, venue_order_id: str) -> CancelOutcome:
-            try:
-                await self.venue.trading.cancel(order, venue_order_id)
-            except VenueError as error:
-                return CancelOutcome(order.client_id, error)
-            return CancelOutcome(order.client_id, None)
-
-        return await asyncio.gather(*(cancel(order, known_as) for order, known_as in resting))
 
     def check(self) -> None:
         """Judge the quotes' age and move on the ladder; called on a timer."""
@@ -254,11 +143,6 @@ class ExchangeConnectionManager:
         if event.state is not LIVE:
             self._lost_ns = self._clock.monotonic_ns()
             self._move("silent", event.reason or "the public stream is down")
-
-    def _on_private(self, event: Event) -> None:
-        if isinstance(event, VenueConnectionChanged) and event.channel == "private":
-            self._private_up = event.state is LIVE
-        self._publish(event)
 
     def _move(self, ladder_event: str, reason: str) -> None:
         before = self._ladder.state
@@ -311,7 +195,7 @@ class ExchangeConnectionManager:
             )
         )
         if self.venue.can_trade:
-            await self.venue.account.run(self._on_private)
+            await self.venue.account.run(self._publish)
 
     async def _watch_data(self) -> None:
         while True:

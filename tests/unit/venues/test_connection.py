@@ -9,11 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from perpbot.domain.capabilities import Capabilities
-from perpbot.domain.errors import OutcomeUnknown, StateConflict, Unavailable
+from perpbot.domain.errors import Unavailable
 from perpbot.domain.events import (
     AlertFired,
     BookUpdated,
@@ -23,10 +21,9 @@ from perpbot.domain.events import (
     VenueConnectionChanged,
 )
 from perpbot.domain.instruments import Instrument
-from perpbot.domain.orders import OrderRequest
-from perpbot.domain.sides import OrderType, PositionSide, Purpose, Side, TimeInForce
+from perpbot.domain.sides import Side
 from perpbot.kernel.clock import SECOND, VirtualTime
-from perpbot.venues.connection import ConnectionSettings, ExchangeConnectionManager, Ladder
+from perpbot.venues.connection import ConnectionSettings, ExchangeConnectionManager
 from perpbot.venues.port import MarketSink, Publish
 
 LIVE, POLLING = ConnectionState.LIVE, ConnectionState.POLLING
@@ -42,24 +39,6 @@ BTC = Instrument(
     quantity_step=Decimal("0.001"),
     min_quantity=Decimal("0.001"),
 )
-
-
-def _order(client_id: str) -> OrderRequest:
-    return OrderRequest(
-        client_id=client_id,
-        venue="venue",
-        account="main",
-        asset=BTC.asset,
-        symbol=BTC.symbol,
-        side=Side.BUY,
-        order_type=OrderType.LIMIT,
-        time_in_force=TimeInForce.GTC,
-        quantity=Decimal(1),
-        price=Decimal(1),
-        reference_price=Decimal(1),
-        purpose=Purpose.OPEN,
-        position_side=PositionSide.NET,
-    )
 
 
 class Slot:
@@ -131,16 +110,6 @@ class Account:
         await asyncio.Event().wait()
 
 
-class Trading:
-    def __init__(self) -> None:
-        self.cancelled: list[str] = []
-
-    async def cancel(self, order: OrderRequest, venue_order_id: str) -> None:
-        self.cancelled.append(order.client_id)
-        if order.client_id == "lost":
-            raise OutcomeUnknown("venue", "no answer")
-
-
 class FakeVenue:
     name = "venue"
     account_name = "main"
@@ -155,7 +124,6 @@ class FakeVenue:
     def __init__(self, feed: Feed, *, can_trade: bool = True) -> None:
         self.market_data = feed
         self.account = Account()
-        self.trading = Trading()
         self.can_trade = can_trade
         self.open_failures = 0
 
@@ -228,9 +196,6 @@ class Desk:
     def state(self) -> ConnectionState:
         return self.manager.state
 
-    def may_open(self) -> bool:
-        return self.manager.may_open
-
     def states(self, channel: str = "public") -> list[ConnectionState]:
         return [
             event.state
@@ -239,26 +204,20 @@ class Desk:
         ]
 
 
-async def test_quotes_and_a_private_stream_allow_opening() -> None:
-    """LIVE needs data; opening needs the venue prepared and the private stream too."""
+async def test_each_channel_says_for_itself_where_it_is() -> None:
+    """LIVE needs data; what the private stream tells of itself is passed on."""
     async with Desk() as desk:
         assert desk.state() is DOWN
-        assert not desk.may_open()
         desk.quote()
         await desk.pass_time(1)
         assert desk.state() is LIVE
-        assert not desk.may_open()
 
         desk.private(LIVE)
-        assert desk.manager.private_up
-        assert desk.may_open()
         desk.private(DOWN)
-        assert not desk.may_open()
 
         assert desk.states() == [LIVE]
         assert desk.states("private") == [LIVE, DOWN]
         assert len(desk.sink.one.quotes) == 1
-        assert desk.manager.last_quote_ns > 0
 
 
 async def test_public_venue_needs_no_private_stream() -> None:
@@ -267,7 +226,6 @@ async def test_public_venue_needs_no_private_stream() -> None:
         desk.quote()
         await desk.pass_time(1)
 
-        assert desk.may_open()
         assert desk.venue.account.publish is None
 
 
@@ -278,7 +236,6 @@ async def test_silence_leads_to_polling_and_data_leads_back() -> None:
         await desk.pass_time(1)
         await desk.pass_time(10)
         assert desk.state() is POLLING
-        assert not desk.may_open()
         assert len(desk.sink.one.invalid) == 1
         await desk.pass_time(6)
         assert any(isinstance(event, BookUpdated) for event in desk.sink.events)
@@ -361,28 +318,8 @@ async def test_preparation_is_retried_until_it_succeeds() -> None:
         assert desk.states("trading") == [DOWN]
         await desk.pass_time(40)
 
-        assert desk.manager.is_prepared
         assert desk.states("trading") == [DOWN, LIVE]
         assert desk.venue.account.publish is not None
-
-
-async def test_kill_switch_stops_opens_and_cancels_each_order_once() -> None:
-    """Every cancel is tried, and what failed is reported."""
-    async with Desk(can_trade=False) as desk:
-        desk.quote()
-        await desk.pass_time(1)
-        assert desk.may_open()
-
-        outcomes = await desk.manager.kill(
-            "operator", [(_order("a"), "1"), (_order("lost"), "2"), (_order("b"), "3")]
-        )
-
-        assert not desk.may_open()
-        assert desk.manager.kill_reason == "operator"
-        assert desk.venue.trading.cancelled == ["a", "lost", "b"]
-        assert [one.error is None for one in outcomes] == [True, False, True]
-        desk.manager.clear_kill_switch()
-        assert desk.may_open()
 
 
 async def test_fault_of_the_feed_ends_run() -> None:
@@ -401,30 +338,6 @@ async def test_stopped_manager_leaves_nothing_usable() -> None:
     async with Desk(can_trade=False) as desk:
         desk.quote()
         await desk.pass_time(1)
-        assert desk.may_open()
 
     assert desk.state() is DOWN
-    assert not desk.may_open()
     assert desk.sink.one.invalid == ["connections closed"]
-
-
-def test_unknown_ladder_event_is_a_conflict() -> None:
-    """A misspelt event must not pass as one that changes nothing."""
-    with pytest.raises(StateConflict):
-        Ladder().on("dta")
-
-
-@given(st.lists(st.sampled_from(["data", "silent", "poll ok", "polls failed", "closed"])))
-def test_ladder_is_live_exactly_after_data(moves: list[str]) -> None:
-    """From any state data leads to LIVE, and only silence or the end leads away."""
-    ladder = Ladder()
-    for move in moves:
-        before = ladder.state
-        changed = ladder.on(move)
-        assert changed == (ladder.state is not before)
-        if move == "data":
-            assert ladder.state is LIVE
-        elif ladder.state is LIVE:
-            assert before is LIVE
-        elif before is LIVE:
-            assert (move, ladder.state) in {("silent", POLLING), ("closed", DOWN)}

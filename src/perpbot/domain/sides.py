@@ -93,6 +93,8 @@ _ENDS = frozenset(
         OrderState.PROVEN_ABSENT,
     }
 )
+RESTING = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED, OrderState.PENDING_CANCEL})
+"""The venue has taken it, and it has not ended."""
 UNANSWERED = frozenset({OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN})
 """States of an order of which the venue has told nothing yet."""
 

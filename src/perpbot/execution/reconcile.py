@@ -24,7 +24,7 @@ from perpbot.domain.events import (
     VenueSnapshot,
 )
 from perpbot.domain.orders import OrderReport
-from perpbot.domain.sides import OrderState, PositionSide
+from perpbot.domain.sides import RESTING, OrderState, PositionSide
 from perpbot.execution.watch import MISSING_FILLS
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import SECOND, Clock, TimerHandle, Timers
@@ -58,7 +58,6 @@ SETTLED_AFTER_NS = 2 * SECOND
 """After its intent (and expiry), and between two answers that miss it: then an order has ended."""
 STUBBORN_NS = 10 * SECOND
 """A difference that stays the same for so long is not made by the orders that move its leg."""
-_RESTING = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED, OrderState.PENDING_CANCEL})
 
 
 class ReconcileDriver:
@@ -267,7 +266,7 @@ class ReconcileDriver:
                 self._missed_ns.pop(request.client_id, None)
             elif asked_ns > max(order.created_ns, request.expires_ns) + SETTLED_AFTER_NS:
                 first_ns = self._missed_ns.setdefault(request.client_id, asked_ns)
-                if order.state not in _RESTING or asked_ns - first_ns >= SETTLED_AFTER_NS:
+                if order.state not in RESTING or asked_ns - first_ns >= SETTLED_AFTER_NS:
                     self._missed_ns.pop(request.client_id, None)
                     self._intake.take_order(_missing(order, snapshot.ts_ns))
 
@@ -370,7 +369,7 @@ def _missing(order: Order, ts_ns: int) -> OrderReport:
         client_id=request.client_id,
         venue_order_id=order.venue_order_id,
         symbol=request.symbol,
-        state=OrderState.CANCELLED if order.state in _RESTING else OrderState.PROVEN_ABSENT,
+        state=OrderState.CANCELLED if order.state in RESTING else OrderState.PROVEN_ABSENT,
         reason="neither among the open orders nor among the new fills",
         venue_ns=ts_ns,
     )

@@ -75,6 +75,8 @@ class PairTrader:
         )
         self._records = PairRecords(bus, clock)
         self._cancelled_ns: dict[str, int] = {}
+        self._late_ns: dict[str, int] = {}
+        """By order: since when its end is waited for."""
         self._born_ns = clock.now_ns()
         self._waits_for: frozenset[str] = frozenset()
         bus.subscribe(VenueReconciled, self._reconciled)
@@ -107,8 +109,7 @@ class PairTrader:
     def _must_wait(self, pair: Pair) -> bool:
         if not self._is_unseen(pair):
             return False
-        killed = pair.close_reason.startswith(KILL_SWITCH)
-        return not killed or pair.state not in {PairState.HEDGED, *_SHRINKING}
+        return not _is_killed(pair) or pair.state not in {PairState.HEDGED, *_SHRINKING}
 
     def unheard(self, pair: Pair) -> tuple[str, ...]:
         """Return the venues of a pair that it waits for: see `wait_for`."""
@@ -163,21 +164,26 @@ class PairTrader:
     def _wait(self, pair: Pair, working: list[Order]) -> None:
         """Orders are at work: hedge increments that nothing covers, give up on late ones."""
         now_ns = self._clock.now_ns()
+        patience = self._patience(pair.plan)
+        patience_ns = patience.hedge_after_ns
         if pair.state is PairState.OPENING:
             self._cover_increment(pair, working)
             since_ns = pair.unhedged_since_ns or pair.planned_ns
-            patience = self._patience(pair.plan)
-            patience_ns = patience.hedge_after_ns if pair.imbalance else self._opening_ns(patience)
+            if not pair.imbalance and not _is_killed(pair):
+                patience_ns = self._opening_ns(patience)
         else:
             since_ns = min(order.created_ns for order in working)
-            patience_ns = self._patience(pair.plan).hedge_after_ns
         left_ns = since_ns + patience_ns - now_ns
         if left_ns > 0:
             self._agenda.wake_at(pair.plan.pair_id, left_ns)
             return
-        if self._is_left_alone(pair, working):
+        for order in working:
+            if order.state not in UNANSWERED:
+                self._late_ns.setdefault(order.request.client_id, now_ns)
+        if self._is_left_alone(pair, working, patience):
             self._agenda.start_anew(pair.plan.pair_id)
-            self._move(pair, "no_answer", PairState.UNWINDING)
+            closing = (PairState.CLOSING,) if _is_killed(pair) else ()
+            self._move(pair, "no_answer", PairState.UNWINDING, *closing)
             return
         # A cancel that failed leaves its order resting: it is asked for again.
         late = tuple(
@@ -198,25 +204,35 @@ class PairTrader:
                 )
             )
         # Unanswered orders are the order watch's: it asks until they are resolved.
-        self._agenda.wake_at(pair.plan.pair_id, self._patience(pair.plan).hedge_after_ns)
+        self._agenda.wake_at(pair.plan.pair_id, patience.hedge_after_ns)
 
-    def _is_left_alone(self, pair: Pair, working: Sequence[Order]) -> bool:
+    def _is_left_alone(self, pair: Pair, working: Sequence[Order], patience: Patience) -> bool:
         """Whether one leg is held and the venue of the other has been silent for too long.
 
         Then what is held is taken back, towards the net that is proven. A venue that no process
         asked was not silent: after a restart it has as much time as ever. Where the kill switch
-        wants the pair gone, the time of a hedge is long enough.
+        wants the pair gone, the time of a hedge is long enough, and it all goes.
         """
-        if pair.state in _SHRINKING or not pair.unhedged_since_ns or self._is_balanced(pair):
+        if pair.state in _SHRINKING:
+            return False
+        silent = all(self._is_silent(order, patience.hedge_after_ns) for order in working)
+        if _is_killed(pair):
+            return silent
+        if not silent or not pair.unhedged_since_ns or self._is_balanced(pair):
             return False
         silent_ns = self._clock.now_ns() - max(pair.unhedged_since_ns, self._born_ns)
         heavier = _heavier(pair)
-        patience = self._patience(pair.plan)
-        killed = pair.close_reason.startswith(KILL_SWITCH)
-        limit_ns = patience.hedge_after_ns if killed else patience.wait_limit_ns
-        return silent_ns >= limit_ns and all(
-            order.state in UNANSWERED and order.request.leg != heavier for order in working
+        # What has ended and owes executions has them by its venue's own word.
+        return silent_ns >= patience.wait_limit_ns and not any(
+            order.state.is_end or order.request.leg == heavier for order in working
         )
+
+    def _is_silent(self, order: Order, limit_ns: int) -> bool:
+        """Whether a venue does not say what became of an order, or does not take it back."""
+        now_ns = self._clock.now_ns()
+        asked_ns = self._late_ns.get(order.request.client_id, now_ns)
+        since_ns = order.created_ns if order.state in UNANSWERED else asked_ns
+        return now_ns - max(since_ns, self._born_ns) >= limit_ns
 
     def _opening_ns(self, patience: Patience) -> int:
         if self._fallback.maker_first:
@@ -357,10 +373,16 @@ class PairTrader:
     def _end(self, pair: Pair, reason: str) -> None:
         self._records.end(pair, reason)
         self._agenda.forget(pair.plan.pair_id)
-        for client_id in tuple(self._cancelled_ns):
+        for client_id in (*self._cancelled_ns, *self._late_ns):
             order = self._orders.get(client_id)
             if order is None or order.settled:
-                del self._cancelled_ns[client_id]
+                self._cancelled_ns.pop(client_id, None)
+                self._late_ns.pop(client_id, None)
+
+
+def _is_killed(pair: Pair) -> bool:
+    """Whether the kill switch wants a pair gone."""
+    return pair.close_reason.startswith(KILL_SWITCH)
 
 
 def _heavier(pair: Pair) -> int:

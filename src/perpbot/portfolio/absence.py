@@ -40,6 +40,16 @@ class Absences:
             return ""
         return f"twice, {(now_ns - first_ns) // SECOND} s apart"
 
+    def is_gone(self, order: Order) -> bool:
+        """Take in that a venue does not know an order that it had taken; return whether it ended.
+
+        It lost the order, or forgot it after its end. One such answer may come from a part of the
+        venue that lags.
+        """
+        now_ns = self._clock.now_ns()
+        first_ns = self._first_ns.setdefault(order.request.client_id, now_ns)
+        return now_ns - first_ns >= ABSENCE_APART_NS
+
     def _counts_from_ns(self, order: Order) -> int:
         expires_ns = order.request.expires_ns
         if expires_ns:

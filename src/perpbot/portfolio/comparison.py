@@ -13,7 +13,7 @@ import msgspec
 
 from perpbot.domain.events import VenueSnapshot
 from perpbot.domain.money import ZERO
-from perpbot.domain.sides import OrderState
+from perpbot.domain.sides import RESTING
 from perpbot.portfolio.leases import Leg, leg
 from perpbot.portfolio.orders import Order
 from perpbot.portfolio.positions import PositionBook
@@ -64,11 +64,10 @@ def unlisted_orders(snapshot: VenueSnapshot, orders: Iterable[Order]) -> list[Or
     if snapshot.orders is None:
         return []
     listed = {report.client_id for report in snapshot.orders if report.client_id}
-    resting = {OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED, OrderState.PENDING_CANCEL}
     return [
         order
         for order in orders
         if order.request.venue == snapshot.venue
-        and order.state in resting
+        and order.state in RESTING
         and order.request.client_id not in listed
     ]

@@ -31,7 +31,7 @@ from perpbot.domain.events import (
 )
 from perpbot.domain.money import ONE, ZERO
 from perpbot.domain.orders import FillReport, FundingReport, OrderReport, TransferReport
-from perpbot.domain.sides import UNANSWERED, OrderState
+from perpbot.domain.sides import RESTING, UNANSWERED, OrderState
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import Clock
 from perpbot.portfolio.absence import Absences
@@ -214,6 +214,10 @@ class ReportIntake:
 
     def _absent(self, order: Order, report: OrderReport) -> None:
         """The venue does not know the order; proof only once the request can no longer arrive."""
+        if order.state in RESTING:
+            if self._absences.is_gone(order):
+                self._end(order, OrderCancelled, report, "the venue had taken it and has lost it")
+            return
         if (
             order.state is not OrderState.UNKNOWN
             or order.filled

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from perpbot.domain.sides import Purpose
+from perpbot.domain.events import OrderReported
+from perpbot.domain.orders import OrderReport
+from perpbot.domain.sides import OrderState, PairState, Purpose, Side
+from perpbot.simulation.fates import Fate, Message
 from tests.unit.execution.stand import LONG, SHORT, Stand
 
 
@@ -105,3 +108,102 @@ def test_what_is_unhedged_goes_although_a_venue_is_dead(level: int) -> None:
     revive(stand)
     stand.settle()
     assert stand.held(SHORT) == 0
+
+
+def taken(stand: Stand, venue: str) -> None:
+    """The venue said that it took an order, and died before it said what became of it."""
+    (order,) = (o for o in stand.core.folds.orders.unsettled() if o.request.venue == venue)
+    report = OrderReport(
+        venue=venue,
+        account="main",
+        client_id=order.request.client_id,
+        venue_order_id="77",
+        symbol=order.request.symbol,
+        state=OrderState.ACCEPTED,
+        venue_ns=stand.time.now_ns(),
+    )
+    event = OrderReported(ts_ns=stand.time.now_ns(), report=report)
+    stand.guard(lambda: stand.core.bus.publish(event))
+
+
+def with_an_order_at_a_dead_venue(*, says_no: bool = False) -> Stand:
+    """The long leg is filled; the venue of the short one took its order and is gone.
+
+    `says_no`: its door still stands, and refuses every cancel.
+    """
+    stand = Stand()
+    stand.run(2_500, every_ms=500.0)
+    if says_no:
+        stand.quoting.discard(SHORT)
+        stand.faults.add("request", Message.CANCEL, venue=SHORT, fate=Fate(reject="not now"))
+        for message in (Message.SUBMIT, Message.QUERY, Message.RECONCILE):
+            stand.faults.add("request", message, venue=SHORT)
+    else:
+        kill_venue(stand, SHORT)
+    stand.open()
+    stand.run(30, every_ms=10.0)
+    taken(stand, SHORT)
+    stand.run(300, every_ms=10.0)
+    assert [stand.held(name) for name in stand.names] == [2, 0]
+    return stand
+
+
+@pytest.mark.parametrize("level", [3, 4])
+@pytest.mark.parametrize("says_no", [False, True], ids=["silent", "refuses"])
+def test_an_order_that_a_dead_venue_took_holds_nothing_up(level: int, *, says_no: bool) -> None:
+    """It is asked back first; when that has no effect the filled leg goes."""
+    stand = with_an_order_at_a_dead_venue(says_no=says_no)
+    engage(stand, level)
+
+    stand.run(8_000, every_ms=250.0)
+
+    assert stand.held(LONG) == 0
+    revive(stand)
+    stand.settle()
+    assert stand.held(LONG) == stand.held(SHORT) == 0
+    assert stand.pairs == []
+
+
+@pytest.mark.parametrize("says_no", [False, True], ids=["silent", "refuses"])
+def test_without_a_switch_it_is_waited_for_as_long_as_for_any_silent_venue(
+    *, says_no: bool
+) -> None:
+    """Then what is held is taken back towards the net that is proven."""
+    stand = with_an_order_at_a_dead_venue(says_no=says_no)
+    stand.run(20_000, every_ms=500.0)
+    assert stand.held(LONG) == 2
+    stand.run(15_000, every_ms=500.0)
+
+    assert stand.held(LONG) == 0
+    revive(stand)
+    stand.settle()
+    assert stand.held(LONG) == stand.held(SHORT) == 0
+    assert stand.pairs == []
+
+
+def test_level_4_takes_both_parts_of_a_pair_that_is_half_open() -> None:
+    """The legs agree, more of one is on its way at a dead venue: what can be reached is closed."""
+    stand = Stand()
+    stand.run(2_500, every_ms=500.0)
+    stand.depth[LONG] = (5.0, 1.0)
+    stand.faults.add("request", Message.SUBMIT, venue=SHORT)
+    stand.open()
+    stand.run(30, every_ms=10.0)
+    taken(stand, SHORT)
+    stand.by_hand(SHORT, Side.SELL, "1")  # as the order would have filled so far
+    stand.run(100, every_ms=10.0)
+    kill_venue(stand, SHORT)
+    assert stand.held(LONG) == -stand.held(SHORT) == 1
+    (pair,) = stand.pairs
+    assert pair.imbalance == 0
+    assert pair.state is PairState.OPENING
+    engage(stand, 4)
+
+    stand.run(8_000, every_ms=250.0)
+
+    assert stand.held(LONG) == 0
+    assert stand.held(SHORT) == -1
+    revive(stand)
+    stand.settle()
+    assert stand.held(LONG) == stand.held(SHORT) == 0
+    assert stand.pairs == []

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from perpbot.domain.events import (
-    OrderProvenAbsent,
-)
+from perpbot.domain.events import OrderCancelled, OrderProvenAbsent
 from perpbot.kernel.clock import SECOND
 from tests.unit.portfolio.office import Office, d, order_report, request
 from tests.unit.portfolio.telling import S, office, say, state
@@ -60,8 +58,25 @@ def test_an_order_that_was_seen_in_between_is_not_absent() -> None:
     say(desk, ABSENT, order_report(S.ACCEPTED))
     desk.advance(10)
     say(desk, ABSENT)
-
     assert state(desk) is S.ACCEPTED
+
+    say(desk, order_report(S.ACCEPTED))
+    assert desk.intake._absences._first_ns == {}
+
+
+def test_an_order_that_the_venue_lost_has_ended() -> None:
+    """Two answers apart say so, since one may come from a part of the venue that lags."""
+    desk = office()
+    say(desk, order_report(S.ACCEPTED), ABSENT)
+    desk.advance(4.9)
+    say(desk, ABSENT)
+    assert state(desk) is S.ACCEPTED
+    desk.advance(0.1)
+    say(desk, ABSENT)
+
+    assert state(desk) is S.CANCELLED
+    (ended,) = desk.seen(OrderCancelled)
+    assert ended.reason == "the venue had taken it and has lost it"
     assert desk.intake._absences._first_ns == {}
 
 

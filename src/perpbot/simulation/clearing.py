@@ -39,8 +39,8 @@ class Clearing:
         self._clock_ns = clock_ns
         self._accountant = accountant
         self._new_order = new_order
-        self._payment_ids = count(1)
-        self._transfer_ids = count(1)
+        self._payment_ids = count(core.profile.first_id)
+        self._transfer_ids = count(core.profile.first_id)
 
     def open_account(self, name: str, balances: dict[str, Decimal]) -> None:
         """Create an account; the accountant hears what it brings as a transfer."""

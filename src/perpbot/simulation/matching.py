@@ -60,7 +60,7 @@ class Matcher:
         self.news = Outbox()
         self._clock_ns = clock_ns
         self._accountant = accountant
-        self._trade_ids = count(1)
+        self._trade_ids = count(profile.first_id)
 
     # --- orders ----------------------------------------------------------------------------------
 

@@ -288,6 +288,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Whether accounts may choose to hold LONG and SHORT legs apart; all start one-way."""
     dead_man_removes_stops: bool = False
     """Whether a dead man's switch also cancels stops that have not triggered."""
+    first_id: int = 1
+    """Of orders, trades, payments and transfers, each counted for itself."""
 
 
 class ExchangeView(Protocol):

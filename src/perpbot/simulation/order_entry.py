@@ -26,7 +26,7 @@ class OrderEntry:
     def __init__(self, core: Matcher, clock_ns: Callable[[], int]) -> None:
         self._core = core
         self._clock_ns = clock_ns
-        self._order_ids = count(1)
+        self._order_ids = count(core.profile.first_id)
         self._halted: set[str] = set()
 
     def set_halted(self, symbol: str, *, halted: bool) -> None:

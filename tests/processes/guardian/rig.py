@@ -34,7 +34,7 @@ from tests.processes.plan import EAGER, LIVELY, through
 from tests.processes.proxy import Proxy
 
 PERPBOT = (sys.executable, "-c", "from perpbot.cli import main; main()")
-LIMIT_S = 45.0
+LIMIT_S = 90.0
 GUARDIAN = {
     "enabled": True,
     "heartbeat_interval_s": 0.1,

@@ -20,8 +20,7 @@ from perpbot.domain.events import (
     PairPlanned,
 )
 from perpbot.domain.sides import Purpose
-from perpbot.execution.pair import PairBook
-from perpbot.execution.trader import KILL_SWITCH
+from perpbot.execution.pair import KILL_SWITCH, PairBook
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import Clock
 from perpbot.portfolio.orders import OrderTable

@@ -32,6 +32,8 @@ from perpbot.domain.sides import PairState
 
 P = PairState
 
+KILL_SWITCH = "kill_switch"
+"""Begins the reason of a pair that the kill switch closes."""
 KEPT_ENDED = 200
 """Flat pairs that are remembered for executions that are told late."""
 
@@ -101,6 +103,11 @@ class Pair(msgspec.Struct, kw_only=True):
     def reversed(self) -> Decimal:
         """Base coins that both legs hold the other way round: others traded there."""
         return max(min(-self.long.quantity, self.short.quantity), ZERO)
+
+    @property
+    def killed(self) -> bool:
+        """Whether the kill switch wants it gone."""
+        return self.close_reason.startswith(KILL_SWITCH)
 
     @property
     def has_opened(self) -> bool:
@@ -319,7 +326,9 @@ class PairBook:
 
     def _close(self, event: ClosePair) -> None:
         pair = self._pairs.get(event.pair_id)
-        if pair is not None and not pair.close_reason:
+        if pair is None:
+            return
+        if not pair.close_reason or (event.reason.startswith(KILL_SWITCH) and not pair.killed):
             pair.close_reason = event.reason
 
     def _completed(self, event: TradeCompleted) -> None:

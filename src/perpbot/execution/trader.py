@@ -39,8 +39,7 @@ from perpbot.risk.manager import RiskManager
 _CANCELLABLE = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED})
 CANCEL_AGAIN_NS = SECOND
 """Between two cancels of one order, however quickly the first one is refused."""
-KILL_SWITCH = "kill_switch"
-"""Begins the reason of a pair that the kill switch closes."""
+_GROWING = frozenset({PairState.OPENING, PairState.HEDGING})
 _SHRINKING = frozenset({PairState.UNWINDING, PairState.CLOSING})
 
 
@@ -106,11 +105,6 @@ class PairTrader:
             self._waits_for -= {event.venue}
             self.resume()
 
-    def _must_wait(self, pair: Pair) -> bool:
-        if not self._is_unseen(pair):
-            return False
-        return not _is_killed(pair) or pair.state not in {PairState.HEDGED, *_SHRINKING}
-
     def unheard(self, pair: Pair) -> tuple[str, ...]:
         """Return the venues of a pair that it waits for: see `wait_for`."""
         return tuple(v for v in (pair.venue(0), pair.venue(1)) if v in self._waits_for)
@@ -146,8 +140,15 @@ class PairTrader:
         if pair.state is PairState.FLAT:
             self._end(pair, pair.close_reason or "closed")  # the process ended while it did
             return
-        if self._waits_for and self._must_wait(pair):
+        unseen = bool(self._waits_for) and self._is_unseen(pair)
+        if unseen and not pair.killed:
             self._agenda.wake_at(event.pair_id, SECOND)
+            return
+        if pair.killed and pair.state is PairState.UNWINDING:
+            self._move(pair, pair.close_reason, PairState.CLOSING)  # nothing is to be kept
+            return
+        if unseen and pair.state in _GROWING:
+            self._move(pair, pair.close_reason, PairState.UNWINDING, PairState.CLOSING)
             return
         working = list(self._orders.of_owner(event.pair_id))
         if pair.state in _SHRINKING:
@@ -169,7 +170,7 @@ class PairTrader:
         if pair.state is PairState.OPENING:
             self._cover_increment(pair, working)
             since_ns = pair.unhedged_since_ns or pair.planned_ns
-            if not pair.imbalance and not _is_killed(pair):
+            if not pair.imbalance and not pair.killed:
                 patience_ns = self._opening_ns(patience)
         else:
             since_ns = min(order.created_ns for order in working)
@@ -182,7 +183,7 @@ class PairTrader:
                 self._late_ns.setdefault(order.request.client_id, now_ns)
         if self._is_left_alone(pair, working, patience):
             self._agenda.start_anew(pair.plan.pair_id)
-            closing = (PairState.CLOSING,) if _is_killed(pair) else ()
+            closing = (PairState.CLOSING,) if pair.killed else ()
             self._move(pair, "no_answer", PairState.UNWINDING, *closing)
             return
         # A cancel that failed leaves its order resting: it is asked for again.
@@ -216,7 +217,7 @@ class PairTrader:
         if pair.state in _SHRINKING:
             return False
         silent = all(self._is_silent(order, patience.hedge_after_ns) for order in working)
-        if _is_killed(pair):
+        if pair.killed:
             return silent
         if not silent or not pair.unhedged_since_ns or self._is_balanced(pair):
             return False
@@ -378,11 +379,6 @@ class PairTrader:
             if order is None or order.settled:
                 self._cancelled_ns.pop(client_id, None)
                 self._late_ns.pop(client_id, None)
-
-
-def _is_killed(pair: Pair) -> bool:
-    """Whether the kill switch wants a pair gone."""
-    return pair.close_reason.startswith(KILL_SWITCH)
 
 
 def _heavier(pair: Pair) -> int:

@@ -109,3 +109,28 @@ def test_the_kill_switch_does_not_wait_for_a_dead_venue() -> None:
     stand.settle()
     assert stand.held(SHORT) == 0
     assert stand.pairs == []
+
+
+@pytest.mark.parametrize("level", [3, 4])
+def test_nor_for_a_pair_that_was_half_open(level: int) -> None:
+    """What its books lack at the dead venue cannot be known: what can be reached is closed."""
+    stand = one_leg()
+    stand.takeover = Epoch(
+        number=9, run_epoch=stand.core.epoch, at_ns=stand.time.now_ns(), reason="silent"
+    )
+    held = stand.held(LONG)
+    assert held > 0
+    stand.faults.down.add(SHORT)
+    stand.boot()
+    stand.run(3_000, every_ms=100.0)
+    assert stand.held(LONG) == held, "no hedge, no reduction: its hedge may have been made"
+
+    stand.guard(lambda: stand.core.kill_switch.engage(level, actor="ann", reason="drill"))
+    stand.run(5_000, every_ms=100.0)
+    assert stand.held(LONG) == 0
+    assert stand.orders(Purpose.HEDGE) == []
+
+    stand.faults.heal()
+    stand.settle()
+    assert stand.held(SHORT) == 0
+    assert stand.pairs == []

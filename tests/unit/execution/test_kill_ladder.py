@@ -181,11 +181,11 @@ def test_without_a_switch_it_is_waited_for_as_long_as_for_any_silent_venue(
     assert stand.pairs == []
 
 
-def test_level_4_takes_both_parts_of_a_pair_that_is_half_open() -> None:
-    """The legs agree, more of one is on its way at a dead venue: what can be reached is closed."""
+def half_open(long: float) -> Stand:
+    """One of two coins is sold, the order for the other one is at a venue that is gone."""
     stand = Stand()
     stand.run(2_500, every_ms=500.0)
-    stand.depth[LONG] = (5.0, 1.0)
+    stand.depth[LONG] = (5.0, long)
     stand.faults.add("request", Message.SUBMIT, venue=SHORT)
     stand.open()
     stand.run(30, every_ms=10.0)
@@ -193,7 +193,13 @@ def test_level_4_takes_both_parts_of_a_pair_that_is_half_open() -> None:
     stand.by_hand(SHORT, Side.SELL, "1")  # as the order would have filled so far
     stand.run(100, every_ms=10.0)
     kill_venue(stand, SHORT)
-    assert stand.held(LONG) == -stand.held(SHORT) == 1
+    assert [stand.held(name) for name in stand.names] == [long, -1]
+    return stand
+
+
+def test_level_4_takes_both_parts_of_a_pair_that_is_half_open() -> None:
+    """The legs agree, more of one is on its way at a dead venue: what can be reached is closed."""
+    stand = half_open(long=1.0)
     (pair,) = stand.pairs
     assert pair.imbalance == 0
     assert pair.state is PairState.OPENING
@@ -207,3 +213,34 @@ def test_level_4_takes_both_parts_of_a_pair_that_is_half_open() -> None:
     stand.settle()
     assert stand.held(LONG) == stand.held(SHORT) == 0
     assert stand.pairs == []
+
+
+def test_level_4_takes_what_an_unwinding_would_have_kept() -> None:
+    """The excess has gone and what both legs hold would stay, until the dead venue is back."""
+    stand = half_open(long=2.0)
+    stand.run(40_000, every_ms=500.0)
+    (pair,) = stand.pairs
+    assert pair.state is PairState.UNWINDING
+    assert stand.held(LONG) == 1
+    engage(stand, 4)
+
+    stand.run(5_000, every_ms=250.0)
+
+    assert stand.held(LONG) == 0
+    revive(stand)
+    stand.settle()
+    assert stand.held(LONG) == stand.held(SHORT) == 0
+    assert stand.pairs == []
+
+
+def test_the_switch_takes_a_pair_over_that_was_leaving_anyway() -> None:
+    """It waits for nobody then, whatever the first reason was."""
+    stand = half_open(long=1.0)
+    stand.close("converged")
+    stand.run(100)
+    engage(stand, 4)
+    stand.run(8_000, every_ms=250.0)
+
+    (pair,) = stand.pairs
+    assert pair.close_reason == "kill_switch_4"
+    assert stand.held(LONG) == 0

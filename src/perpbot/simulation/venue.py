@@ -9,9 +9,7 @@ against the quote that stands when the order arrives, makers when the market rea
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from typing import Any
 
 from perpbot.domain.capabilities import Capabilities, Lookup
@@ -34,11 +32,11 @@ from perpbot.domain.events import (
     VenueSnapshot,
 )
 from perpbot.domain.instruments import Instrument
-from perpbot.domain.money import decimal_of_float, floor_to
 from perpbot.domain.orders import OrderReport, OrderRequest, TransferReport
 from perpbot.domain.sides import OrderState
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import SECOND, Clock, Timers
+from perpbot.simulation.depth import QuotedDepth
 from perpbot.simulation.exchange import Exchange
 from perpbot.simulation.fates import Fate, FaultPlan, Message, NoFaults
 from perpbot.simulation.model import (
@@ -52,8 +50,6 @@ from perpbot.simulation.translation import Reporter, instrument_of, ticket_of
 
 MARK_EVERY_NS = SECOND
 """How often fed quotes move the mark (and so stops and liquidations)."""
-
-_Numbers = tuple[float, float, float, float]
 
 
 class SimulatedVenue:
@@ -76,7 +72,9 @@ class SimulatedVenue:
         latency_ns: int,
         timeout_ns: int = 2 * SECOND,
         faults: FaultPlan | None = None,
+        depth: QuotedDepth | None = None,
     ) -> None:
+        """`depth` is the exchange's where the market outlives this venue."""
         self.name = exchange.profile.name
         self.account_name = account_name
         self.capabilities = capabilities
@@ -91,8 +89,7 @@ class SimulatedVenue:
         contracts = {contract.symbol: contract for contract in exchange.contracts()}
         self._reporter = Reporter(self.name, account_name, contracts)
         self._symbols = {contract.asset: contract.symbol for contract in exchange.contracts()}
-        self._fed: dict[str, _Numbers] = {}
-        """By symbol: the newest quote that is not on the book yet."""
+        self._depth = depth or QuotedDepth(exchange)
         self._marked_ns: dict[str, int] = {}
         exchange.listen(self._on_news, PRIVATE_NEWS)
         bus.subscribe(OrderIntent, self._on_submit)
@@ -141,33 +138,13 @@ class SimulatedVenue:
         symbol = self._symbols.get(asset)
         if symbol is None:
             return
-        self._fed[symbol] = (bid, bid_size, ask, ask_size)
+        self._depth.keep(symbol, bid, bid_size, ask, ask_size)
         now_ns = self._clock.now_ns()
         mark_due = now_ns - self._marked_ns.get(symbol, -MARK_EVERY_NS) >= MARK_EVERY_NS
         if mark_due or self.exchange.has_resting(symbol):
-            self._lay(symbol)
+            self._depth.lay(symbol)
         if mark_due:
             self._mark(symbol, now_ns)
-
-    def _lay(self, symbol: str) -> None:
-        numbers = self._fed.pop(symbol, None)
-        if numbers is None:
-            return
-        bid, bid_size, ask, ask_size = numbers
-        finite = all(math.isfinite(number) for number in numbers)
-        if not finite or not 0.0 < bid < ask or min(bid_size, ask_size) <= 0.0:
-            self.exchange.quote(symbol, (), ())
-            return
-        self.exchange.quote(
-            symbol, self._level(symbol, bid, bid_size), self._level(symbol, ask, ask_size)
-        )
-
-    def _level(
-        self, symbol: str, price: float, size: float
-    ) -> tuple[tuple[Decimal, Decimal], ...]:
-        """Return a level whose size can be traded: a tape of another venue has other steps."""
-        quantity = floor_to(decimal_of_float(size), self.exchange.contract(symbol).quantity_step)
-        return ((decimal_of_float(price), quantity),) if quantity > 0 else ()
 
     def _mark(self, symbol: str, now_ns: int) -> None:
         mid = self.exchange.mid(symbol)
@@ -199,7 +176,7 @@ class SimulatedVenue:
 
     def _arrive(self, order: OrderRequest) -> None:
         """The exchange has the request."""
-        self._lay(order.symbol)
+        self._depth.lay(order.symbol)
         try:
             view = self.exchange.submit(self.account_name, ticket_of(order))
         except ExchangeRefusal as refusal:

@@ -440,7 +440,7 @@ class Stand:
     def by_hand(self, venue: str, side: Side, quantity: str) -> None:
         """Somebody else trades in our account."""
         self.guard(self.quote)
-        self.venues[venue]._lay(SYMBOL)
+        self.venues[venue]._depth.lay(SYMBOL)
         self.exchanges[venue].submit(
             "main",
             Ticket(

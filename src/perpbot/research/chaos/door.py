@@ -172,16 +172,13 @@ class Door(SimulatedVenue):
         *,
         wire: Wire,
         witness: Witness,
-        fed: dict[str, tuple[float, float, float, float]],
         reaper: Reaper,
         **rest: Any,
     ) -> None:
-        """`fed` is shared by all incarnations: the market does not die with the node."""
         super().__init__(faults=wire, **rest)
         self.open = True
         self._wire = wire
         self._witness = witness
-        self._fed = fed
         self._reaper = reaper
         self._old_fills: list[FillReported] = []
         self._held: tuple[PositionReport, ...] | None = None

@@ -18,6 +18,7 @@ from perpbot.research.chaos.plan import Fault, Plan
 from perpbot.research.chaos.reaper import Reaper
 from perpbot.research.chaos.witness import Witness
 from perpbot.simulation.accountant import Accountant
+from perpbot.simulation.depth import QuotedDepth
 from perpbot.simulation.exchange import Exchange
 from perpbot.simulation.model import ExchangeNews, OrderUpdate
 from perpbot.simulation.translation import instrument_of
@@ -45,9 +46,8 @@ class Ground:
             venue: Purse(venue, exchange, ACCOUNT, CURRENCY)
             for venue, exchange in self.exchanges.items()
         }
-        self._fed: dict[str, dict[str, tuple[float, float, float, float]]] = {
-            venue: {} for venue in plan.venues
-        }
+        self._depths = {venue: QuotedDepth(of) for venue, of in self.exchanges.items()}
+        """Shared by all doors to an exchange: the market does not die with the node."""
 
     def _exchange(self, venue: str) -> Exchange:
         def clock_ns() -> int:
@@ -94,7 +94,7 @@ class Ground:
             venue: Door(
                 wire=self.wires[venue],
                 witness=self._witness,
-                fed=self._fed[venue],
+                depth=self._depths[venue],
                 reaper=reaper,
                 exchange=exchange,
                 account_name=ACCOUNT,

@@ -94,12 +94,21 @@ def replay(
 def chaos(
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds to run.")] = 100,
     first: Annotated[int, typer.Option("--from", min=0, help="First seed.")] = 1,
-    tier: Annotated[str, typer.Option(help="A: the core against exchanges in process.")] = "A",
+    tier: Annotated[
+        str,
+        typer.Option(help="A: the core against exchanges in process; B: adapters and wires, too."),
+    ] = "A",
     row: Annotated[
-        str | None, typer.Option(help="Row of the fault matrix that every seed contains.")
+        str | None,
+        typer.Option(
+            help="Row of the fault matrix that every seed contains. Any other word names them."
+        ),
     ] = None,
     mutant: Annotated[
-        str | None, typer.Option(help="Safeguard to take away, or all: each must be caught.")
+        str | None,
+        typer.Option(
+            help="Safeguard to take away, or all: each must be caught. Any other word names them."
+        ),
     ] = None,
     jobs: Annotated[
         int, typer.Option(min=0, help="Processes that run seeds; 0: one for every core.")

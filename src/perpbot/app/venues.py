@@ -9,6 +9,7 @@ from importlib import import_module
 import msgspec
 
 from perpbot.domain.capabilities import Capabilities
+from perpbot.domain.errors import ConfigError, InvalidValue
 from perpbot.kernel.clock import Clock
 from perpbot.venues.options import VenueConnection
 from perpbot.venues.port import Venue
@@ -39,19 +40,24 @@ def make_venue(
     """Return a venue, not yet connected; without `credentials` it is read-only.
 
     `leverage` is set for every instrument before anything opens; None leaves the account's own.
-    `books` also subscribes to depth.
+    `books` also subscribes to depth. Raises `ConfigError` for credentials that cannot be any.
     """
     module, struct = _CREDENTIALS[name]
     keys = None
     if credentials:
         keys = msgspec.convert(dict(credentials), getattr(import_module(module), struct))
-    venue: Venue = import_module(f"perpbot.venues.{name}.venue").create(
-        settings=connection,
-        credentials=keys,
-        clock=clock,
-        rng=rng,
-        books=books,
-        trades=False,
-        leverage=leverage,
-    )
+    try:
+        venue: Venue = import_module(f"perpbot.venues.{name}.venue").create(
+            settings=connection,
+            credentials=keys,
+            clock=clock,
+            rng=rng,
+            books=books,
+            trades=False,
+            leverage=leverage,
+        )
+    except InvalidValue as error:
+        if keys is None:
+            raise
+        raise ConfigError(f"credentials of {name}: {error}") from None
     return venue

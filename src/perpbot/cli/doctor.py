@@ -225,8 +225,10 @@ async def _ask_keys(configuration: Configuration) -> list[Check]:
         return []
     try:
         venues = venues_of(configuration, RealClock(), random.Random(), lambda _: None)
-    except ConfigError:
-        return []  # told with the credentials
+    except ConfigError as error:
+        if credential_problems(configuration):
+            return []  # told with the credentials
+        return [Check("credentials", Grade.PROBLEM, str(error))]
     checks = []
     for venue in venues:
         if venue.can_trade:

@@ -450,3 +450,26 @@ def test_doctor_says_which_venue_cannot_be_reached(working_directory: Path) -> N
     assert all("cannot be reached" in text for text in unreachable)
     (working_directory / "config.yaml").write_text("mode: nowhere\n")
     assert perpbot_command("doctor").exit_code == 4
+
+
+def test_a_key_that_is_none_is_a_problem_of_the_configuration(
+    working_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The doctor says it beside all else; a run ends with exit code 4. The key is not repeated."""
+    (working_directory / "config.yaml").write_text(
+        "mode: testnet\nvenues:\n  binance: {enabled: false}\n  okx: {enabled: false}\n"
+        "  hyperliquid: {rest_url: 'http://127.0.0.1:9', ws_url: 'ws://127.0.0.1:9'}\n"
+    )
+    monkeypatch.setenv("HYPERLIQUID_PK", "0xCANARY")
+    monkeypatch.setenv("HYPERLIQUID_ACCOUNT_ADDRESS", "0x" + "22" * 20)
+    said = "credentials of hyperliquid: hyperliquid private_key was not 64 hex digits"
+
+    doctor, ran = perpbot_command("doctor", "--json"), perpbot_command("run", "--testnet")
+
+    assert doctor.exit_code == 7
+    problems = [check for check in data(doctor)["checks"] if check["grade"] == "problem"]
+    assert [check["name"] for check in problems] == ["venue", "credentials"]
+    assert problems[1]["text"].startswith(said)
+    assert ran.exit_code == 4
+    assert said in ran.stderr
+    assert "CANARY" not in doctor.output + ran.output

@@ -24,6 +24,7 @@ from aiohttp import web
 from perpbot.domain.errors import PerpbotError
 from perpbot.domain.money import plain
 from perpbot.simulation.model import Contract, ExchangeNews, ExchangeView, Profile
+from perpbot.simulation.wire.connects import ConnectLimit, Connects
 from perpbot.simulation.wire.meddling import meddling
 from perpbot.simulation.wire.sockets import (
     STOP_TIMEOUT_S,
@@ -82,6 +83,8 @@ class VenueServer(abc.ABC):
 
     venue: ClassVar[str]
     account: ClassVar[str] = "client"
+    connect_limit: ClassVar[ConnectLimit]
+    """How many websockets the venue lets one address open."""
 
     def __init__(
         self,
@@ -98,6 +101,8 @@ class VenueServer(abc.ABC):
         """Open websockets, oldest first."""
         self.meddler: Meddler | None = None
         """Set it before `start`."""
+        self.connects: Connects | None = None
+        """Who may open a websocket: everybody, where it is not set."""
         self._credentials = dict(credentials or self.make_credentials(rng))
         self._stop_listening = exchange.listen(self.on_news)
 
@@ -133,7 +138,10 @@ class VenueServer(abc.ABC):
         """Do what is due by the clock: batched streams, pings, expiries. Called every 20 ms."""
 
     async def accept(self, client: Client) -> web.WebSocketResponse:
-        """Serve a websocket until it ends."""
+        """Serve a websocket until it ends; HTTP 429 where its address opens too many."""
+        address = client.request.remote or ""
+        if self.connects is not None and not self.connects.take(address, self.clock_ns()):
+            raise web.HTTPTooManyRequests(text="too many connections were opened")
         self.clients[client] = None
         try:
             return await client.serve()

@@ -17,6 +17,7 @@ from perpbot.simulation.accountant import Accountant
 from perpbot.simulation.exchange import Exchange
 from perpbot.simulation.model import Contract, ExchangeNews, Profile
 from perpbot.simulation.wire import sockets
+from perpbot.simulation.wire.connects import ConnectLimit, Connects
 from perpbot.simulation.wire.registry import server_class, venues
 from perpbot.simulation.wire.server import (
     Client,
@@ -247,6 +248,24 @@ async def test_slow_client_is_cut_and_others_go_on(
             assert (await slow.receive()).type in {WSMsgType.CLOSED, WSMsgType.ERROR}
             await good.send_str("still here")
             assert await good.receive_str() == "still here"
+
+
+async def test_refuses_too_many_websockets_only_where_told_to(
+    running: Serving, web_client: aiohttp.ClientSession
+) -> None:
+    """With HTTP 429 at the handshake; by default whoever tests may open what he likes."""
+    path = running.rest_url + "/ws"
+    free = [await web_client.ws_connect(path) for _ in range(5)]
+    running.server.connects = Connects(ConnectLimit(1, 60.0))
+    first = await web_client.ws_connect(path)
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
+        await web_client.ws_connect(path)
+
+    assert refusal.value.status == 429
+    assert running.server.connects.refused == 1
+    assert len(running.server.clients) == len([*free, first])
+    for socket in (*free, first):
+        await socket.close()
 
 
 async def test_cut_clients_drops_all(running: Serving, web_client: aiohttp.ClientSession) -> None:

@@ -32,6 +32,7 @@ from perpbot.simulation.wire.binance.streams import Hub, Session
 from perpbot.simulation.wire.binance.trading import TradingDesk
 from perpbot.simulation.wire.binance.user_stream import ListenKeys, UserEvents
 from perpbot.simulation.wire.binance.ws_api import ApiSession
+from perpbot.simulation.wire.connects import ConnectLimit
 from perpbot.simulation.wire.server import Client, VenueServer, reply
 
 PING_EVERY_NS = 180 * SECOND
@@ -43,6 +44,7 @@ class BinanceServer(VenueServer):
     """Serves one account of one exchange in the protocol of USD-M futures."""
 
     venue = "binance"
+    connect_limit = ConnectLimit(300, 300.0)
 
     def __init__(
         self,

@@ -20,6 +20,7 @@ from perpbot.simulation.model import (
     Profile,
     PublicTrade,
 )
+from perpbot.simulation.wire.connects import ConnectLimit
 from perpbot.simulation.wire.hyperliquid.actions import Actions
 from perpbot.simulation.wire.hyperliquid.contracts import CONTRACTS, PROFILE
 from perpbot.simulation.wire.hyperliquid.gate import Gate, Malformed
@@ -41,6 +42,7 @@ class Server(VenueServer):
     """
 
     venue: ClassVar[str] = "hyperliquid"
+    connect_limit: ClassVar[ConnectLimit] = ConnectLimit(30, 60.0)
 
     def __init__(
         self,

@@ -18,6 +18,7 @@ from perpbot.simulation.model import (
     Profile,
     PublicTrade,
 )
+from perpbot.simulation.wire.connects import ConnectLimit
 from perpbot.simulation.wire.okx.auth import OkxKey
 from perpbot.simulation.wire.okx.contracts import CONTRACTS, PROFILE
 from perpbot.simulation.wire.okx.desk import Desk
@@ -34,6 +35,7 @@ class Server(VenueServer):
     """OKX's protocol; `books_snapshot` says whether the channel `books` starts with one."""
 
     venue: ClassVar[str] = "okx"
+    connect_limit: ClassVar[ConnectLimit] = ConnectLimit(3, 1.0)
 
     def __init__(
         self,

@@ -21,6 +21,8 @@ from perpbot.app.venues import make_venue
 from perpbot.domain.errors import Unavailable
 from perpbot.kernel.clock import RealClock
 from perpbot.venues.options import VenueConnection
+from perpbot.venues.wire.dials import Dials
+from perpbot.venues.wire.limits import Window
 from perpbot.venues.wire.websocket import Connection, WebSocketChannel
 
 pytestmark = [pytest.mark.timeout(30)]
@@ -140,6 +142,7 @@ async def test_websocket_never_opens(host: str, impostor: Impostor) -> None:
         on_down=lambda _reason: None,
         clock=RealClock(),
         rng=random.Random(1),
+        dials=Dials(Window("dials", 100, 1.0), clock=RealClock()),
         backoff_cap_s=0.1,
     )
     running = asyncio.create_task(channel.run())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from perpbot.venues.wire.limits import Window
+
 
 class VenueConnection(msgspec.Struct, frozen=True, kw_only=True):
     """Addresses and timing of a venue. Empty addresses mean the venue's own."""
@@ -15,3 +17,5 @@ class VenueConnection(msgspec.Struct, frozen=True, kw_only=True):
     testnet: bool = False
     account_name: str = "main"
     request_timeout_s: float = 5.0
+    dials: Window | None = None
+    """How many websockets may be opened in a period. None means the venue's own limit."""

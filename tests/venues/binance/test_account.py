@@ -22,7 +22,9 @@ from perpbot.domain.events import (
 from perpbot.domain.sides import OrderState, PositionSide
 from perpbot.kernel.clock import MS, RealClock
 from perpbot.venues.binance.account import BinanceAccount
+from perpbot.venues.binance.rest import DIALS
 from perpbot.venues.binance.venue import BinanceVenue
+from perpbot.venues.wire.dials import Dials
 from tests.venues.binance.stub import (
     CLIENT_ID,
     Request,
@@ -512,6 +514,7 @@ async def test_listen_key_is_renewed_and_replaced(ready: StubBinance, venue: Bin
         codec=venue.account._codec,
         clock=RealClock(),
         rng=random.Random(1),
+        dials=Dials(DIALS, clock=RealClock()),
         keepalive_s=0.02,
         refuse=lambda _venue, reason: seen.append(reason),
     )

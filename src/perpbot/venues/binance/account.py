@@ -31,6 +31,7 @@ from perpbot.venues.binance.rest import WEIGHT, RestClient
 from perpbot.venues.binance.session import ApiSession
 from perpbot.venues.binance.universe import VENUE
 from perpbot.venues.port import Publish
+from perpbot.venues.wire.dials import Dials
 from perpbot.venues.wire.limits import Lane
 from perpbot.venues.wire.websocket import Connection, WebSocketChannel
 
@@ -105,6 +106,7 @@ class BinanceAccount(AccountReads):
         codec: Codec,
         clock: Clock,
         rng: random.Random,
+        dials: Dials,
         orders: ApiSession | None = None,
         keepalive_s: float = KEEPALIVE_S,
         refuse: Callable[[str, str], None] | None = None,
@@ -130,6 +132,8 @@ class BinanceAccount(AccountReads):
             on_down=self._on_down,
             clock=clock,
             rng=rng,
+            dials=dials,
+            private=True,
             ping_interval_s=_PING_INTERVAL_S,
             silence_s=_PRIVATE_SILENCE_S,
         )

@@ -29,6 +29,7 @@ from perpbot.venues.binance.universe import (
 from perpbot.venues.port import MarketSink
 from perpbot.venues.wire.backoff import Backoff
 from perpbot.venues.wire.decoding import UNREADABLE
+from perpbot.venues.wire.dials import Dials
 from perpbot.venues.wire.websocket import ChannelStatistics, Connection, WebSocketChannel
 
 MAX_STREAMS = 200
@@ -59,6 +60,7 @@ class BinanceMarketData:
         universe: Universe,
         clock: Clock,
         rng: random.Random,
+        dials: Dials,
         books: bool = False,
         trades: bool = True,
         silence_s: float = 10.0,
@@ -68,6 +70,7 @@ class BinanceMarketData:
         self._universe = universe
         self._clock = clock
         self._rng = rng
+        self._dials = dials
         self._with_books = books
         self._with_trades = trades
         self._silence_s = silence_s
@@ -173,6 +176,7 @@ class BinanceMarketData:
             on_down=on_down,
             clock=self._clock,
             rng=self._rng,
+            dials=self._dials,
             silence_s=self._silence_s,
         )
 

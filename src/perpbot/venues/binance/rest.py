@@ -40,6 +40,8 @@ WINDOWS = (
     Window(ORDERS_1M, 1200, 60.0),
 )
 """Sheet section 2; exchangeInfo.rateLimits tells the true ones and replaces them."""
+DIALS = Window("dials", 300, 300.0)
+"""Sheet section 2: websockets that an address may open, streams and the API together."""
 
 LIMIT_NAMES = {
     ("REQUEST_WEIGHT", "MINUTE", 1): WEIGHT,

@@ -19,6 +19,7 @@ from perpbot.domain.errors import OutcomeUnknown, PerpbotError
 from perpbot.kernel.clock import Clock
 from perpbot.venues.binance.universe import VENUE
 from perpbot.venues.wire.decoding import UNREADABLE
+from perpbot.venues.wire.dials import Dials
 from perpbot.venues.wire.pending import Echo, PendingReplies
 from perpbot.venues.wire.websocket import Connection, WebSocketChannel
 
@@ -74,6 +75,7 @@ class ApiSession:
         url: str,
         clock: Clock,
         rng: random.Random,
+        dials: Dials,
         timeout_s: float,
         on_counts: Callable[[Sequence[LimitCount]], None],
     ) -> None:
@@ -94,6 +96,8 @@ class ApiSession:
             on_down=self._down,
             clock=clock,
             rng=rng,
+            dials=dials,
+            private=True,
             ping_interval_s=_PING_INTERVAL_S,
             silence_s=_SILENCE_S,
         )

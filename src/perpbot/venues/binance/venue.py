@@ -18,13 +18,14 @@ from perpbot.venues.binance.codec import Codec
 from perpbot.venues.binance.errors import OFF_GRID
 from perpbot.venues.binance.market_data import BinanceMarketData
 from perpbot.venues.binance.permissions import PATH, UNTOLD, WALLET_URL, Restrictions
-from perpbot.venues.binance.rest import WINDOWS, RestClient
+from perpbot.venues.binance.rest import DIALS, WINDOWS, RestClient
 from perpbot.venues.binance.session import API_PATH, ApiSession
 from perpbot.venues.binance.signing import BinanceCredentials, Signer
 from perpbot.venues.binance.stops import BinanceStops
 from perpbot.venues.binance.trading import BinanceTrading
 from perpbot.venues.binance.universe import VENUE, Universe
 from perpbot.venues.options import VenueConnection
+from perpbot.venues.wire.dials import Dials
 from perpbot.venues.wire.http import HttpClient
 from perpbot.venues.wire.limits import RateBudget
 
@@ -108,6 +109,7 @@ class BinanceVenue:
             budget=RateBudget(WINDOWS, clock=clock),
             clock=clock,
         )
+        dials = Dials(settings.dials or DIALS, clock=clock)
         self._universe = universe = Universe()
         codec = Codec(settings.account_name, universe)
         self.market_data = BinanceMarketData(
@@ -116,6 +118,7 @@ class BinanceVenue:
             universe=universe,
             clock=clock,
             rng=rng,
+            dials=dials,
             books=books,
             trades=trades,
         )
@@ -123,6 +126,7 @@ class BinanceVenue:
             url=api_url,
             clock=clock,
             rng=rng,
+            dials=dials,
             timeout_s=settings.request_timeout_s,
             on_counts=rest.count,
         )
@@ -130,7 +134,13 @@ class BinanceVenue:
             rest=rest, session=session, signer=signer, codec=codec, universe=universe
         )
         self.account = BinanceAccount(
-            rest=rest, ws_url=ws_url, codec=codec, clock=clock, rng=rng, orders=session
+            rest=rest,
+            ws_url=ws_url,
+            codec=codec,
+            clock=clock,
+            rng=rng,
+            dials=dials,
+            orders=session,
         )
         self.stops = BinanceStops(
             rest=rest,

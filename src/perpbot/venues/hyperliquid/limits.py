@@ -1,4 +1,4 @@
-"""What requests cost: 1200 weight a minute and address, 2000 websocket messages a minute.
+"""What the venue lets an address do: 1200 weight, 2000 messages and 30 new websockets a minute.
 
 Source: the venue's documentation, rate limits. Actions also draw on the budget of the signing
 address (one a USD traded), which the venue counts and `userRateLimit` tells.
@@ -28,6 +28,8 @@ _WEIGHTS = {
     "exchangeStatus": 2,
     "userRole": 60,
 }
+DIALS = Window(name="dials", limit=30, period_s=60.0)
+"""New websockets; at most ten may be open. Older copies of the documentation say neither."""
 _DEFAULT_RETRY_S = 10.0
 
 

@@ -15,6 +15,7 @@ from perpbot.venues.hyperliquid.feed import MarketStream, book_event
 from perpbot.venues.hyperliquid.info import InfoClient
 from perpbot.venues.hyperliquid.universe import VENUE, Meta, Universe
 from perpbot.venues.port import MarketSink
+from perpbot.venues.wire.dials import Dials
 from perpbot.venues.wire.websocket import Connection, WebSocketChannel
 
 PING_INTERVAL_S = 20.0
@@ -35,6 +36,7 @@ class HyperliquidMarketData:
         ws_url: str,
         clock: Clock,
         rng: random.Random,
+        dials: Dials,
         books: bool,
         trades: bool,
         watch_interval_s: float = _WATCH_INTERVAL_S,
@@ -44,6 +46,7 @@ class HyperliquidMarketData:
         self._ws_url = ws_url
         self._clock = clock
         self._rng = rng
+        self._dials = dials
         self._books = books
         self._trades = trades
         self._watch_interval_s = watch_interval_s
@@ -118,6 +121,7 @@ class HyperliquidMarketData:
             on_down=on_down,
             clock=self._clock,
             rng=self._rng,
+            dials=self._dials,
             ping=PING,
             pong=PONG,
             ping_interval_s=PING_INTERVAL_S,

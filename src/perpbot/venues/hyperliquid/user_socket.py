@@ -35,6 +35,7 @@ from perpbot.venues.hyperliquid.user_codec import (
     decode_user,
 )
 from perpbot.venues.wire.decoding import UNREADABLE
+from perpbot.venues.wire.dials import Dials
 from perpbot.venues.wire.pending import Echo, PendingReplies
 from perpbot.venues.wire.websocket import Connection, WebSocketChannel
 
@@ -72,6 +73,7 @@ class UserSocket:
         user: str,
         clock: Clock,
         rng: random.Random,
+        dials: Dials,
         watch_interval_s: float = 1.0,
     ) -> None:
         self._watch_interval_s = watch_interval_s
@@ -99,6 +101,8 @@ class UserSocket:
             on_down=self._lost,
             clock=clock,
             rng=rng,
+            dials=dials,
+            private=True,
             ping=PING,
             ping_interval_s=_PING_INTERVAL_S,
             silence_s=_DEAD_AFTER_S,

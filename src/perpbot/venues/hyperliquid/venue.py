@@ -14,7 +14,7 @@ from perpbot.kernel.clock import Clock
 from perpbot.venues.hyperliquid.account import HyperliquidAccount
 from perpbot.venues.hyperliquid.credentials import HyperliquidCredentials
 from perpbot.venues.hyperliquid.info import InfoClient
-from perpbot.venues.hyperliquid.limits import rate_budget
+from perpbot.venues.hyperliquid.limits import DIALS, rate_budget
 from perpbot.venues.hyperliquid.market_data import HyperliquidMarketData
 from perpbot.venues.hyperliquid.permissions import UserRole
 from perpbot.venues.hyperliquid.replies import OFF_GRID
@@ -23,6 +23,7 @@ from perpbot.venues.hyperliquid.trading import HyperliquidTrading
 from perpbot.venues.hyperliquid.universe import FUNDING_INTERVAL_S, VENUE, Universe
 from perpbot.venues.hyperliquid.user_socket import UserSocket
 from perpbot.venues.options import VenueConnection
+from perpbot.venues.wire.dials import Dials
 from perpbot.venues.wire.http import HttpClient
 from perpbot.venues.wire.limits import RateBudget
 from perpbot.venues.wire.nonces import NonceSource
@@ -143,9 +144,12 @@ def create(
     rest_url = settings.rest_url or _REST_URL[settings.testnet]
     http = HttpClient(venue=VENUE, base_url=rest_url, clock=clock, timeout_s=timeout_s)
     budget = rate_budget(clock)
+    dials = Dials(settings.dials or DIALS, clock=clock)
     info = InfoClient(http, budget, clock=clock, user=user)
     universe = Universe()
-    socket = UserSocket(ws_url=ws_url, user=user, clock=clock, rng=rng) if signer else None
+    socket = None
+    if signer is not None:
+        socket = UserSocket(ws_url=ws_url, user=user, clock=clock, rng=rng, dials=dials)
     return Hyperliquid(
         account_name=account_name,
         market_data=HyperliquidMarketData(
@@ -154,6 +158,7 @@ def create(
             ws_url=ws_url,
             clock=clock,
             rng=rng,
+            dials=dials,
             books=books,
             trades=trades,
         ),

@@ -2,7 +2,8 @@
 
 Placing and cancelling count for the user and the instrument (60 in 2 s each; websocket and REST
 share them), new orders also for the sub-account (1000 in 2 s). Reads have one window an endpoint.
-Limits of public endpoints count by address; one node is taken to be alone on its address.
+Limits of public endpoints and of new websockets count by address; one node is taken to be alone
+on its address.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ ENDPOINTS: Mapping[str, tuple[int, float]] = {
 }
 """Requests and seconds by path; `trade/order` is the query, placing has windows of its own."""
 
+DIALS = Window(name="dials", limit=3, period_s=1.0)
+"""Websockets that an address may open, public and private together (documents, "Connect")."""
 _PLACE = Window(name="place", limit=60, period_s=2.0)
 _CANCEL = Window(name="cancel", limit=60, period_s=2.0)
 _ACCOUNT = Window(name="account_orders", limit=1_000, period_s=2.0)

@@ -27,6 +27,7 @@ from perpbot.venues.okx.codec import (
 from perpbot.venues.okx.feed import PING, PONG, MarketStream
 from perpbot.venues.okx.rest import RestClient
 from perpbot.venues.port import MarketSink
+from perpbot.venues.wire.dials import Dials
 from perpbot.venues.wire.websocket import Connection, WebSocketChannel
 
 PING_INTERVAL_S = 15.0
@@ -48,6 +49,7 @@ class OkxMarketData:
         url: str,
         clock: Clock,
         rng: random.Random,
+        dials: Dials,
         books: bool = False,
         trades: bool = True,
         venue: str = VENUE,
@@ -57,6 +59,7 @@ class OkxMarketData:
         self._url = url
         self._clock = clock
         self._rng = rng
+        self._dials = dials
         self._with_books = books
         self._channels = (QUOTES, MARKS, FUNDING, *([TRADES] if trades else []))
         self._venue = venue
@@ -190,6 +193,7 @@ class OkxMarketData:
             on_down=on_down,
             clock=self._clock,
             rng=self._rng,
+            dials=self._dials,
             ping=PING,
             pong=PONG,
             ping_interval_s=PING_INTERVAL_S,

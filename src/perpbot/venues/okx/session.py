@@ -27,6 +27,7 @@ from perpbot.venues.okx.errors import error_of
 from perpbot.venues.okx.feed import PING, PONG, SERVICE_NOTICE
 from perpbot.venues.okx.signing import Signer
 from perpbot.venues.wire.decoding import UNREADABLE
+from perpbot.venues.wire.dials import Dials
 from perpbot.venues.wire.pending import Echo, PendingReplies
 from perpbot.venues.wire.websocket import Connection, WebSocketChannel
 
@@ -57,6 +58,7 @@ class PrivateSession:
         signer: Signer,
         clock: Clock,
         rng: random.Random,
+        dials: Dials,
         timeout_s: float,
     ) -> None:
         self._venue = venue
@@ -82,6 +84,8 @@ class PrivateSession:
             on_down=self._down,
             clock=clock,
             rng=rng,
+            dials=dials,
+            private=True,
             ping=PING,
             ping_interval_s=PING_INTERVAL_S,
             silence_s=SILENCE_S,

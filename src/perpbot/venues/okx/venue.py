@@ -18,7 +18,7 @@ from perpbot.domain.instruments import Instrument
 from perpbot.domain.permissions import KeyPermissions
 from perpbot.kernel.clock import Clock
 from perpbot.venues.okx.account import OkxAccount
-from perpbot.venues.okx.budgets import Budgets
+from perpbot.venues.okx.budgets import DIALS, Budgets
 from perpbot.venues.okx.catalogue import VENUE, Catalogue
 from perpbot.venues.okx.codec import ConfigRow
 from perpbot.venues.okx.errors import OFF_GRID
@@ -31,6 +31,7 @@ from perpbot.venues.okx.signing import OkxCredentials, Signer
 from perpbot.venues.okx.stops import OkxStops
 from perpbot.venues.okx.trading import OkxTrading
 from perpbot.venues.options import VenueConnection
+from perpbot.venues.wire.dials import Dials
 from perpbot.venues.wire.http import HttpClient
 from perpbot.venues.wire.limits import Lane
 
@@ -99,7 +100,8 @@ class OkxVenue:
         self._http = _http(settings, credentials, clock)
         url = _ws_url(settings)
         signer = None if credentials is None else Signer(credentials, clock)
-        session = None if signer is None else _session(settings, url, signer, clock, rng)
+        dials = Dials(settings.dials or DIALS, clock=clock)
+        session = None if signer is None else _session(settings, url, signer, clock, rng, dials)
         self._session = session
         budgets = Budgets(clock)
         self._rest = rest = RestClient(
@@ -116,6 +118,7 @@ class OkxVenue:
             url=url,
             clock=clock,
             rng=rng,
+            dials=dials,
             books=books,
             trades=trades,
         )
@@ -210,7 +213,12 @@ def _ws_url(settings: VenueConnection) -> str:
 
 
 def _session(
-    settings: VenueConnection, url: str, signer: Signer, clock: Clock, rng: random.Random
+    settings: VenueConnection,
+    url: str,
+    signer: Signer,
+    clock: Clock,
+    rng: random.Random,
+    dials: Dials,
 ) -> PrivateSession:
     return PrivateSession(
         venue=VENUE,
@@ -218,6 +226,7 @@ def _session(
         signer=signer,
         clock=clock,
         rng=rng,
+        dials=dials,
         timeout_s=settings.request_timeout_s,
     )
 

@@ -19,6 +19,7 @@ import picows
 from perpbot.domain.errors import AuthFailed, PerpbotError, Unavailable
 from perpbot.kernel.clock import SECOND, Clock
 from perpbot.venues.wire.backoff import Backoff
+from perpbot.venues.wire.dials import Dials
 
 REFUSED_PAUSE_S = 5.0
 """At least so long between two logins where the venue refuses our key: three in ten seconds."""
@@ -226,7 +227,8 @@ class WebSocketChannel:
     closes the socket and reconnects, any other exception is a fault and ends `run`. `on_down` is
     called once for each connection that was opened and lost (also when `on_open` did not finish),
     and once when the first attempt fails. `pong` is the venue's text answer to `ping`: frames
-    equal to it are neither data nor delivered.
+    equal to it are neither data nor delivered. Every attempt takes a turn at `dials`; `private`
+    channels, which carry orders or private news, go first there.
     """
 
     def __init__(
@@ -240,6 +242,8 @@ class WebSocketChannel:
         on_down: Callable[[str], None],
         clock: Clock,
         rng: random.Random,
+        dials: Dials,
+        private: bool = False,
         ping: bytes | None = None,
         pong: bytes | None = None,
         ping_interval_s: float = 20.0,
@@ -256,6 +260,8 @@ class WebSocketChannel:
         self._on_text = on_text
         self._on_down = on_down
         self._clock = clock
+        self._dials = dials
+        self._private = private
         self._ping = ping
         self._pong = pong
         self._ping_interval_s = ping_interval_s
@@ -323,20 +329,8 @@ class WebSocketChannel:
         self._opened = self._refused = False
         try:
             url = await self._url()
-            _, listener = await picows.ws_connect(
-                attempt.answered,
-                url,
-                websocket_handshake_timeout=self._open_timeout_s,
-                max_frame_size=self._max_frame_bytes,
-                max_redirects=0,
-                # Protocol pings find a half-open socket even where data may pause for hours.
-                enable_auto_ping=self._ping is None,
-                # Whatever comes in: sending is tried too, and the loop's clock is enough.
-                auto_ping_strategy=picows.WSAutoPingStrategy.PING_PERIODICALLY,
-                auto_ping_idle_timeout=self._ping_interval_s,
-                auto_ping_reply_timeout=self._ping_interval_s,
-                logger_name=f"{self._venue}.{self._name}",
-            )
+            async with self._dials.turn(private=self._private):
+                listener = await self._dial(url, attempt)
         except (OSError, PerpbotError, picows.WSError, picows.WSInvalidURL) as error:
             self._refused = isinstance(error, AuthFailed)
             self._lost("connect", f"cannot connect: {str(error) or type(error).__name__}")
@@ -350,6 +344,23 @@ class WebSocketChannel:
             self._lost("connect", "cannot connect: the connection was lost in the handshake")
             return None
         self._statistics.connects += 1
+        return listener
+
+    async def _dial(self, url: str, attempt: _Attempt) -> picows.WSListener | None:
+        _, listener = await picows.ws_connect(
+            attempt.answered,
+            url,
+            websocket_handshake_timeout=self._open_timeout_s,
+            max_frame_size=self._max_frame_bytes,
+            max_redirects=0,
+            # Protocol pings find a half-open socket even where data may pause for hours.
+            enable_auto_ping=self._ping is None,
+            # Whatever comes in: sending is tried too, and the loop's clock is enough.
+            auto_ping_strategy=picows.WSAutoPingStrategy.PING_PERIODICALLY,
+            auto_ping_idle_timeout=self._ping_interval_s,
+            auto_ping_reply_timeout=self._ping_interval_s,
+            logger_name=f"{self._venue}.{self._name}",
+        )
         return listener
 
     def _new_socket(self) -> _Socket:

@@ -13,6 +13,8 @@ from typing import Any, Protocol, Self
 import pytest
 
 from perpbot.kernel.clock import RealClock
+from perpbot.venues.wire.dials import Dials
+from perpbot.venues.wire.limits import Window
 from perpbot.venues.wire.websocket import Connection, WebSocketChannel
 from tests.venues.waiting import ended_by_hand
 
@@ -102,6 +104,7 @@ class Heard:
             "on_open": self.on_open,
             "on_text": self.on_text,
             "rng": random.Random(7),
+            "dials": Dials(Window("dials", 10_000, 1.0), clock=self.clock),
             "backoff_base_s": 0.001,
             "backoff_cap_s": 0.002,
             "url": url,

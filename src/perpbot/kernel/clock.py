@@ -61,11 +61,6 @@ class RealClock:
     now_ns = staticmethod(_even_wall_ns)
     monotonic_ns = staticmethod(time.monotonic_ns)
 
-    @staticmethod
-    def stepped_ns() -> int:
-        """Return by how much the machine's wall clock was set since the start."""
-        return time.time_ns() - _even_wall_ns()
-
 
 class LoopTimers:
     """Timers on a running asyncio loop, until they are closed."""

@@ -95,12 +95,11 @@ def test_the_real_clocks_move() -> None:
 
 
 def test_setting_the_machines_clock_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An hour forward or back: our wall time goes on evenly and says by how much they differ."""
+    """An hour forward or back: our wall time goes on evenly."""
     before_ns, real = RealClock.now_ns(), time.time_ns
     for step_s in (3_600, -3_600):
         monkeypatch.setattr(time, "time_ns", lambda by=step_s: real() + by * SECOND)
         assert 0 <= RealClock.now_ns() - before_ns < 60 * SECOND
-        assert abs(RealClock.stepped_ns() - step_s * SECOND) < 60 * SECOND
 
 
 async def test_loop_timers_call_back_and_can_be_cancelled() -> None:

@@ -135,14 +135,17 @@ class FillIntake:
             )
         )
         if order is None and not self._leg_owner(report.venue, report.account, report.asset):
-            self._alarm(
-                "stray_fill",
-                f"{report.venue} told an execution of {plain(report.quantity)} {report.asset} "
-                f"({report.side}) that no order and no pair of ours explains; it is in the books, "
-                "nobody hedges it and nothing opens beside what is left there: `perpbot status` "
-                "tells what to flatten by hand",
-            )
+            self._tell_stray(report)
         return True
+
+    def _tell_stray(self, report: FillReport) -> None:
+        self._alarm(
+            "stray_fill",
+            f"{report.venue} told an execution of {plain(report.quantity)} {report.asset} "
+            f"({report.side}) that no order and no pair of ours explains; it is in the books, "
+            "nobody hedges it and nothing opens beside what is left there: `perpbot status` "
+            "tells what to flatten by hand",
+        )
 
     def _is_twin(self, report: FillReport, order: Order | None) -> bool:
         """Whether this is what is booked already, told under another id.

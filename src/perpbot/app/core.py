@@ -433,6 +433,19 @@ class Core:
         else:
             self._strains.discard(source)
 
+    def booked_wallet(self, venue: str) -> Decimal | None:
+        """Return what our books say that a venue's wallet holds, USD; None before they began.
+
+        What is still held counts at its entry, as if it had been closed there.
+        """
+        wallet = self.folds.equity.opening(venue)
+        if wallet is None:
+            return None
+        for key, held in self.folds.positions.items():
+            if key[0] == venue:
+                wallet += held.cash + held.quantity * held.entry_usd - held.fees + held.funding
+        return wallet
+
     def venue_profit(self, venue: str) -> Decimal | None:
         """Return our own profit on a venue since its books began, USD; None without marks."""
         total = ZERO

@@ -98,6 +98,7 @@ class VenueLinks:
             self._timers,
             self._core.folds.orders.request,
             self._core.settings.paper,
+            kept_usd=self._core.booked_wallet(venue.name),
         ).start()
 
     def _watch(self, venue: Venue, instruments: Sequence[Instrument]) -> None:

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from perpbot.domain.events import InstrumentChanged, QuoteUpdated
 from perpbot.domain.instruments import Instrument
-from perpbot.domain.money import BPS
+from perpbot.domain.money import BPS, ZERO
 from perpbot.domain.orders import OrderRequest
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import MS, Clock, Timers
@@ -35,7 +35,10 @@ class PaperVenue:
         timers: Timers,
         lookup: Callable[[str], OrderRequest | None],
         settings: PaperSettings,
+        *,
+        kept_usd: Decimal | None = None,
     ) -> None:
+        """`kept_usd` is what the account held when an earlier run ended; None opens a new one."""
         capabilities = venue.capabilities
         settle = instruments[0].settle if instruments else "USDT"
         exchange = Exchange(
@@ -52,7 +55,8 @@ class PaperVenue:
             clock.now_ns,
             Accountant(),
         )
-        exchange.open_account(venue.account_name, {settle: settings.balance_usd})
+        balance = settings.balance_usd if kept_usd is None else max(kept_usd, ZERO)
+        exchange.open_account(venue.account_name, {settle: balance})
         self._simulated = SimulatedVenue(
             exchange,
             account_name=venue.account_name,

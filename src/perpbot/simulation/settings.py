@@ -17,7 +17,10 @@ class PaperSettings(SettingsModel):
         le=10_000,
     )
     balance_usd: Decimal = setting(
-        Decimal(10_000), "Balance of each venue at the start.", gt=0, le=1_000_000_000
+        Decimal(10_000),
+        "Balance of each venue when its account is new; later runs go on with what is left.",
+        gt=0,
+        le=1_000_000_000,
     )
 
 

@@ -6,16 +6,27 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import cast
 
+import pytest
+
 from perpbot.app.paper import PaperVenue
 from perpbot.domain.capabilities import Capabilities, Lookup
-from perpbot.domain.events import FillReported, GateDecision, QuoteUpdated, SubmitOrders
+from perpbot.domain.events import (
+    FillReported,
+    GateDecision,
+    QuoteUpdated,
+    ReconcileVenue,
+    SubmitOrders,
+    VenueSnapshot,
+)
 from perpbot.domain.orders import OrderRequest
 from perpbot.domain.sides import OrderType, Purpose, Side, TimeInForce
 from perpbot.kernel.bus import EventBus
 from perpbot.kernel.clock import SECOND, VirtualTime
 from perpbot.simulation.settings import PaperSettings
 from perpbot.venues.port import Venue
+from tests.unit.execution.stand import d
 from tests.unit.market.floor import instrument
+from tests.unit.operations.small_world import traded_world
 
 CAPABILITIES = Capabilities(
     venue="okx",
@@ -68,6 +79,46 @@ def fill_of_a_run(time: VirtualTime) -> FillReported:
     time.run_until(time.now_ns() + 5 * SECOND)
     (fill,) = told
     return fill
+
+
+@pytest.mark.parametrize(
+    ("kept", "wallet"), [(None, 10_000), (d("10211.5"), d("10211.5")), (d(-3), 0)]
+)
+def test_an_account_goes_on_with_what_the_books_say(
+    kept: Decimal | None, wallet: Decimal | int
+) -> None:
+    """Profit of an earlier run that was gone would count as lost money."""
+    time = VirtualTime(1_700_000_000 * SECOND)
+    bus = EventBus(time)
+    told: list[VenueSnapshot] = []
+    bus.subscribe(VenueSnapshot, told.append)
+    real = cast("Venue", RealVenue())
+    paper = PaperVenue(
+        real,
+        [instrument("okx")],
+        bus,
+        time,
+        time,
+        lambda _: None,
+        PaperSettings(),
+        kept_usd=kept,
+    )
+
+    paper.start()
+    bus.publish(ReconcileVenue(venue="okx", reason="start", fills_since_ns=0))
+    time.run_until(time.now_ns() + SECOND)
+
+    assert [balance.wallet for balance in told[-1].balances or ()] == [wallet]
+
+
+def test_booked_wallets_hold_what_the_exchanges_say() -> None:
+    """After a trade, venue by venue; nothing is known of a venue that never told."""
+    world = traded_world()
+
+    for name, venue in world.venues.items():
+        (true,) = venue.exchange.balances("main")
+        assert world.core.booked_wallet(name) == true.wallet != 10_000
+    assert world.core.booked_wallet("mtgox") is None
 
 
 def test_no_run_uses_an_id_that_the_journal_knows_from_another() -> None:

@@ -29,6 +29,7 @@ from perpbot.domain.events import (
 from perpbot.domain.money import ONE, ZERO
 from perpbot.domain.pairs import PairPlan, ProfitSplit
 from perpbot.domain.sides import PairState
+from perpbot.portfolio.leases import leg, legs_of
 
 P = PairState
 
@@ -279,7 +280,7 @@ class PairBook:
         if place is not None and place[0] in self._pairs:
             return place
         # Whoever holds the leg now takes what came late; it stands against his position.
-        holder = self._leg_of(event.venue, event.account, event.asset)
+        holder = self._leg_of(event)
         return holder or place
 
     def _revive(self, pair_id: str, ts_ns: int) -> Pair:
@@ -295,14 +296,17 @@ class PairBook:
         self._pairs[pair_id] = pair
         return pair
 
-    def _leg_of(self, venue: str, account: str, asset: str) -> tuple[str, int] | None:
-        pair_id = self.owner_of(venue, account, asset)
-        if not pair_id:
-            return None
-        return (pair_id, int(venue == self._pairs[pair_id].plan.short_venue))
+    def _leg_of(self, event: OrderFilled | PositionAdjusted) -> tuple[str, int] | None:
+        """Return the pair that holds a leg, and which one; the other side of it is not its."""
+        key = leg(event.venue, event.account, event.asset, event.position_side)
+        for pair_id, pair in self._pairs.items():
+            legs = legs_of(pair.plan)
+            if key in legs:
+                return pair_id, legs.index(key)
+        return None
 
     def _adjusted(self, event: PositionAdjusted) -> None:
-        place = self._leg_of(event.venue, event.account, event.asset)
+        place = self._leg_of(event)
         if place is not None:
             pair = self._pairs[place[0]]
             _book(pair.leg(place[1]), event.delta, event.price)

@@ -312,6 +312,32 @@ def test_executions_without_an_order_belong_to_the_leg() -> None:
     assert pair.imbalance == 0
 
 
+def test_the_other_side_of_an_instrument_is_not_the_pairs() -> None:
+    """In hedge mode a person may hold it beside ours: it is neither hedged nor closed for them."""
+    desk = Desk()
+    sides = {"side_long": PositionSide.LONG, "side_short": PositionSide.SHORT}
+    desk.take(planned(msgspec.structs.replace(plan(), **sides), ts_ns=1))
+    pair = desk.book.get("1-1")
+    assert pair is not None
+    theirs = fill("", Side.SELL, "1", "100", venue=LONG)
+    adjusted = PositionAdjusted(
+        ts_ns=5,
+        venue=LONG,
+        account="main",
+        asset=ASSET,
+        position_side=PositionSide.SHORT,
+        delta=d("-0.5"),
+        price=d(100),
+        reason="test",
+    )
+    desk.take(msgspec.structs.replace(theirs, position_side=PositionSide.SHORT), adjusted)
+    assert pair.long.quantity == 0
+
+    closed = msgspec.structs.replace(theirs, position_side=PositionSide.LONG, trade_id="2")
+    desk.take(closed, msgspec.structs.replace(adjusted, position_side=PositionSide.LONG))
+    assert pair.long.quantity == d("-1.5")
+
+
 def test_who_holds_which_leg() -> None:
     """Legs are found by venue, account and asset."""
     desk = Desk()

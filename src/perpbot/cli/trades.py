@@ -22,7 +22,7 @@ def run_export(
     as_json: bool,
     files: Sequence[Path] | None,
 ) -> int:
-    """Bring the tables up to the journal, then write one of them."""
+    """Bring the tables up to the journal, then write one; with --json and a file tell its sum."""
     if form != "csv":
         fail(f"--format was {form!r}, csv was expected", Exit.USAGE)
     if table not in EXPORTED:
@@ -31,13 +31,15 @@ def run_export(
     recorder = TradeRecorder(place.state / "records.db", place.journal)
     try:
         recorder.catch_up()
-        if as_json:
-            emit(list(rows_of(recorder.engine, table)))
-        elif out is None:
-            write_csv(recorder.engine, table, sys.stdout)
-        else:
+        if out is not None:
             with out.open("w", newline="") as file:
-                write_csv(recorder.engine, table, file)
+                rows = write_csv(recorder.engine, table, file)
+            if as_json:
+                emit({"out": str(out), "format": form, "table": table, "rows": rows})
+        elif as_json:
+            emit(list(rows_of(recorder.engine, table)))
+        else:
+            write_csv(recorder.engine, table, sys.stdout)
     finally:
         recorder.close()
     return Exit.OK

@@ -357,6 +357,12 @@ def test_trades_are_exported(
     assert text.startswith("pair_id,")
     assert len(text.splitlines()) == 1 + len(data(perpbot_command("trades", "export", "--json")))
     assert out.read_text().startswith("sequence,")
+    out.unlink()
+    told = data(
+        perpbot_command("trades", "export", "--table", "fills", "--out", str(out), "--json")
+    )
+    rows = len(out.read_text().splitlines()) - 1
+    assert told == {"out": str(out), "format": "csv", "table": "fills", "rows": rows}
     assert perpbot_command("trades", "export", "--table", "wishes").exit_code == 2
     assert perpbot_command("trades", "export", "--format", "xls").exit_code == 2
 

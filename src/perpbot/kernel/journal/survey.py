@@ -134,7 +134,8 @@ class _Reader:
                 if newest and is_torn_tail(data[offset:], self._last):
                     self.torn = len(data) - offset
                     return
-                self._open = self._open or (path.name, offset, str(error))
+                problem = str(error).removeprefix(f"{path.name} at byte {offset}: ")
+                self._open = self._open or (path.name, offset, problem)
                 offset = next_record(data, offset + 1)
             else:
                 self._take(record)

@@ -54,6 +54,7 @@ def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
         flip(segment_files(copy)[number][1], at)
         found = survey(copy)
         assert found.holes, at
+        assert found.holes[0].file not in found.holes[0].problem
         assert found.newest == 12
         assert found.records < 12
 

@@ -19,6 +19,7 @@ from perpbot.console.server import ConsoleServer, PortUnavailable
 from perpbot.console.state import ConsoleState
 from perpbot.domain.errors import ConfigError
 from perpbot.domain.events import AlertFired
+from perpbot.operations.decisions import DecisionFile
 from perpbot.operations.guardianwatch import GuardianWatch
 from perpbot.operations.killfile import KillFile
 from perpbot.operations.looplag import watch_loop_lag
@@ -47,6 +48,7 @@ class Attendants:
         self.health = health_of(node.core, sources)
         self.state = ConsoleState(sources, lambda: self.health.health)
         self._kill_file = KillFile(self._directory, node.core.kill_switch)
+        self._decisions = DecisionFile(self._directory, node.core.risk, node.core.clock, say)
         self._recorder = RecorderTask(
             lambda: TradeRecorder(self._directory / "records.db", self._directory / "journal"),
             newest=lambda: node.memory.journal.last_sequence,
@@ -69,6 +71,7 @@ class Attendants:
         """Start everything; return the console's address, "" where it does not listen."""
         keep = self._node.supervisor.keep
         keep("kill file", self._kill_file.run)
+        keep("decisions", self._decisions.run)
         keep("health", self.health.run)
         keep("loop lag", lambda: watch_loop_lag(self._note_lag))
         keep("memory", self._memory.run)

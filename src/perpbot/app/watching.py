@@ -35,6 +35,7 @@ def sources_of(core: Core, version: str) -> Sources:
         latches=core.folds.latches,
         readiness=core.readiness,
         kill_switch=core.kill_switch,
+        risk=core.risk,
         refused=core.engine.refused,
     )
 

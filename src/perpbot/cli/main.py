@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from perpbot.cli.commands import configuration, home, journal, keys, node
+from perpbot.cli.commands import configuration, home, journal, keys, node, risk
 from perpbot.cli.output import open_streams
 
 app = typer.Typer(
@@ -15,7 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _family in (home, node, configuration, journal, keys):
+for _family in (home, node, risk, configuration, journal, keys):
     app.add_typer(_family.commands)
 
 

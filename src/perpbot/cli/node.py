@@ -22,7 +22,8 @@ STATUS_STALE_S = 15.0
 _LOOK_S = 0.05
 
 
-def _run_of(place: Place) -> RunInfo:
+def run_of(place: Place) -> RunInfo:
+    """Return the node that runs there; ends the command where none does."""
     info = running(place.state)
     if info is None:
         fail(
@@ -51,7 +52,7 @@ def run_status(
 
 
 def _status_once(place: Place, *, as_json: bool) -> None:
-    info = _run_of(place)
+    info = run_of(place)
     status = read_status(place.state)
     if as_json:
         emit({"pid": info.pid, "console_url": info.console_url, "status": status})
@@ -86,6 +87,7 @@ def status_rows(status: dict[str, Any]) -> list[tuple[str, str]]:
         ("equity", f"{overview['equity_usd'] or 'unknown'} USD"),
         *_transferred(overview.get("transferred_usd", "0")),
         ("kill switch", f"level {killed}: {overview['kill_reason']}" if killed else "off"),
+        *(("HALTED", f"{rule}: {why} (perpbot risk)") for rule, why in overview["halts"].items()),
     ]
     rows += [(f"venue {name}", text) for name, text in overview["venues"].items()]
     return rows
@@ -99,7 +101,7 @@ def _transferred(usd: str) -> list[tuple[str, str]]:
 def run_health(*, mode: str | None, as_json: bool, files: Sequence[Path] | None) -> int:
     """Exit 0 when the node works, 3 when none runs, 1 when it is ill or does not answer."""
     place = place_of(files, mode)
-    info = _run_of(place)
+    info = run_of(place)
     status = read_status(place.state)
     age_s = None if status is None else time.time() - status["ts_ns"] / 1e9
     problem = ""
@@ -133,7 +135,7 @@ def run_kill(
 ) -> int:
     """Stop the node from trading, by level; wait until it has taken the order."""
     place = place_of(files, mode)
-    info = _run_of(place)
+    info = run_of(place)
     order = KillOrder(level=level, reason=reason, actor=person(), clear=clear)
     # The file works without a console and without a network, and needs no token.
     path = write_order(place.state, order)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from perpbot.console.access import Gate
 from perpbot.console.guard import Application, guard
 from perpbot.console.state import ConsoleState
+from perpbot.domain.errors import InvalidValue
 from perpbot.operations.health import Grade
 from perpbot.operations.metrics import CONTENT_TYPE
 from perpbot.settings import Mode
@@ -54,6 +55,25 @@ class ClearRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
+    reason: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class HaltRequest(BaseModel):
+    """What `POST /api/v1/control/halt/clear` takes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    rule: Annotated[str, Field(min_length=1, max_length=50)]
+    reason: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class OverrideRequest(BaseModel):
+    """What `POST /api/v1/control/override` takes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    minutes: Annotated[int, Field(ge=1)]
+    trades: Annotated[int, Field(ge=1)]
     reason: Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -143,8 +163,38 @@ def _add_control(app: FastAPI, state: ConsoleState) -> None:
         state.sources.kill_switch.clear(actor="console", reason=request.reason)
         return _json({"cleared": True}, 200)
 
+    async def clear_halt(request: HaltRequest) -> Response:
+        """Clear a latched halt."""
+        return _decided(
+            lambda: state.sources.risk.clear_halt(
+                request.rule, actor="console", reason=request.reason
+            )
+        )
+
+    async def override(request: OverrideRequest) -> Response:
+        """Lift the failure pause and cooldowns for a while."""
+        return _decided(
+            lambda: state.sources.risk.grant_override(
+                actor="console",
+                minutes=request.minutes,
+                trades=request.trades,
+                reason=request.reason,
+            )
+        )
+
+    app.post("/api/v1/control/halt/clear", response_class=Response)(clear_halt)
+    app.post("/api/v1/control/override", response_class=Response)(override)
     app.post("/api/v1/control/kill", response_class=Response)(kill)
     app.post("/api/v1/control/clear", response_class=Response)(clear)
+
+
+def _decided(act: Callable[[], object]) -> Response:
+    """Do what a person decided, or say why it cannot be done."""
+    try:
+        act()
+    except InvalidValue as refusal:
+        return _json({"error": str(refusal)}, 409)
+    return _json({"done": True}, 200)
 
 
 async def _malformed(_: Request, error: Exception) -> Response:

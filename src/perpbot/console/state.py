@@ -231,11 +231,14 @@ class ConsoleState:
     def risk(self) -> dict[str, Any]:
         """Return latches, losses and which venue may open."""
         s = self.sources
-        loss = s.equity.daily_loss()
+        loss, now_ns = s.equity.daily_loss(), s.clock.now_ns()
+        override = s.latches.override if s.latches.overridden(now_ns) else None
         return {
             "kill_level": s.latches.kill_level,
             "kill_reason": s.latches.kill_reason,
             "halts": dict(s.latches.halts),
+            "cooldowns": s.latches.cooling(now_ns),
+            "override": None if override is None else msgspec.to_builtins(override),
             "failures_in_a_row": s.latches.failures,
             "drawdown_ratio": plain(s.equity.drawdown()),
             "daily_loss_usd": None if loss is None else plain(loss),

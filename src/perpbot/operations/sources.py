@@ -20,12 +20,16 @@ from perpbot.portfolio.readiness import Readiness
 from perpbot.portfolio.snapshot import CapitalSnapshotProvider
 from perpbot.portfolio.transfers import BookedTransfers
 from perpbot.risk.latches import RiskLatches
+from perpbot.risk.manager import RiskManager
 from perpbot.strategies.arbitrage.scanner import Scanner
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The components that health, metrics and console read. Only the kill switch acts."""
+    """The components that health, metrics and console read.
+
+    The kill switch acts, and `risk` where a person clears halts or lifts pauses; nothing else.
+    """
 
     mode: str
     version: str
@@ -47,6 +51,7 @@ class Sources:
     latches: RiskLatches
     readiness: Readiness
     kill_switch: KillSwitch
+    risk: RiskManager
     refused: Mapping[str, int]
     """Counts of what the execution engine turned down, by reason."""
 

@@ -13,12 +13,14 @@ is at most `STANDS_NS` old: a rehearsal of the pair may have asked them just bef
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import NamedTuple
 
 import msgspec
 
 from perpbot.domain.errors import InvalidValue, RiskDenied
 from perpbot.domain.events import (
     AccountReported,
+    AlertFired,
     CooldownStarted,
     DayStarted,
     EquitySampled,
@@ -57,6 +59,15 @@ HEDGE_PRICE_FACTOR = Decimal(2)
 
 STANDS_NS = 250 * MS
 """How old the answer of a rule may be that looks at neither the order nor its quotes."""
+
+
+class Granted(NamedTuple):
+    """What an override lifts pauses for, whichever ends first."""
+
+    minutes: int
+    trades: int
+
+
 _MOMENTARY = tuple(rule for rule in OPEN_RULES if not rule.stands)
 
 
@@ -234,8 +245,17 @@ class RiskManager:
 
     def _latch(self, rule: str, value: str, limit: str) -> None:
         if rule not in self._world.latches.halts:
+            now_ns = self._world.clock.now_ns()
+            self._bus.publish(HaltLatched(ts_ns=now_ns, rule=rule, value=value, limit=limit))
+            until = " or the next day (UTC)" if rule == "daily_loss" else ""
             self._bus.publish(
-                HaltLatched(ts_ns=self._world.clock.now_ns(), rule=rule, value=value, limit=limit)
+                AlertFired(
+                    ts_ns=now_ns,
+                    name=f"halt_{rule}",
+                    severity="critical",
+                    text=f"{rule} was {value}, limit {limit}: nothing opens until a person clears "
+                    f'it{until}: `perpbot risk clear {rule} --reason "..."`',
+                )
             )
 
     def _order_failed(self, event: OrderFailed) -> None:
@@ -315,11 +335,11 @@ class RiskManager:
             HaltCleared(ts_ns=self._world.clock.now_ns(), rule=rule, actor=actor, reason=reason)
         )
 
-    def grant_override(self, *, actor: str, minutes: int, trades: int, reason: str) -> None:
+    def grant_override(self, *, actor: str, minutes: int, trades: int, reason: str) -> Granted:
         """Lift the failure pause and cooldowns; never drawdown, daily loss or the kill switch.
 
-        More than the settings allow is cut to it. Raises `InvalidValue` for less than 1 minute or
-        trade, or without a name.
+        More than the settings allow is cut to it; what is returned was granted. Raises
+        `InvalidValue` for less than 1 minute or trade, or without a name.
         """
         _named(actor)
         if minutes < 1 or trades < 1:
@@ -337,6 +357,7 @@ class RiskManager:
                 reason=reason,
             )
         )
+        return Granted(minutes, trades)
 
 
 def _ask(

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 import perpbot
 from perpbot.cli.main import app
 from perpbot.console.state import ConsoleState
+from perpbot.operations.decisions import Answer
 from perpbot.operations.killfile import FILE_NAME
 from perpbot.operations.runfile import RunFile, RunInfo
 from perpbot.operations.statusfile import write_status
@@ -234,7 +235,7 @@ def test_status_and_health_read_what_the_node_wrote() -> None:
     overview = {
         "quotes": 5, "opportunities": 1, "pairs_open": 0, "pairs_closed": 2, "open_orders": 0,
         "realised_usd": "1.5", "equity_usd": None, "kill_level": 2, "kill_reason": "why",
-        "venues": {"okx": "ready"}, "transferred_usd": "-40",
+        "venues": {"okx": "ready"}, "transferred_usd": "-40", "halts": {"drawdown": "11 %"},
     }  # fmt: skip
     now_ns = time.time_ns()
     good = {"score": 99.0, "grade": "ok"}
@@ -242,6 +243,7 @@ def test_status_and_health_read_what_the_node_wrote() -> None:
 
     text = perpbot_command("status").stdout
     assert "99 of 100" in text
+    assert "drawdown: 11 %" in text
     assert "level 2: why" in text
     assert "-40 USD, neither profit nor loss" in text
     assert data(perpbot_command("status", "--json"))["status"]["overview"] == overview
@@ -285,6 +287,71 @@ def test_kill_waits_until_the_node_has_taken_it(monkeypatch: pytest.MonkeyPatch)
 
     assert result.exit_code == 5
     assert json.loads(Path("state/paper", FILE_NAME).read_text())["level"] == 2
+    held.close()
+
+
+def test_risk_is_shown() -> None:
+    """What is switched off, and the command that switches it on again."""
+    risk = ConsoleState(sources(small_world())).risk() | {
+        "halts": {"drawdown": "measured 11 %, limit 10 %"},
+        "cooldowns": {"BTC-PERP": 4_000_000_000_000_000_000},
+        "override": {"actor": "ann", "until_ns": 4_000_000_000_000_000_000, "trades_left": 2},
+    }
+    held = hold_run_file()
+    assert "no figures yet" in perpbot_command("risk", "show").stdout
+    write_status(Path("state/paper"), {"ts_ns": time.time_ns(), "risk": risk})
+
+    text = perpbot_command("risk", "show").stdout
+
+    for words in (
+        "perpbot risk clear drawdown",
+        "measured 11 %",
+        "BTC-PERP until 2096-",
+        "by ann until 2096-",
+        "kill switch    off",
+    ):
+        assert words in text
+    assert data(perpbot_command("risk", "show", "--json"))["risk"]["halts"]
+    held.close()
+
+
+def test_a_decision_nobody_takes_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 5, and nothing lies there for the next node; without a node 3, without words 2."""
+    clear = ("risk", "clear", "drawdown", "--reason")
+    assert perpbot_command(*clear, "x").exit_code == 3
+    held = hold_run_file()
+    monkeypatch.setattr("perpbot.cli.risk.TAKEN_LIMIT_S", 0.01)
+
+    result = perpbot_command(*clear, "x")
+
+    assert result.exit_code == 5
+    assert "nothing was changed" in result.stderr
+    assert not Path("state/paper/decision.json").exists()
+    assert perpbot_command(*clear, " ").exit_code == 2
+    held.close()
+
+
+@pytest.mark.parametrize(("done", "code"), [(True, 0), (False, 6)])
+def test_a_decision_is_answered(monkeypatch: pytest.MonkeyPatch, *, done: bool, code: int) -> None:
+    """What was done, or why it cannot be."""
+    held = hold_run_file()
+    asked: list[Any] = []
+
+    def answer(directory: Path, number: str) -> Answer:
+        asked.append(json.loads((directory / "decision.json").read_text()))
+        return Answer(number, done, "so it is")
+
+    monkeypatch.setattr("perpbot.cli.risk.read_answer", answer)
+    override = ("risk", "override", "--minutes", "5", "--trades", "3", "--reason", "back")
+
+    result = perpbot_command(*override)
+    as_json = perpbot_command(*override, "--json")
+
+    assert result.exit_code == as_json.exit_code == code
+    assert "so it is" in (result.stdout if done else result.stderr)
+    assert (asked[0]["minutes"], asked[0]["trades"], asked[0]["reason"]) == (5, 3, "back")
+    if done:
+        assert data(as_json)["did"] == "so it is"
     held.close()
 
 

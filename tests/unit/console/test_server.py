@@ -147,6 +147,30 @@ async def test_the_latch_is_cleared_with_the_token_only(
     assert world.core.folds.latches.kill_level == 2
 
 
+async def test_a_halt_is_cleared_and_pauses_are_lifted(
+    console: aiohttp.ClientSession, world: World
+) -> None:
+    """By whoever holds the token; what cannot be done is refused with its reason."""
+    world.core.risk._latch("drawdown", "11 %", "10 %")
+    latches = world.core.folds.latches
+    for path, body, status in (
+        ("halt/clear", {"rule": "dradown", "reason": "x"}, 409),
+        ("halt/clear", {"rule": "drawdown"}, 422),
+        ("halt/clear", {"rule": "drawdown", "reason": "looked at"}, 200),
+        ("override", {"minutes": 0, "trades": 1, "reason": "x"}, 422),
+        ("override", {"minutes": 5, "trades": 1, "reason": "x"}, 200),
+    ):
+        async with console.post(
+            f"/api/v1/control/{path}", json=body, headers=change_headers(time.time_ns())
+        ) as answer:
+            assert answer.status == status, body
+            if status == 409:
+                assert "one of these was expected: drawdown" in await answer.text()
+
+    assert latches.halts == {}
+    assert latches.override is not None
+
+
 @pytest.mark.parametrize(
     "body",
     [{"level": 0, "reason": "x"}, {"level": 6, "reason": "x"}, {"level": "1", "reason": "x"},

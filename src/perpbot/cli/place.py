@@ -55,7 +55,7 @@ def person() -> str:
 def dotenv() -> Path | None:
     """Return the `.env` of the working directory, if there is one."""
     path = Path(".env")
-    return path if path.is_file() else None
+    return path if os.path.lexists(path) else None
 
 
 def place_of(files: Sequence[Path] | None, mode: str | None) -> Place:

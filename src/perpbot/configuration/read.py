@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -57,7 +58,7 @@ def find_config_files(directory: Path) -> list[Path]:
     """Return config.yaml and config.d/*.yaml of a working directory, in order, where they are."""
     main = directory / "config.yaml"
     more = sorted((directory / "config.d").glob("*.yaml"))
-    return [path for path in (main, *more) if path.is_file()]
+    return [path for path in (main, *more) if os.path.lexists(path)]
 
 
 def load_configuration(

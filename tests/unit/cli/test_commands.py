@@ -201,6 +201,24 @@ def test_config_show_lists_the_blocks_of_symbols(working_directory: Path) -> Non
     assert len(keys) == len(set(keys))
 
 
+@pytest.mark.parametrize("name", ["config.yaml", ".env"])
+@pytest.mark.parametrize("directory", [False, True], ids=["link to nothing", "directory"])
+def test_settings_that_are_there_are_never_passed_over(
+    working_directory: Path, name: str, *, directory: bool
+) -> None:
+    """A mount that failed leaves such things; the defaults are not what was meant."""
+    path = working_directory / name
+    if directory:
+        path.mkdir()
+    else:
+        path.symlink_to("gone")
+
+    result = perpbot_command("config", "validate")
+
+    assert result.exit_code == 4
+    assert f"{name}: cannot be read" in result.stderr
+
+
 def test_live_from_the_environment_is_not_blamed_on_a_flag(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

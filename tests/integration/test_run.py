@@ -119,7 +119,7 @@ def test_a_node_runs_is_watched_killed_and_ends_in_order(
     assert command(directory, "doctor").exit_code == 0
     lifted = command(directory, "risk", "override", "--minutes", "5", "--reason", "test", "--json")
     assert "5 min or 1 trades" in json.loads(lifted.stdout)["did"]
-    assert command(directory, "risk", "clear", "drawdown", "--reason", "test").exit_code == 6
+    assert command(directory, "risk", "reset", "drawdown", "--reason", "test").exit_code == 6
     killed = command(directory, "kill", "--level", "1", "--reason", "test", "--json")
     assert json.loads(killed.stdout)["taken"]
     wait_for(

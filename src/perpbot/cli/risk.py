@@ -49,7 +49,7 @@ def _lines(risk: dict[str, Any]) -> Iterator[str]:
     yield f"loss today     {'unknown' if loss is None else f'{loss} USD'}"
     for rule, why in risk["halts"].items():
         yield f"HALT           {rule}: {why}"
-        yield f'               perpbot risk clear {rule} --reason "..." lifts it'
+        yield f'               perpbot risk reset {rule} --reason "..." lifts it'
     for scope, until_ns in risk["cooldowns"].items():
         yield f"cooldown       {scope} until {_time(until_ns)}"
     override = risk["override"]
@@ -64,7 +64,7 @@ def _time(ns: int) -> str:
     return datetime.fromtimestamp(ns / SECOND, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def run_clear(
+def run_reset(
     rule: str, reason: str, *, mode: str | None, as_json: bool, files: Sequence[Path] | None
 ) -> int:
     """Have the node clear a halt; wait for its answer."""

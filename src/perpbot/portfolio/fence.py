@@ -105,6 +105,6 @@ class InstanceFence:
                 f"{self._account_of(report.venue)} of {report.venue}: order {report.client_id} "
                 f"of its run {epoch} is not in the journal of this one (run {self._ids.epoch}). "
                 "Nothing opens any more; end one of the two, then clear the halt: "
-                f"`perpbot risk clear {RULE}`",
+                f"`perpbot risk reset {RULE}`",
             )
         )

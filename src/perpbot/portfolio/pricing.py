@@ -98,5 +98,5 @@ class UsdPricing:
         self._alarm(
             UNPRICED,
             f"a fee or payment in {currency} has no USD rate; set it under "
-            f"market.currency_rates, then clear the halt: `perpbot risk clear {UNPRICED}`",
+            f"market.currency_rates, then clear the halt: `perpbot risk reset {UNPRICED}`",
         )

@@ -254,7 +254,7 @@ class RiskManager:
                     name=f"halt_{rule}",
                     severity="critical",
                     text=f"{rule} was {value}, limit {limit}: nothing opens until a person clears "
-                    f'it{until}: `perpbot risk clear {rule} --reason "..."`',
+                    f'it{until}: `perpbot risk reset {rule} --reason "..."`',
                 )
             )
 

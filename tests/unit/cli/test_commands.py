@@ -322,7 +322,7 @@ def test_risk_is_shown() -> None:
     text = perpbot_command("risk", "show").stdout
 
     for words in (
-        "perpbot risk clear drawdown",
+        "perpbot risk reset drawdown",
         "measured 11 %",
         "BTC-PERP until 2096-",
         "by ann until 2096-",
@@ -335,7 +335,7 @@ def test_risk_is_shown() -> None:
 
 def test_a_decision_nobody_takes_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 5, and nothing lies there for the next node; without a node 3, without words 2."""
-    clear = ("risk", "clear", "drawdown", "--reason")
+    clear = ("risk", "reset", "drawdown", "--reason")
     assert perpbot_command(*clear, "x").exit_code == 3
     held = hold_run_file()
     monkeypatch.setattr("perpbot.cli.risk.TAKEN_LIMIT_S", 0.01)

@@ -71,7 +71,7 @@ def test_a_halt_says_how_it_is_cleared_and_is(bench: Bench) -> None:
     """The alarm names the command; the act is journalled with its person."""
     [alarm] = [event for event in bench.heard if isinstance(event, AlertFired)]
     assert (alarm.name, alarm.severity) == ("halt_drawdown", "critical")
-    assert "perpbot risk clear drawdown" in alarm.text
+    assert "perpbot risk reset drawdown" in alarm.text
 
     assert bench.decide(bench.clear()) == (True, "halt drawdown is cleared")
 

@@ -25,8 +25,8 @@ def show(mode: ModeOption = None, json: JsonFlag = False, config: ConfigFiles = 
     return run_show(mode=mode, as_json=json, files=config)
 
 
-@command(risk_commands, example='perpbot risk clear drawdown --reason "looked at, deposit made"')
-def clear(
+@command(risk_commands, example='perpbot risk reset drawdown --reason "looked at, deposit made"')
+def reset(
     rule: Annotated[str, typer.Argument(metavar="HALT", help="As `perpbot risk show` names it.")],
     reason: Reason,
     mode: ModeOption = None,
@@ -37,9 +37,9 @@ def clear(
 
     Drawdown and daily loss are measured from the equity of that moment on.
     """
-    from perpbot.cli.risk import run_clear
+    from perpbot.cli.risk import run_reset
 
-    return run_clear(rule, reason, mode=mode, as_json=json, files=config)
+    return run_reset(rule, reason, mode=mode, as_json=json, files=config)
 
 
 @command(risk_commands, example='perpbot risk override --minutes 30 --reason "venue is back"')

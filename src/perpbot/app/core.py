@@ -313,7 +313,15 @@ class Core:
             self.markets.capabilities.values(),
             interval_s=self.settings.market.instruments_interval_s,
         )
-        self.kill_switch = KillSwitch(bus, clock, folds.orders, folds.pairs, folds.latches, leave)
+        self.kill_switch = KillSwitch(
+            bus,
+            clock,
+            folds.orders,
+            folds.pairs,
+            folds.latches,
+            leave,
+            tuple(self.markets.capabilities),
+        )
 
     def _build_strategy(self) -> None:
         settings, markets = self.settings, self.markets

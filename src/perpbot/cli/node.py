@@ -9,13 +9,14 @@ from typing import Any
 
 import msgspec
 
-from perpbot.cli.output import Exit, emit, fail, say, show
+from perpbot.cli.output import Exit, UsageError, emit, fail, say, show
 from perpbot.cli.place import Place, person, place_of
-from perpbot.execution.killswitch import LEVELS
+from perpbot.execution.killswitch import EXIT, LEVELS
 from perpbot.operations.killfile import KillOrder, write_order
 from perpbot.operations.protection import Protection, table
 from perpbot.operations.runfile import RunInfo, running
 from perpbot.operations.statusfile import read_status
+from perpbot.settings.fields import suggest
 
 TAKEN_LIMIT_S = 5.0
 STATUS_STALE_S = 15.0
@@ -89,6 +90,11 @@ def status_rows(status: dict[str, Any]) -> list[tuple[str, str]]:
         ("kill switch", f"level {killed}: {overview['kill_reason']}" if killed else "off"),
         *(("HALTED", f"{rule}: {why} (perpbot risk)") for rule, why in overview["halts"].items()),
     ]
+    # A node of before the latches of venues is looked at, too.
+    rows += [
+        (f"kill {name}", f"level {kill['level']}: {kill['reason']}")
+        for name, kill in overview.get("venue_kills", {}).items()
+    ]
     rows += [(f"venue {name}", text) for name, text in overview["venues"].items()]
     return rows
 
@@ -128,15 +134,18 @@ def run_kill(
     level: int,
     reason: str,
     *,
+    venue: str,
     clear: bool,
     mode: str | None,
     as_json: bool,
     files: Sequence[Path] | None,
 ) -> int:
-    """Stop the node from trading, by level; wait until it has taken the order."""
+    """Stop the node, or one venue, from trading, by level; wait until it has taken the order."""
     place = place_of(files, mode)
     info = run_of(place)
-    order = KillOrder(level=level, reason=reason, actor=person(), clear=clear)
+    if venue:
+        _check_venue(place, venue, level, clear=clear)
+    order = KillOrder(level=level, reason=reason, actor=person(), clear=clear, venue=venue)
     # The file works without a console and without a network, and needs no token.
     path = write_order(place.state, order)
     until = time.monotonic() + TAKEN_LIMIT_S
@@ -146,8 +155,31 @@ def run_kill(
             return Exit.TIMEOUT
         time.sleep(_LOOK_S)
     did = "cleared" if clear else f"level {level}: {LEVELS[level]}"
+    did = f"{venue}, {did}" if venue else did
     if as_json:
         emit({"pid": info.pid, "taken": True, "did": did})
     else:
         show(f"taken by process {info.pid}: {did}")
     return Exit.OK
+
+
+def _check_venue(place: Place, venue: str, level: int, *, clear: bool) -> None:
+    """Raise `UsageError` for a venue that the node does not trade on, and for level 5.
+
+    The node would take such an order for one that holds for all of it. What it is latched for can
+    always be cleared.
+    """
+    overview = (read_status(place.state) or {}).get("overview", {})
+    known = list(overview.get("venues", place.configuration.settings.enabled_venues))
+    if clear:
+        known += [name for name in overview.get("venue_kills", {}) if name not in known]
+    if venue not in known:
+        near = suggest(venue, known)
+        raise UsageError(
+            f"--venue was {venue[:40]!r}, one of {', '.join(known)} was expected{near}"
+        )
+    if level >= EXIT and not clear:
+        raise UsageError(
+            f"--level was {level}, 1 to {EXIT - 1} was expected with --venue: level {EXIT} ends"
+            " the node"
+        )

@@ -125,6 +125,13 @@ def _latches(outlook: Outlook) -> Iterator[str]:
     level = latches["kill_level"]
     if isinstance(level, int) and level:
         yield f"STAYS: kill switch level {level} ({LEVELS[level]}): {latches['kill_reason']}"
+    kills = latches["venue_kills"]
+    assert isinstance(kills, dict)
+    for venue, kill in kills.items():
+        yield (
+            f"STAYS: kill switch of {venue}, level {kill['level']} ({LEVELS[kill['level']]}):"
+            f" {kill['reason']}"
+        )
     for name in ("halts", "cooldowns"):
         found = latches[name]
         assert isinstance(found, dict)

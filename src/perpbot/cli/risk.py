@@ -44,6 +44,8 @@ def run_show(*, mode: str | None, as_json: bool, files: Sequence[Path] | None) -
 def _lines(risk: dict[str, Any]) -> Iterator[str]:
     level = risk["kill_level"]
     yield f"kill switch    {f'level {level}: ' + risk['kill_reason'] if level else 'off'}"
+    for venue, kill in risk["venue_kills"].items():
+        yield f"{'kill ' + venue:<14} level {kill['level']}: {kill['reason']}"
     loss = risk["daily_loss_usd"]
     yield f"drawdown       {float(risk['drawdown_ratio']):.2%} from the peak"
     yield f"loss today     {'unknown' if loss is None else f'{loss} USD'}"

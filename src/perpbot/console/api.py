@@ -48,6 +48,8 @@ class KillRequest(BaseModel):
 
     level: Annotated[int, Field(ge=1, le=5)]
     reason: Annotated[str, Field(min_length=1, max_length=200)]
+    venue: Annotated[str, Field(max_length=64)] = ""
+    """Empty: the whole node."""
 
 
 class ClearRequest(BaseModel):
@@ -56,6 +58,8 @@ class ClearRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     reason: Annotated[str, Field(min_length=1, max_length=200)]
+    venue: Annotated[str, Field(max_length=64)] = ""
+    """Empty: every latch of the kill switch."""
 
 
 class HaltRequest(BaseModel):
@@ -154,14 +158,22 @@ def _add_probes(app: FastAPI, state: ConsoleState) -> None:
 
 def _add_control(app: FastAPI, state: ConsoleState) -> None:
     async def kill(request: KillRequest) -> Response:
-        """Engage the kill switch."""
-        state.sources.kill_switch.engage(request.level, actor="console", reason=request.reason)
-        return _json({"level": request.level, "engaged": True}, 200)
+        """Engage the kill switch, of the node or of one venue."""
+        switch, level, venue = state.sources.kill_switch, request.level, request.venue
+        refusal = switch.refusal(level, venue)
+        if refusal:
+            return _json({"error": refusal}, 422)
+        switch.engage(level, actor="console", reason=request.reason, venue=venue)
+        return _json({"level": level, "venue": venue, "engaged": True}, 200)
 
     async def clear(request: ClearRequest) -> Response:
         """Take the kill switch away: the act of whoever holds the token."""
-        state.sources.kill_switch.clear(actor="console", reason=request.reason)
-        return _json({"cleared": True}, 200)
+        switch, venue = state.sources.kill_switch, request.venue
+        refusal = switch.clear_refusal(venue)
+        if refusal:
+            return _json({"error": refusal}, 422)
+        switch.clear(actor="console", reason=request.reason, venue=venue)
+        return _json({"venue": venue, "cleared": True}, 200)
 
     async def clear_halt(request: HaltRequest) -> Response:
         """Clear a latched halt."""

@@ -89,6 +89,7 @@ class ConsoleState:
             "worst_unhedged_ms": s.pairs.worst_unhedged_ns // MS,
             "kill_level": s.latches.kill_level,
             "kill_reason": s.latches.kill_reason,
+            "venue_kills": msgspec.to_builtins(s.latches.venue_kills),
             "halts": dict(s.latches.halts),
             "venues": {venue: s.readiness.refusal(venue) or "ready" for venue in s.venues},
         }
@@ -236,6 +237,7 @@ class ConsoleState:
         return {
             "kill_level": s.latches.kill_level,
             "kill_reason": s.latches.kill_reason,
+            "venue_kills": msgspec.to_builtins(s.latches.venue_kills),
             "halts": dict(s.latches.halts),
             "cooldowns": s.latches.cooling(now_ns),
             "override": None if override is None else msgspec.to_builtins(override),

@@ -77,6 +77,8 @@ def _head(overview: Mapping[str, Any], health: Mapping[str, Any], elapsed_s: flo
     text.append(f" perpbot {overview['mode']} ", style="bold reverse")
     if overview["kill_level"]:
         text.append(f" KILL {overview['kill_level']} ", style="bold red")
+    for venue, kill in overview["venue_kills"].items():
+        text.append(f" KILL {kill['level']} {venue} ", style="bold red")
     for rule in overview["halts"]:
         text.append(f" HALT {rule} ", style="bold red")
     text.append(f" {elapsed_s:.0f} s  {overview['quotes']} quotes  ")

@@ -1,8 +1,9 @@
 """The kill switch as a file: `KILL` in the state directory.
 
 It needs neither a console nor a network: whoever can write the directory can stop the node, with
-`perpbot kill` or with `touch KILL`. The node takes the order once and removes the file. Only the
-person that the node runs as, or root, can take the latch away again.
+`perpbot kill` or with `touch KILL`. The node takes the order once and removes the file. An order
+for one venue that cannot be obeyed as it stands holds for the whole node. Only the person that the
+node runs as, or root, can take the latch away again.
 """
 
 from __future__ import annotations
@@ -28,13 +29,15 @@ DEFAULT_LEVEL = 3
 
 
 class KillOrder(msgspec.Struct, frozen=True):
-    """What the file asks for; an empty file asks for `DEFAULT_LEVEL`."""
+    """What the file asks for; an empty file asks for `DEFAULT_LEVEL` of the whole node."""
 
     level: int = DEFAULT_LEVEL
     reason: str = "kill file"
     actor: str = "file"
     clear: bool = False
     """Takes the latch away instead; `level` then means nothing."""
+    venue: str = ""
+    """For this venue only. One that is none of the node's kills the whole node."""
 
 
 def write_order(directory: Path, order: KillOrder) -> Path:
@@ -53,7 +56,10 @@ def parse_order(text: str) -> KillOrder:
     except msgspec.DecodeError:
         return KillOrder(reason="unreadable kill file")
     order = msgspec.structs.replace(
-        order, reason=order.reason[:WORDS_MAX], actor=order.actor[:WORDS_MAX]
+        order,
+        reason=order.reason[:WORDS_MAX],
+        actor=order.actor[:WORDS_MAX],
+        venue=order.venue[:WORDS_MAX],
     )
     if not order.clear and order.level not in LEVELS:
         return KillOrder(reason=f"{order.reason} (level was {order.level}, 1 to 5 was expected)")
@@ -78,11 +84,12 @@ class KillFile:
         which = (found.st_ino, found.st_mtime_ns)
         if which == self._obeyed:
             return None
-        order = self._read(found)
+        order = self._widened(self._read(found))
+        said = {"actor": order.actor, "reason": order.reason, "venue": order.venue}
         if order.clear:
-            self._switch.clear(actor=order.actor, reason=order.reason)
+            self._switch.clear(**said)
         else:
-            self._switch.engage(order.level, actor=order.actor, reason=order.reason)
+            self._switch.engage(order.level, **said)
         try:
             self._path.unlink(missing_ok=True)
         except OSError:
@@ -98,6 +105,16 @@ class KillFile:
         if order.clear and not _is_private(found):
             return KillOrder(reason="a kill file that others can write wanted to clear the latch")
         return order
+
+    def _widened(self, order: KillOrder) -> KillOrder:
+        """Return what the switch takes: an order for a venue that is none kills the whole node."""
+        if order.clear:
+            refusal = self._switch.clear_refusal(order.venue)
+            return KillOrder(reason=f"to clear: {refusal}") if refusal else order
+        refusal = self._switch.refusal(order.level, order.venue)
+        if not refusal:
+            return order
+        return msgspec.structs.replace(order, reason=f"{order.reason} ({refusal})", venue="")
 
     async def run(self) -> None:
         """Look until cancelled."""

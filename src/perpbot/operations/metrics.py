@@ -125,6 +125,13 @@ class NodeCollector(Collector):
         yield GaugeMetricFamily(
             "perpbot_kill_level", "Kill switch, 0 is off.", value=self._sources.latches.kill_level
         )
+        killed = GaugeMetricFamily(
+            "perpbot_venue_kill_level", "Kill switch of a venue, 0 is off.", labels=["venue"]
+        )
+        kills = self._sources.latches.venue_kills
+        for venue in dict.fromkeys((*self._sources.venues, *kills)):
+            killed.add_metric([venue], kills[venue].level if venue in kills else 0)
+        yield killed
 
     def _money(self) -> Iterator[Metric]:
         s = self._sources

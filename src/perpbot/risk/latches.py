@@ -38,6 +38,13 @@ class Override(msgspec.Struct):
     actor: str
 
 
+class VenueKill(msgspec.Struct, frozen=True):
+    """The kill switch of one venue."""
+
+    level: int
+    reason: str
+
+
 class RiskLatches:
     """See the module."""
 
@@ -52,7 +59,10 @@ class RiskLatches:
         self.pauses = 0
         """Global pauses in a row."""
         self.kill_level = 0
+        """Of the whole node; 0 is off."""
         self.kill_reason = ""
+        self.venue_kills: dict[str, VenueKill] = {}
+        """venue -> what is latched for it alone; without those where nothing is."""
         self.override: Override | None = None
 
     def cooling_until_ns(self, scope: str) -> int:
@@ -103,11 +113,19 @@ class RiskLatches:
         self.override = Override(event.until_ns, event.trades, event.actor)
 
     def _killed(self, event: KillSwitchEngaged) -> None:
-        if event.level >= self.kill_level:
+        if event.venue:
+            latched = self.venue_kills.get(event.venue)
+            if latched is None or event.level >= latched.level:
+                self.venue_kills[event.venue] = VenueKill(event.level, event.reason)
+        elif event.level >= self.kill_level:
             self.kill_level, self.kill_reason = event.level, event.reason
 
-    def _revived(self, _event: KillSwitchCleared) -> None:
+    def _revived(self, event: KillSwitchCleared) -> None:
+        if event.venue:
+            self.venue_kills.pop(event.venue, None)
+            return
         self.kill_level, self.kill_reason = 0, ""
+        self.venue_kills.clear()
 
     def _planned(self, event: PairPlanned) -> None:
         if self.overridden(event.ts_ns) and self.override is not None:
@@ -128,6 +146,7 @@ class RiskLatches:
             "pauses": self.pauses,
             "kill_level": self.kill_level,
             "kill_reason": self.kill_reason,
+            "venue_kills": self.venue_kills,
             "override": self.override,
         }
 
@@ -139,4 +158,7 @@ class RiskLatches:
         self.pauses = state["pauses"]
         self.kill_level = state["kill_level"]
         self.kill_reason = state["kill_reason"]
+        self.venue_kills = msgspec.convert(
+            state["venue_kills"], dict[str, VenueKill], strict=False
+        )
         self.override = msgspec.convert(state["override"], Override | None, strict=False)

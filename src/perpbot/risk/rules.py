@@ -193,10 +193,16 @@ def pool_breach(world: RiskWorld, _request: OpenRequest) -> Measure:
 # --- 2 account ---
 
 
-def kill_switch(world: RiskWorld, _request: OpenRequest) -> Measure:
-    """The kill switch is off."""
-    level = world.latches.kill_level
-    return Measure(passed=False, limit="off", words=f"K{level}") if level else _OFF
+def kill_switch(world: RiskWorld, request: OpenRequest) -> Measure:
+    """The kill switch is off: that of the node, and that of both venues."""
+    latches = world.latches
+    if latches.kill_level:
+        return _against([f"K{latches.kill_level}"], _OFF)
+    if latches.venue_kills:
+        found = [(leg.venue, latches.venue_kills.get(leg.venue)) for leg in request.legs]
+        why = [f"K{kill.level} on {venue}" for venue, kill in found if kill is not None]
+        return _against(why, _OFF) if why else _OFF
+    return _OFF
 
 
 def halts(world: RiskWorld, _request: OpenRequest) -> Measure:

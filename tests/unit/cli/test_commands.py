@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 import perpbot
 from perpbot.cli.main import app
 from perpbot.console.state import ConsoleState
+from perpbot.execution.killswitch import LEVELS
 from perpbot.operations.decisions import Answer
 from perpbot.operations.killfile import FILE_NAME
 from perpbot.operations.runfile import RunFile, RunInfo
@@ -254,6 +255,7 @@ def test_status_and_health_read_what_the_node_wrote() -> None:
         "quotes": 5, "opportunities": 1, "pairs_open": 0, "pairs_closed": 2, "open_orders": 0,
         "realised_usd": "1.5", "equity_usd": None, "kill_level": 2, "kill_reason": "why",
         "venues": {"okx": "ready"}, "transferred_usd": "-40", "halts": {"drawdown": "11 %"},
+        "venue_kills": {"okx": {"level": 4, "reason": "slow"}},
     }  # fmt: skip
     now_ns = time.time_ns()
     good = {"score": 99.0, "grade": "ok"}
@@ -263,6 +265,7 @@ def test_status_and_health_read_what_the_node_wrote() -> None:
     assert "99 of 100" in text
     assert "drawdown: 11 %" in text
     assert "level 2: why" in text
+    assert "kill okx       level 4: slow" in text
     assert "-40 USD, neither profit nor loss" in text
     assert data(perpbot_command("status", "--json"))["status"]["overview"] == overview
     assert data(perpbot_command("health", "--json"))["healthy"]
@@ -312,6 +315,7 @@ def test_risk_is_shown() -> None:
     """What is switched off, and the command that switches it on again."""
     risk = ConsoleState(sources(small_world())).risk() | {
         "halts": {"drawdown": "measured 11 %, limit 10 %"},
+        "venue_kills": {"hyperliquid": {"level": 2, "reason": "odd"}},
         "cooldowns": {"BTC-PERP": 4_000_000_000_000_000_000},
         "override": {"actor": "ann", "until_ns": 4_000_000_000_000_000_000, "trades_left": 2},
     }
@@ -327,6 +331,7 @@ def test_risk_is_shown() -> None:
         "BTC-PERP until 2096-",
         "by ann until 2096-",
         "kill switch    off",
+        "kill hyperliquid level 2: odd",
     ):
         assert words in text
     assert data(perpbot_command("risk", "show", "--json"))["risk"]["halts"]
@@ -376,6 +381,82 @@ def test_a_decision_is_answered(monkeypatch: pytest.MonkeyPatch, *, done: bool, 
 def test_kill_takes_levels_1_to_5() -> None:
     """Anything else is a usage error."""
     assert perpbot_command("kill", "--level", "6").exit_code == 2
+
+
+def write_overview(venue_kills: dict[str, Any]) -> None:
+    """What a node on two venues writes."""
+    overview = {"venues": {"okx": "ready", "binance": "ready"}, "venue_kills": venue_kills}
+    write_status(Path("state/paper"), {"ts_ns": time.time_ns(), "overview": overview})
+
+
+@pytest.mark.parametrize("clear", [False, True], ids=["kill", "clear"])
+def test_kill_names_a_venue(monkeypatch: pytest.MonkeyPatch, *, clear: bool) -> None:
+    """At level 3 unless it says otherwise, as without; `--clear` clears that one only."""
+    held = hold_run_file()
+    write_overview({})
+    orders = []
+
+    def take(_seconds: float) -> None:
+        orders.append(json.loads(Path("state/paper", FILE_NAME).read_text()))
+        Path("state/paper", FILE_NAME).unlink()
+
+    monkeypatch.setattr("perpbot.cli.node.time.sleep", take)
+    more = ["--clear"] if clear else []
+    result = perpbot_command("kill", "--venue", "okx", "--reason", "odd", *more, "--json")
+
+    did = "okx, cleared" if clear else f"okx, level 3: {LEVELS[3]}"
+    assert (result.exit_code, data(result)["did"]) == (0, did)
+    [order] = orders
+    assert (order["level"], order["venue"], order["clear"]) == (3, "okx", clear)
+    held.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["okxx"], "--venue was 'okxx', one of okx, binance was expected; did you mean okx?"),
+        (["hyperliquid"], "--venue was 'hyperliquid', one of okx, binance was expected"),
+        (["hyperliquid", "--clear"], "one of okx, binance was expected"),
+        (["okx", "--level", "5"], "--level was 5, 1 to 4 was expected with --venue"),
+    ],
+    ids=["unknown", "disabled", "clear of a disabled one", "exit"],
+)
+def test_kill_refuses_what_a_node_would_take_for_all_of_it(
+    arguments: list[str], words: str
+) -> None:
+    """Exit code 2, and no order is written."""
+    held = hold_run_file()
+    write_overview({})
+
+    result = perpbot_command("kill", "--venue", *arguments)
+
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert not Path("state/paper", FILE_NAME).exists()
+    held.close()
+
+
+def test_kill_asks_the_settings_where_the_node_has_no_figures_yet() -> None:
+    """It still waits for its venues."""
+    held = hold_run_file()
+    result = perpbot_command("kill", "--venue", "okxx")
+
+    assert result.exit_code == 2
+    assert "one of binance, hyperliquid, okx was expected" in result.stderr
+    held.close()
+
+
+def test_what_is_latched_can_be_cleared_though_the_venue_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The node has it in its latches, no longer among its venues."""
+    held = hold_run_file()
+    write_overview({"hyperliquid": {"level": 4, "reason": "odd"}})
+    monkeypatch.setattr("perpbot.cli.node.TAKEN_LIMIT_S", 0.01)
+
+    assert perpbot_command("kill", "--venue", "hyperliquid").exit_code == 2
+    assert perpbot_command("kill", "--venue", "hyperliquid", "--clear").exit_code == 5
+    held.close()
 
 
 def test_journal_is_shown_and_verified(traded: Path, monkeypatch: pytest.MonkeyPatch) -> None:

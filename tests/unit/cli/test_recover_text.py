@@ -35,6 +35,8 @@ def left_behind(stand: Stand) -> None:
         journal.append(record.event())
     now_ns = stand.time.now_ns()
     journal.append(KillSwitchEngaged(ts_ns=now_ns, level=2, actor="me", reason="odd"))
+    kill = KillSwitchEngaged(ts_ns=now_ns, level=4, actor="me", reason="slow", venue=LONG)
+    journal.append(kill)
     journal.append(HaltLatched(ts_ns=now_ns, rule="drawdown", value="11 %", limit="10 %"))
     journal.append(CooldownStarted(ts_ns=now_ns, scope=ASSET, until_ns=FAR_NS, reason="test"))
     journal.append(SafeModeChanged(venue=LONG, active=True, drawdown=Decimal("0.06")))
@@ -82,6 +84,7 @@ def test_everything_that_is_left_behind_is_told(
         "cuts off 3 bytes",
         "is damaged and will not be used",
         "STAYS: kill switch level 2 (no opens, cancel resting orders): odd",
+        f"STAYS: kill switch of {LONG}, level 4 (flatten everything): slow",
         "STAYS: halt drawdown: measured 11 %, limit 10 %",
         f"STAYS: cooldown {ASSET}: until 2096-",
         f"STAYS: safe mode on {LONG}",

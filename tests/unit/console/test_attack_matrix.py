@@ -289,7 +289,7 @@ async def test_a_good_request_is_taken(console: Console, change: Change) -> None
     """The positive controls: what the matrix refuses is refused for its fault."""
     answer = await ask(console.app, change(good()))
 
-    assert (answer.status, answer.json()) == (200, {"level": 1, "engaged": True})
+    assert (answer.status, answer.json()) == (200, {"level": 1, "venue": "", "engaged": True})
     assert [event.level for event in console.engaged] == [1]
 
 

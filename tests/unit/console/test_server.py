@@ -174,8 +174,11 @@ async def test_a_halt_is_cleared_and_pauses_are_lifted(
 @pytest.mark.parametrize(
     "body",
     [{"level": 0, "reason": "x"}, {"level": 6, "reason": "x"}, {"level": "1", "reason": "x"},
-     {"level": 1}, {"level": 1, "reason": ""}, {"level": 1, "reason": "x", "more": 1}, []],
-    ids=["low", "high", "text", "no reason", "empty reason", "unknown key", "a list"],
+     {"level": 1}, {"level": 1, "reason": ""}, {"level": 1, "reason": "x", "more": 1}, [],
+     {"level": 1, "reason": "x", "venue": "okxx"}, {"level": 5, "reason": "x", "venue": "okx"},
+     {"level": 1, "reason": "x", "venue": 1}, {"level": 1, "reason": "x", "venue": "o" * 65}],
+    ids=["low", "high", "text", "no reason", "empty reason", "unknown key", "a list",
+         "unknown venue", "exit of a venue", "venue is a number", "endless venue"],
 )  # fmt: skip
 async def test_a_bad_kill_is_refused(
     console: aiohttp.ClientSession, world: World, body: object
@@ -187,6 +190,34 @@ async def test_a_bad_kill_is_refused(
         assert answer.status == 422
 
     assert world.core.folds.latches.kill_level == 0
+
+
+async def test_one_venue_is_killed_and_cleared(
+    console: aiohttp.ClientSession, world: World
+) -> None:
+    """By its name; the rest of the node trades on."""
+    latches = world.core.folds.latches
+
+    async def post(what: str, body: object) -> tuple[int, Any]:
+        async with console.post(
+            f"/api/v1/control/{what}", json=body, headers=change_headers(time.time_ns())
+        ) as answer:
+            return answer.status, await answer.json()
+
+    for venue in ("okx", "binance"):
+        status, _ = await post("kill", {"level": 2, "reason": "x", "venue": venue})
+        assert status == 200
+    assert (latches.kill_level, list(latches.venue_kills)) == (0, ["okx", "binance"])
+    async with console.get("/api/v1/risk") as answer:
+        kills = (await answer.json())["venue_kills"]
+    assert kills["okx"] == {"level": 2, "reason": "x"}
+
+    status, told = await post("clear", {"reason": "over", "venue": "okxx"})
+    assert (status, "venue was 'okxx', one of" in told["error"]) == (422, True)
+    assert (await post("clear", {"reason": "over", "venue": "okx"}))[0] == 200
+    assert list(latches.venue_kills) == ["binance"]
+    assert (await post("clear", {"reason": "over"}))[0] == 200
+    assert not latches.venue_kills
 
 
 async def test_a_kill_by_get_is_refused(console: aiohttp.ClientSession) -> None:

@@ -59,6 +59,9 @@ def test_the_kill_switch_is_seen_at_once(world: World) -> None:
     world.core.kill_switch.engage(2, actor="me", reason="try")
 
     assert "KILL 2" in drawn(state)[0]
+    world.core.kill_switch.clear(actor="me", reason="over")
+    world.core.kill_switch.engage(4, actor="me", reason="try", venue="okx")
+    assert "KILL 4 okx" in drawn(state)[0]
 
 
 def test_the_view_draws_and_gives_the_terminal_back(world: World) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
-from perpbot.domain.events import OrderReported
+from perpbot.domain.events import OrderReported, RiskRejected
 from perpbot.domain.orders import OrderReport
 from perpbot.domain.sides import OrderState, PairState, Purpose, Side
 from perpbot.simulation.fates import Fate, Message
-from tests.unit.execution.stand import LONG, SHORT, Stand
+from tests.unit.execution.stand import LONG, SHORT, THIRD, Stand
 
 
 def ready(level: int = 0) -> Stand:
@@ -244,3 +246,130 @@ def test_the_switch_takes_a_pair_over_that_was_leaving_anyway() -> None:
     (pair,) = stand.pairs
     assert pair.close_reason == "kill_switch_4"
     assert stand.held(LONG) == 0
+
+
+# --- of one venue --------------------------------------------------------------------------------
+
+
+def wide(*, hedged: bool = True) -> Stand:
+    """Three venues, a hedged pair at the first two."""
+    stand = Stand(venues=(LONG, SHORT, THIRD))
+    stand.run(2_500, every_ms=500.0)
+    if hedged:
+        stand.open(size=1.0)
+        stand.run(700)
+        assert held(stand) == [1, -1, 0]
+    return stand
+
+
+def held(stand: Stand) -> list[Decimal]:
+    """What the exchanges say we hold."""
+    return [stand.held(name) for name in stand.names]
+
+
+def engage_at(stand: Stand, venue: str, level: int) -> None:
+    """Somebody pulls it for one venue."""
+    stand.guard(
+        lambda: stand.core.kill_switch.engage(
+            level, actor="ann", reason="venue looks wrong", venue=venue
+        )
+    )
+
+
+@pytest.mark.parametrize("venue", [LONG, SHORT], ids=["long", "short"])
+def test_level_4_of_a_venue_closes_both_legs_of_its_pairs(venue: str) -> None:
+    """No leg is left alone at the other venue, which trades on with the third."""
+    stand = wide()
+    engage_at(stand, venue, 4)
+    stand.settle()
+    assert held(stand) == [0, 0, 0]
+    assert stand.pairs == []
+
+    long, short = [name for name in stand.names if name != venue]
+    stand.open(size=1.0, long=long, short=short)
+    stand.run(700)
+    assert [stand.held(long), stand.held(short)] == [1, -1]
+
+
+@pytest.mark.parametrize("level", [1, 2, 3, 4])
+def test_the_level_of_a_venue_leaves_the_pairs_elsewhere(level: int) -> None:
+    """Whatever the level."""
+    stand = wide()
+    engage_at(stand, THIRD, level)
+    stand.run(2_000)
+
+    assert held(stand) == [1, -1, 0]
+    (pair,) = stand.pairs
+    assert not pair.close_reason
+
+
+@pytest.mark.parametrize("level", [1, 2, 3, 4])
+def test_nothing_opens_at_a_venue_while_the_others_trade(level: int) -> None:
+    """The decision names level and venue."""
+    stand = wide(hedged=False)
+    engage_at(stand, SHORT, level)
+    stand.open(size=1.0)
+    stand.run(700)
+    assert stand.pairs == []
+    (refused,) = stand.told(RiskRejected)
+    assert (refused.rule, refused.value) == ("kill_switch", f"K{level} on {SHORT}")
+
+    stand.open(size=1.0, short=THIRD)
+    stand.run(700)
+    assert held(stand) == [1, 0, -1]
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_lower_levels_of_a_venue_leave_hedged_pairs(level: int) -> None:
+    """There, too."""
+    stand = wide()
+    engage_at(stand, SHORT, level)
+    stand.run(2_000)
+
+    assert held(stand) == [1, -1, 0]
+    assert len(stand.pairs) == 1
+
+
+@pytest.mark.parametrize(("venue", "goes"), [(LONG, True), (SHORT, True), (THIRD, False)], ids=str)
+def test_what_is_unhedged_with_a_leg_at_a_venue_goes(venue: str, *, goes: bool) -> None:
+    """Level 3: the hedge cannot be had, what is held is taken back, whichever leg it is."""
+    stand = wide(hedged=False)
+    kill_venue(stand, SHORT)
+    stand.open(size=1.0)
+    stand.run(200, every_ms=10.0)
+    assert held(stand) == [1, 0, 0]
+    engage_at(stand, venue, 3)
+    stand.run(8_000, every_ms=250.0)
+
+    assert (stand.held(LONG) == 0) is goes
+    revive(stand)
+    stand.settle()
+    assert stand.held(LONG) == -stand.held(SHORT)
+
+
+def test_a_restart_forgets_no_venue() -> None:
+    """The new process goes on with the leg at the dead venue, and opens nothing there."""
+    stand = wide()
+    kill_venue(stand, SHORT)
+    engage_at(stand, SHORT, 4)
+    engage_at(stand, THIRD, 1)
+    stand.run(1_500, every_ms=100.0)
+    assert held(stand) == [0, -1, 0]
+    stand.crash()
+    stand.boot()
+    kills = stand.core.folds.latches.venue_kills
+    assert {venue: kill.level for venue, kill in kills.items()} == {SHORT: 4, THIRD: 1}
+    stand.run(1_500, every_ms=100.0)
+    revive(stand)
+    stand.settle()
+    assert held(stand) == [0, 0, 0]
+
+    for short in (SHORT, THIRD):
+        stand.open(size=1.0, short=short)
+        stand.run(700)
+    assert held(stand) == [0, 0, 0]
+    stand.core.kill_switch.clear(actor="bob", reason="over", venue=SHORT)
+    for short in (THIRD, SHORT):
+        stand.open(size=1.0, short=short)
+        stand.run(700)
+    assert held(stand) == [1, -1, 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import stat
@@ -27,6 +28,8 @@ from perpbot.operations.looplag import watch_loop_lag
 from perpbot.operations.records.recorder import TradeRecorder
 from perpbot.operations.runfile import RunFile, RunInfo, running
 from perpbot.operations.statusfile import read_status, remove_status, write_status
+from perpbot.risk.latches import VenueKill
+from perpbot.settings.private_files import write_private
 from tests.unit.operations.small_world import small_world
 
 INFO = RunInfo(pid=7, mode="paper", version="1", started_ns=5, console_url="http://x")
@@ -97,6 +100,52 @@ def test_the_kill_file_is_obeyed_once_and_removed(tmp_path: Path) -> None:
     assert [(event.level, event.reason, event.actor) for event in heard] == [(2, "why", "me")]
     assert watch.check() is None
     assert core.folds.latches.kill_level == 2
+
+
+def test_the_kill_file_stops_and_clears_one_venue(tmp_path: Path) -> None:
+    """And leaves the node and the other venues as they are."""
+    core = small_world().core
+    latches, watch = core.folds.latches, KillFile(tmp_path, core.kill_switch)
+    for venue in ("okx", "binance"):
+        write_order(tmp_path, KillOrder(level=2, reason="why", actor="me", venue=venue))
+        watch.check()
+    assert latches.kill_level == 0
+    assert latches.venue_kills == {name: VenueKill(2, "why") for name in ("okx", "binance")}
+
+    write_order(tmp_path, KillOrder(clear=True, venue="okx"))
+    watch.check()
+    assert list(latches.venue_kills) == ["binance"]
+    assert latches.kill_level == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "level", "words"),
+    [
+        ('{"level": 4, "reason": "r", "venue": "okxx"}', 4, "r (venue was 'okxx', one of"),
+        ('{"level": 5, "reason": "r", "venue": "okx"}', 5, "r (kill level of okx was 5"),
+        ('{"level": 9, "reason": "r", "venue": "okx"}', DEFAULT_LEVEL, "r (level was 9"),
+        ('{"level": 1, "venue": 7}', DEFAULT_LEVEL, "unreadable kill file"),
+        ('{"level": 1, "venue": null}', DEFAULT_LEVEL, "unreadable kill file"),
+        ('{"clear": true, "venue": "okxx"}', DEFAULT_LEVEL, "to clear: venue was 'okxx'"),
+        (json.dumps({"level": 2, "venue": "o" * 20_000}), 2, "(venue was 'ooo"),
+    ],
+    ids=["no venue", "exit", "no level", "a number", "null", "clears none", "endless"],
+)
+def test_a_venue_that_cannot_be_read_kills_the_whole_node(
+    tmp_path: Path, text: str, level: int, words: str
+) -> None:
+    """Fail closed: never fewer than who wrote it may have meant, and no latch is lost."""
+    core = small_world().core
+    core.kill_switch.engage(1, actor="me", reason="try", venue="binance")
+    write_private(tmp_path / FILE_NAME, text.encode())
+
+    KillFile(tmp_path, core.kill_switch).check()
+
+    latches = core.folds.latches
+    assert latches.kill_level == level
+    assert words in latches.kill_reason
+    assert len(latches.kill_reason) < 1_000
+    assert list(latches.venue_kills) == ["binance"]
 
 
 def test_the_kill_file_can_clear_the_latch(tmp_path: Path) -> None:

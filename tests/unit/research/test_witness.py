@@ -159,14 +159,48 @@ def test_nothing_opens_on_what_the_node_cannot_know(court: Court) -> None:
     assert court.says() == ["R6", "V3", "V3"]
 
 
-@pytest.mark.parametrize(("switch", "mark"), [("killed", "R5"), ("full_since_ns", "R2")])
+@pytest.mark.parametrize(
+    ("switch", "state", "marks"),
+    [
+        ("killed", "", ["R5"]),
+        ("killed", VENUE, ["R5"]),
+        ("killed", OTHER, []),
+        ("full_since_ns", 1, ["R2"]),
+    ],
+    ids=["of the node", "of the venue", "of another venue", "disk"],
+)
 def test_nothing_opens_where_a_person_or_the_disk_says_no(
-    court: Court, switch: str, mark: str
+    court: Court, switch: str, state: object, marks: list[str]
 ) -> None:
     """The kill switch, a full disk."""
-    setattr(court.witness, switch, 1)
+    setattr(court.witness, switch, state)
     court.send()
-    assert court.says() == [mark]
+    assert court.says() == marks
+
+
+@pytest.mark.parametrize(
+    ("killed", "level", "venues", "forgotten"),
+    [
+        (None, 0, {}, False),
+        ("", 2, {}, False),
+        ("", 0, {VENUE: 1}, True),
+        (VENUE, 0, {VENUE: 1}, False),
+        (VENUE, 2, {OTHER: 1}, True),
+    ],
+    ids=["off", "node", "node forgotten", "venue", "venue forgotten"],
+)
+def test_no_latch_is_forgotten(
+    court: Court,
+    killed: str | None,
+    level: int,
+    venues: dict[str, int],
+    *,
+    forgotten: bool,
+) -> None:
+    """That of the node, that of a venue."""
+    court.witness.killed = killed
+    court.witness.check_latches(SimpleNamespace(kill_level=level, venue_kills=venues))
+    assert court.says() == (["R5"] if forgotten else [])
 
 
 def test_an_order_never_executes_more_than_it_asked_for(court: Court) -> None:

@@ -7,11 +7,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from pydantic import ValidationError
 
 import perpbot
-from perpbot.domain.errors import InvalidValue, RiskDenied
+from perpbot.domain.errors import InvalidValue, RiskDenied, StateConflict
 from perpbot.domain.events import (
     ConnectionState,
     CooldownStarted,
@@ -30,7 +31,7 @@ from perpbot.domain.pairs import ProfitSplit
 from perpbot.domain.sides import PositionSide, Purpose, Side
 from perpbot.kernel.clock import SECOND
 from perpbot.kernel.fold import DurableState
-from perpbot.risk.latches import RiskLatches
+from perpbot.risk.latches import RiskLatches, VenueKill
 from perpbot.risk.settings import RiskSettings
 from tests.unit.portfolio.office import d, planned, request, reserved
 from tests.unit.risk.world import ASSET, Desk, capabilities, hedge, orders, plan, reduction
@@ -41,7 +42,8 @@ MINUTE = 60 * SECOND
 def everything_off(desk: Desk) -> None:
     """Every reason not to open, all at once."""
     desk.sample("1000")
-    desk.bus.publish(KillSwitchEngaged(level=2, actor="me", reason="r"))
+    for venue in ("", "okx", "binance"):
+        desk.bus.publish(KillSwitchEngaged(level=2, actor="me", reason="r", venue=venue))
     for scope in ("all", ASSET, f"fast:{ASSET}"):
         until_ns = desk.time.now_ns() + 1_000 * SECOND
         desk.bus.publish(CooldownStarted(scope=scope, until_ns=until_ns, reason="r"))
@@ -489,6 +491,34 @@ def test_the_kill_switch_only_climbs_until_a_person_clears_it() -> None:
     assert (desk.latches.kill_level, desk.latches.kill_reason) == (0, "")
 
 
+def test_the_switch_of_a_venue_climbs_by_itself() -> None:
+    """Each has its own level; clearing one leaves the others, clearing all leaves none."""
+    desk = Desk()
+    for level, venue in ((1, ""), (3, "okx"), (2, "okx"), (4, "binance"), (3, "okx")):
+        reason = f"k{level}"
+        event = KillSwitchEngaged(level=level, actor="me", reason=reason, venue=venue)
+        desk.bus.publish(event)
+    kills = {"okx": VenueKill(3, "k3"), "binance": VenueKill(4, "k4")}
+    assert (desk.latches.kill_level, desk.latches.venue_kills) == (1, kills)
+    for _ in range(2):
+        desk.bus.publish(KillSwitchCleared(actor="me", reason="r", venue="okx"))
+        assert list(desk.latches.venue_kills) == ["binance"]
+        assert desk.latches.kill_level == 1
+    desk.bus.publish(KillSwitchCleared(actor="me", reason="r"))
+    assert (desk.latches.kill_level, desk.latches.venue_kills) == (0, {})
+
+
+def test_a_snapshot_of_before_there_were_venues_is_refused() -> None:
+    """Then everything is folded from the journal, as for any other version."""
+    latches = RiskLatches()
+    state = latches.snapshot()
+    assert isinstance(state, dict)
+    del state["venue_kills"]
+    dumped = msgspec.msgpack.encode({latches.name: state})
+    with pytest.raises(StateConflict, match="risk are of another version"):
+        DurableState([latches]).load(dumped)
+
+
 def test_a_restart_forgets_nothing_that_is_off() -> None:
     """Replayed from the journal, and from a snapshot: the same bytes."""
     desk = Desk()
@@ -496,6 +526,7 @@ def test_a_restart_forgets_nothing_that_is_off() -> None:
     fail(desk, 1)
     desk.risk.grant_override(actor="ann", minutes=5, trades=2, reason="r")
     desk.bus.publish(KillSwitchEngaged(level=2, actor="me", reason="r"))
+    desk.bus.publish(KillSwitchEngaged(level=4, actor="me", reason="r", venue="okx"))
     replayed, loaded = RiskLatches(), RiskLatches()
     DurableState([replayed]).replay(desk.office.journal.records())
     dumped = DurableState([desk.latches]).dump()
@@ -505,6 +536,7 @@ def test_a_restart_forgets_nothing_that_is_off() -> None:
     assert set(replayed.halts) == {"drawdown", "daily_loss"}
     assert (replayed.kill_level, replayed.failures) == (2, 1)
     assert replayed.override == desk.latches.override
+    assert replayed.venue_kills == loaded.venue_kills == {"okx": VenueKill(4, "r")}
 
 
 # --- settings and structure ----------------------------------------------------------------------

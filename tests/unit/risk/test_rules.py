@@ -65,6 +65,21 @@ def test_the_layers_are_asked_in_order() -> None:
     assert ask(desk) == "capital.pool_funds"
 
 
+def test_the_decision_names_what_is_killed() -> None:
+    """Level and venue, each that has one; the node's own comes before."""
+    desk = Desk()
+    for level, venue in ((2, "binance"), (4, "okx"), (1, "aster")):
+        desk.bus.publish(KillSwitchEngaged(level=level, actor="a", reason="r", venue=venue))
+    wanted = plan()
+    with pytest.raises(RiskDenied) as denied:
+        desk.check_open(wanted, orders(wanted))
+    assert sorted(denied.value.value.split("; ")) == ["K2 on binance", "K4 on okx"]
+    desk.bus.publish(KillSwitchEngaged(level=3, actor="a", reason="r"))
+    with pytest.raises(RiskDenied) as denied:
+        desk.check_open(wanted, orders(wanted))
+    assert denied.value.value == "K3"
+
+
 def asked(desk: Desk) -> int:
     """Ask the gate about a pair; return how many of the standing rules were asked for it."""
     before = desk.standing_asked
@@ -246,6 +261,12 @@ def tight_margin(free: str) -> Setup:
     return tell
 
 
+def kill_venue(venue: str) -> Setup:
+    """The kill switch of one venue."""
+    event = KillSwitchEngaged(level=1, actor="a", reason="r", venue=venue)
+    return lambda desk: desk.bus.publish(event)
+
+
 CASES: list[tuple[str, Setup, str]] = [
     ("drawdown at", hurt("18000"), "account.halt"),
     ("daily loss below", hurt("19500.01"), ""),
@@ -257,6 +278,9 @@ CASES: list[tuple[str, Setup, str]] = [
         lambda k: k.bus.publish(KillSwitchEngaged(level=1, actor="a", reason="r")),
         "account.kill_switch",
     ),
+    ("kill switch of the long venue", kill_venue("okx"), "account.kill_switch"),
+    ("kill switch of the short venue", kill_venue("binance"), "account.kill_switch"),
+    ("kill switch of another venue", kill_venue("aster"), ""),
     ("pause", cool("all", 1), "account.failure_pause"),
     ("pause over", cool("all", 0), ""),
     ("fast market", cool(f"fast:{ASSET}", 1), "account.fast_market"),

@@ -88,6 +88,7 @@ def _latches(core: Core, now_ns: int) -> dict[str, object]:
     return {
         "kill_level": latches.kill_level,
         "kill_reason": latches.kill_reason,
+        "venue_kills": msgspec.to_builtins(latches.venue_kills),
         "halts": dict(latches.halts),
         "cooldowns": latches.cooling(now_ns),
         "safe_mode": [

@@ -82,19 +82,26 @@ def kill(
             "4 flatten everything; 5 and exit.",
         ),
     ] = 3,
+    venue: Annotated[
+        str, typer.Option(help="Only what is on this venue, with levels 1 to 4.")
+    ] = "",
     reason: Annotated[str, typer.Option(help="Why, for the journal.")] = "perpbot kill",
     clear: Annotated[
-        bool, typer.Option("--clear", help="Take the kill switch away instead.")
+        bool,
+        typer.Option("--clear", help="Take the kill switch away instead: all, or the venue's."),
     ] = False,
     mode: ModeOption = None,
     json: JsonFlag = False,
     config: ConfigFiles = None,
 ) -> int:
-    """Stop a running node from trading, by level. A restart keeps the level.
+    """Stop a running node, or one of its venues, from trading, by level. A restart keeps it.
+
+    On a venue: 1 no opens with a leg there; 2 and cancel what rests there; 3 and flatten what is
+    unhedged with a leg there; 4 close every pair with a leg there. Other venues trade on.
 
     The same by `touch KILL` in the state directory (level 3), SIGUSR1 (2), SIGUSR2 (4), or the
     console's API with its token. Only a person takes it away: --clear.
     """
     from perpbot.cli.node import run_kill
 
-    return run_kill(level, reason, clear=clear, mode=mode, as_json=json, files=config)
+    return run_kill(level, reason, venue=venue, clear=clear, mode=mode, as_json=json, files=config)

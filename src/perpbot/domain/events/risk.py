@@ -65,6 +65,8 @@ class KillSwitchEngaged(Event, frozen=True, kw_only=True):
     level: int
     actor: str
     reason: str
+    venue: str = ""
+    """It holds for what is there only; empty: for the whole node. K5 has none."""
 
 
 @event(EventKind.KILL_SWITCH_CLEARED)
@@ -73,3 +75,5 @@ class KillSwitchCleared(Event, frozen=True, kw_only=True):
 
     actor: str
     reason: str
+    venue: str = ""
+    """The latch of this venue only; empty: every one."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 LOOK_AGAIN_NS = 300 * MS
 """Until the next look for a leg to take."""
 _CLOCK_STEPS_S = (-5, -2, -1, 1, 3, 5)
+_KILLS = ((1, False), (2, False), (3, False), (4, False), (3, True), (4, True))
+"""Levels of the kill switch, and whether they are of one venue."""
 
 Act = Callable[[Fault], None]
 
@@ -195,13 +197,16 @@ class Moments:
         if life is None:
             return
         self._counters.hit("kill")
-        life.core.kill_switch.engage(1 + fault.variant % 4, actor="chaos", reason="test")
-        self._witness.killed = True
+        level, of_venue = _KILLS[fault.variant]
+        venue = fault.venue if of_venue else ""
+        life.core.kill_switch.engage(level, actor="chaos", reason="test", venue=venue)
+        self._witness.killed = venue
 
     def _clear(self, fault: Fault) -> None:
         life = self._stage.life
         if life is None:
             self._time.call_later(SECOND, lambda: self._clear(fault))
             return
-        self._witness.killed = False
-        life.core.kill_switch.clear(actor="chaos", reason="test over")
+        venue = self._witness.killed
+        self._witness.killed = None
+        life.core.kill_switch.clear(actor="chaos", reason="test over", venue=venue or "")

@@ -36,8 +36,8 @@ class Witness:
         self.orders = Orders(self._verdict, clock, plan, self.truth, self.books)
         self.exposure = Exposure(plan, clock, self.truth, self.books, self.orders)
         self.capital = Capital(self._verdict, plan)
-        self.killed = False
-        """Whether the kill switch is engaged."""
+        self.killed: str | None = None
+        """What the kill switch is engaged for: a venue, "" the whole node, None nothing."""
         self.may_halt = False
         """Whether the core may halt now: its queues are tiny, or the disk is full."""
         self.full_since_ns = 0
@@ -77,7 +77,7 @@ class Witness:
     def _opening(self, order: OrderRequest) -> None:
         if 0 < self.full_since_ns < self._clock.now_ns():
             self.violate(f"R2 opened on {order.venue} with a full disk")
-        if self.killed:
+        if self.killed in {"", order.venue}:
             self.violate(f"R5 opened on {order.venue} with the kill switch engaged")
         self.told.check_opening(order)
 
@@ -132,7 +132,13 @@ class Witness:
         self.orders.inspect(core, started_ns)
         self.books.inspect(core)
         self.capital.inspect(core)
-        if self.killed and core.folds.latches.kill_level == 0:
+        self.check_latches(core.folds.latches)
+
+    def check_latches(self, latches: Any) -> None:
+        """The node knows what a person has stopped."""
+        if (self.killed == "" and latches.kill_level == 0) or (
+            self.killed and self.killed not in latches.venue_kills
+        ):
             self.violate("R5 the kill switch was forgotten")
 
     def settled(self, core: Any) -> list[str]:

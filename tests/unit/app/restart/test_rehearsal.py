@@ -164,6 +164,8 @@ def test_latches_stay_and_are_told() -> None:
     stand = Stand()
     now_ns = stand.time.now_ns()
     stand.core.bus.publish(KillSwitchEngaged(ts_ns=now_ns, level=4, actor="me", reason="odd"))
+    kill = KillSwitchEngaged(ts_ns=now_ns, level=1, actor="me", reason="slow", venue=LONG)
+    stand.core.bus.publish(kill)
     stand.core.bus.publish(HaltLatched(ts_ns=now_ns, rule="drawdown", value="11 %", limit="10 %"))
     stand.crash()
 
@@ -171,6 +173,7 @@ def test_latches_stay_and_are_told() -> None:
 
     assert told.latches["kill_level"] == 4
     assert told.latches["kill_reason"] == "odd"
+    assert told.latches["venue_kills"] == {LONG: {"level": 1, "reason": "slow"}}
     assert told.latches["halts"] == {"drawdown": "measured 11 %, limit 10 %"}
     assert told.epoch == 2
     assert {venue.venue for venue in told.venues} == {LONG, SHORT}

@@ -28,7 +28,7 @@ LIMIT_S = 30.0
 @pytest.mark.slow
 @pytest.mark.blocking
 async def test_file_and_signal_work_without_console_and_tables(tmp_path: Path) -> None:
-    """Level 2 by signal, level 5 by file; both are in the journal, and the node ends."""
+    """Level 2 by signal, 4 of a venue and 5 by file; all are in the journal, and the node ends."""
     state = tmp_path / "state" / "paper"
     (state / "records.db").mkdir(parents=True, mode=0o700)  # no database can be opened there
     state.chmod(0o700)
@@ -62,6 +62,9 @@ async def test_file_and_signal_work_without_console_and_tables(tmp_path: Path) -
             console.cancel()
             os.kill(os.getpid(), signal.SIGUSR1)
             await asyncio.sleep(0.1)
+            order = write_order(state, KillOrder(level=4, reason="drill", venue="okx"))
+            while order.exists():  # noqa: ASYNC110 - a file is waited for
+                await asyncio.sleep(0.02)
             write_order(state, KillOrder(level=5, reason="drill", actor="ann"))
             await node
     finally:
@@ -71,8 +74,8 @@ async def test_file_and_signal_work_without_console_and_tables(tmp_path: Path) -
 
     assert running(state) is None
     engaged = [
-        (event.level, event.actor)
+        (event.level, event.venue, event.actor)
         for record in read_records(state / "journal")
         if isinstance(event := record.event(), KillSwitchEngaged)
     ]
-    assert engaged == [(2, "signal"), (5, "ann")]
+    assert engaged == [(2, "", "signal"), (4, "okx", "file"), (5, "", "ann")]

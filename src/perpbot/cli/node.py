@@ -88,7 +88,10 @@ def status_rows(status: dict[str, Any]) -> list[tuple[str, str]]:
         ("equity", f"{overview['equity_usd'] or 'unknown'} USD"),
         *_transferred(overview.get("transferred_usd", "0")),
         ("kill switch", f"level {killed}: {overview['kill_reason']}" if killed else "off"),
-        *(("HALTED", f"{rule}: {why} (perpbot risk)") for rule, why in overview["halts"].items()),
+        *(
+            ("HALTED", f"{rule}: {why} (perpbot risk)")
+            for rule, why in overview.get("halts", {}).items()
+        ),
     ]
     # A node of before the latches of venues is looked at, too.
     rows += [

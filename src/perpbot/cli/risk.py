@@ -117,8 +117,11 @@ def _ask(place: Place, decision: Decision, *, as_json: bool) -> int:
         if time.monotonic() <= until:
             time.sleep(_LOOK_S)
             continue
+        taken = not path.exists()
         path.unlink(missing_ok=True)  # nobody shall find it later
-        say(f"process {info.pid} has not answered in {TAKEN_LIMIT_S:g} s; nothing was changed")
+        what = "took it and died or hangs: see `perpbot risk show`" if taken else "was not reached"
+        unchanged = "" if taken else "; nothing was changed"
+        say(f"process {info.pid} {what}: no answer in {TAKEN_LIMIT_S:g} s{unchanged}")
         return Exit.TIMEOUT
     if not answer.done:
         fail(answer.text, Exit.REFUSED)

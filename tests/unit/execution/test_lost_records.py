@@ -9,9 +9,8 @@ import pytest
 
 from perpbot.app.recovery import EPOCH_MARGIN
 from perpbot.domain.events import JournalRepaired, KillSwitchEngaged, OrderIntent, PairPlanned
-from perpbot.domain.sides import Purpose
-from perpbot.simulation.fates import Fate, Message
 from tests.unit.execution.stand import ASSET, LATENCY_NS, LONG, SHORT, Stand
+from tests.unit.execution.test_recovery import one_legged, smooth
 
 
 def live(stand: Stand) -> None:
@@ -25,21 +24,6 @@ def live(stand: Stand) -> None:
     stand.run(2_000, every_ms=250.0)
     stand.open(long=SHORT, short=LONG)
     stand.run(700)
-
-
-def smooth() -> Stand:
-    """Every order fills."""
-    return Stand()
-
-
-def one_legged() -> Stand:
-    """The short leg fills by half: a hedge follows; its close is refused once."""
-    stand = Stand()
-    stand.depth[SHORT] = (1.0, 5.0)
-    stand.faults.add(
-        "request", Message.SUBMIT, fate=Fate(reject="busy"), purpose=Purpose.REDUCE, times=1
-    )
-    return stand
 
 
 SCENES = {"smooth": smooth, "one_legged": one_legged}
